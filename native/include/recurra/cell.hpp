@@ -1,0 +1,57 @@
+// What the scan knows of a cell: its layout (see src/recurra/cells/layout.py), its routines, and the ISA's products.
+#pragma once
+
+#include <vector>
+
+#include "recurra/product.hpp"
+#include "recurra/tile.hpp"
+
+namespace recurra {
+
+struct Slot {
+    int input, recurrent;       // which gate of W, which gate of U; -1: none
+};
+
+struct Run {
+    int operand;                // -1: the input; then the states; then values computed in the step
+    int first, count;           // slots
+};
+
+struct Layout {
+    int states, parameters, gates, seconds;
+    int input_gates, recurrent_gates;
+    bool projects;              // the last computed value times R is the first state
+    std::vector<Slot> slots;
+    std::vector<Run> runs;      // in the order in which a step does them
+
+    int computed() const { return seconds + (projects ? 1 : 0); }
+};
+
+struct Sizes {
+    int64_t input, hidden, output;   // I, H, and the size of the first state: H, or that of the projection
+};
+
+template <class T> struct Cell {
+    Layout layout;
+    Sizes sizes;
+    Routines<T> routines;
+    const Kernels<T>* kernels;
+
+    int64_t width(int state) const { return state == 0 ? sizes.output : sizes.hidden; }
+    int64_t operand_width(int operand) const {
+        return operand < 0 ? sizes.input : operand < layout.states ? width(operand) : sizes.hidden;
+    }
+    int64_t row() const { return static_cast<int64_t>(layout.slots.size()) * sizes.hidden; }   // of slots
+};
+
+// The weights as the user has them. Row-major; a gate's rows are neighbours; gates stand in the cell's order.
+template <class T> struct Weights {
+    const T* input;             // W [input gates * H, I]
+    const T* recurrent;         // U [recurrent gates * H, output]
+    const T* input_bias;        // b [input gates * H]
+    const T* recurrent_bias;    // c [recurrent gates * H]
+    const T* projection;        // R [output, H], or null
+    std::vector<const T*> parameters;   // each [H]
+};
+
+}  // namespace recurra

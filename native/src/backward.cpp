@@ -1,0 +1,321 @@
+#include <algorithm>
+#include <cstring>
+
+#include "recurra/rows.hpp"
+#include "recurra/scan.hpp"
+#include "recurra/threads.hpp"
+
+namespace recurra {
+namespace {
+
+// The weights packed for the way back: of each run the transpose, and R as it is.
+template <class T> struct BackPacking {
+    BackPacking(const Cell<T>& cell, const Weights<T>& weights, bool want_x) {
+        const Layout& layout = cell.layout;
+        const int64_t H = cell.sizes.hidden;
+        for (const Run& run : layout.runs) {
+            const int64_t width = cell.operand_width(run.operand);
+            const bool of_input = run.operand < 0;
+            runs.push_back(make(cell, run.count * H, of_input && !want_x ? 0 : width));
+            if (runs.back().n == 0) continue;
+            for (int i = 0; i < run.count; ++i) {
+                const Slot& slot = layout.slots[run.first + i];
+                const T* from = of_input ? weights.input + slot.input * H * width : weights.recurrent + slot.recurrent * H * width;
+                cell.kernels->pack(runs.back(), from, width, 1, i * H, H);
+            }
+        }
+        if (layout.projects) {
+            projection = make(cell, cell.sizes.output, H);
+            cell.kernels->pack(projection, weights.projection, H, 1, 0, cell.sizes.output);
+        }
+    }
+
+    std::vector<Packed<T>> runs;
+    Packed<T> projection{};
+
+private:
+    Packed<T> make(const Cell<T>& cell, int64_t k, int64_t n) {
+        memory_.emplace_back(packed_size<T>(cell.kernels->lanes, k, n));
+        return {memory_.back().data(), k, n};
+    }
+    std::vector<Buffer<T>> memory_;
+};
+
+// The gradients of the weights that one part adds up: in the caller's arrays, or in its own to be added later.
+template <class T> struct WeightGradients {
+    T *input, *recurrent, *projection, *bias;   // bias: of each slot
+    std::vector<T*> parameters;
+};
+
+// The way back through one part.
+template <class T> class Backward {
+public:
+    Backward(const Cell<T>& cell, const BackPacking<T>& packing, const Weights<T>& weights, const Batch<T>& batch,
+             const Part& part, const Gradients<T>& gradients, const WeightGradients<T>& own)
+        : cell_(cell), packing_(packing), batch_(batch), part_(part), gradients_(gradients), own_(own),
+          rows_(part, batch.steps, batch.rows, batch.reverse), most_(std::max<int64_t>(1, part.active(0))),
+          chunk_(std::max<int64_t>(1, kChunkRows / most_)), tile_{} {
+        const Layout& layout = cell.layout;
+        const int64_t H = cell.sizes.hidden, positions = chunk_ * most_;
+        for (int k = 0; k < layout.states; ++k) {
+            const int64_t width = cell.width(k);
+            state_gradients_.emplace_back(static_cast<int64_t>(part.rows.size()) * width);
+            state_gradient_.push_back(state_gradients_[k].data());
+            fresh_.emplace_back(batch.reset ? most_ * width : 0);
+            for (size_t r = 0; r < part.rows.size(); ++r) {   // rows join with the gradient of their final state
+                T* to = state_gradient_[k] + r * width;
+                const T* from = gradients.final.empty() ? nullptr : gradients.final[k];
+                if (from) std::memcpy(to, from + part.rows[r] * width, width * sizeof(T));
+                else std::memset(to, 0, width * sizeof(T));
+            }
+        }
+        slot_gradient_ = Buffer<T>(positions * cell.row());
+        projected_gradient_ = Buffer<T>(layout.projects ? positions * cell.sizes.output : 0);
+        computed_ = Buffer<T>(layout.computed() * positions * H);
+        computed_gradient_ = Buffer<T>(layout.computed() * most_ * H);
+        int64_t widest = std::max(cell.sizes.input, std::max(cell.sizes.output, H));
+        operands_ = Buffer<T>(packed_size<T>(cell.kernels->lanes, positions, widest));
+        gathered_ = Buffer<T>(positions * std::max(cell.sizes.input, cell.sizes.output));
+        for (int i = 0; i < layout.computed(); ++i) {
+            second_gradient_.push_back(computed_gradient_.data() + i * most_ * H);
+            second_.push_back(nullptr);
+        }
+        prev_.resize(layout.states);
+        next_.resize(layout.states);
+        tile_.units = H;
+        tile_.slot_stride = tile_.slot_gradient_stride = cell.row();
+        tile_.state = const_cast<T* const*>(prev_.data());
+        tile_.next = next_.data();
+        tile_.second = second_.data();
+        tile_.next_gradient = tile_.state_gradient = state_gradient_.data();
+        tile_.second_gradient = second_gradient_.data();
+        tile_.parameter = const_cast<T* const*>(weights.parameters.data());
+        tile_.parameter_gradient = own_.parameters.data();
+    }
+
+    // Steps [begin, end), from the last to the first, with what forward kept of them.
+    void run(int64_t begin, int64_t end, const std::vector<Buffer<T>>& entry, const Stash<T>& stash) {
+        for (int64_t to = end; to > begin; to -= chunk_) {
+            const int64_t from = std::max(begin, to - chunk_);
+            for (int64_t s = to - 1; s >= from; --s) step(s, from, begin, entry, stash);
+            collect(from, to, begin, entry, stash);
+        }
+    }
+
+    void finish() {
+        for (size_t k = 0; k < gradients_.initial.size(); ++k) {
+            const int64_t width = cell_.width(static_cast<int>(k));
+            for (size_t r = 0; gradients_.initial[k] && r < part_.rows.size(); ++r) {
+                std::memcpy(gradients_.initial[k] + part_.rows[r] * width, state_gradient_[k] + r * width, width * sizeof(T));
+            }
+        }
+    }
+
+private:
+    // The states before step s, with resets.
+    const T* before(int k, int64_t s, int64_t begin, const std::vector<Buffer<T>>& entry, const Stash<T>& stash) const {
+        const int64_t width = cell_.width(k), origin = part_.first[begin];
+        const T* states = s == begin ? entry[k].data() : stash.states[k].data() + (part_.first[s - 1] - origin) * width;
+        return rows_.reset(batch_.reset, s, part_.active(s), states, width, fresh_[k].data());
+    }
+
+    void step(int64_t s, int64_t from, int64_t begin, const std::vector<Buffer<T>>& entry, const Stash<T>& stash) {
+        const Layout& layout = cell_.layout;
+        const int64_t H = cell_.sizes.hidden, row = cell_.row(), n = part_.active(s);
+        const int64_t kept = part_.first[s] - part_.first[begin], at = part_.first[s] - part_.first[from];
+        T* slot_gradient = slot_gradient_.data() + at * row;
+        if (gradients_.output) rows_.gather_add(s, n, gradients_.output, cell_.width(0), state_gradient_[0]);
+        for (int k = 0; k < layout.states; ++k) {
+            prev_[k] = before(k, s, begin, entry, stash);
+            next_[k] = stash.states[k].data() + kept * cell_.width(k);
+        }
+        for (int i = 0; i < layout.computed(); ++i) {
+            second_[i] = computed_.data() + (i * chunk_ * most_ + at) * H;
+            if (i < layout.seconds) std::memset(second_gradient_[i], 0, n * H * sizeof(T));
+        }
+        if (layout.projects) {
+            const int64_t width = cell_.sizes.output;
+            T* projected = projected_gradient_.data() + at * width;
+            std::memcpy(projected, state_gradient_[0], n * width * sizeof(T));
+            std::memset(state_gradient_[0], 0, n * width * sizeof(T));
+            cell_.kernels->product({projected, width, 1, n, packing_.projection, nullptr, 0, second_gradient_.back(), H});
+        }
+        tile_.rows = n;
+        tile_.slot = stash.slots.data() + kept * row;
+        tile_.slot_gradient = slot_gradient;
+        if (cell_.routines.retreat_second) {
+            cell_.routines.retreat_second(&tile_);
+            spread(layout.states, layout.states + layout.seconds, n, slot_gradient);
+        }
+        cell_.routines.retreat(&tile_);
+        spread(0, layout.states, n, slot_gradient);
+        for (int64_t r = 0; batch_.reset && r < n; ++r) {
+            for (int k = 0; k < layout.states && rows_.is_reset(batch_.reset, r, s); ++k) {
+                std::memset(state_gradient_[k] + r * cell_.width(k), 0, cell_.width(k) * sizeof(T));
+            }
+        }
+    }
+
+    // Add to the gradients of the operands [first, last) what their products' slots hand back.
+    void spread(int first, int last, int64_t n, const T* slot_gradient) {
+        const Layout& layout = cell_.layout;
+        for (size_t i = 0; i < layout.runs.size(); ++i) {
+            const Run& run = layout.runs[i];
+            if (run.operand < first || run.operand >= last) continue;
+            T* to = run.operand < layout.states ? state_gradient_[run.operand] : second_gradient_[run.operand - layout.states];
+            const int64_t width = cell_.operand_width(run.operand);
+            cell_.kernels->product({slot_gradient + run.first * cell_.sizes.hidden, cell_.row(), 1, n, packing_.runs[i], to,
+                                    width, to, width});
+        }
+    }
+
+    // The gradients of x and of the weights, from all slots of a chunk.
+    void collect(int64_t from, int64_t to, int64_t begin, const std::vector<Buffer<T>>& entry, const Stash<T>& stash) {
+        const Layout& layout = cell_.layout;
+        const int64_t H = cell_.sizes.hidden, I = cell_.sizes.input, row = cell_.row();
+        const int64_t n = part_.first[to] - part_.first[from];
+        cell_.kernels->add_rows(slot_gradient_.data(), row, n, row, own_.bias);
+        for (size_t i = 0; i < layout.runs.size(); ++i) {
+            const Run& run = layout.runs[i];
+            const int64_t width = cell_.operand_width(run.operand);
+            const T* slot_gradient = slot_gradient_.data() + run.first * H;
+            const Packed<T> operand{operands_.data(), n, width};
+            if (i == 0 || layout.runs[i - 1].operand != run.operand) pack_operand(run.operand, operand, from, to, begin, entry, stash);
+            for (int j = 0; j < run.count; ++j) {
+                const Slot& slot = layout.slots[run.first + j];
+                T* out = run.operand < 0 ? own_.input + slot.input * H * width : own_.recurrent + slot.recurrent * H * width;
+                cell_.kernels->product({slot_gradient + j * H, 1, row, H, operand, out, width, out, width});
+            }
+            if (run.operand < 0 && gradients_.x) {
+                // Several runs of the input add up in `gathered`, from the first one's zeros on.
+                const T* init = i == 0 ? nullptr : gathered_.data();
+                cell_.kernels->product({slot_gradient, row, 1, n, packing_.runs[i], init, I, gathered_.data(), I});
+                if (layout.runs.size() == i + 1 || layout.runs[i + 1].operand >= 0) {
+                    for (int64_t s = from; s < to; ++s) {
+                        rows_.scatter(s, part_.active(s), gathered_.data() + (part_.first[s] - part_.first[from]) * I, I, gradients_.x);
+                    }
+                }
+            }
+        }
+        if (layout.projects) {
+            const int64_t width = cell_.sizes.output;
+            const Packed<T> operand{operands_.data(), n, H};
+            pack_operand(layout.states + layout.seconds, operand, from, to, begin, entry, stash);
+            cell_.kernels->product({projected_gradient_.data(), 1, width, width, operand, own_.projection, H, own_.projection, H});
+        }
+    }
+
+    // The rows of a product's operand over a chunk, as the matrix of another product.
+    void pack_operand(int operand, const Packed<T>& packed, int64_t from, int64_t to, int64_t begin,
+                      const std::vector<Buffer<T>>& entry, const Stash<T>& stash) {
+        const int64_t width = packed.n;
+        if (operand < 0) {
+            const T* x = rows_.at_once(batch_.x, from, to, width);
+            if (!x) x = rows_.gather_steps(from, to, batch_.x, width, gathered_.data());
+            cell_.kernels->pack(packed, x, width, 1, 0, packed.k);
+            return;
+        }
+        if (operand >= cell_.layout.states) {
+            const T* rows = computed_.data() + (operand - cell_.layout.states) * chunk_ * most_ * width;
+            cell_.kernels->pack(packed, rows, width, 1, 0, packed.k);
+            return;
+        }
+        for (int64_t s = from; s < to; ++s) {
+            const int64_t at = part_.first[s] - part_.first[from];
+            cell_.kernels->pack(packed, before(operand, s, begin, entry, stash), width, 1, at, part_.active(s));
+        }
+    }
+
+    const Cell<T>& cell_;
+    const BackPacking<T>& packing_;
+    const Batch<T>& batch_;
+    const Part& part_;
+    const Gradients<T>& gradients_;
+    const WeightGradients<T>& own_;
+    Rows<T> rows_;
+    int64_t most_, chunk_;
+    Tile<T> tile_;
+    std::vector<Buffer<T>> state_gradients_, fresh_;
+    std::vector<T*> state_gradient_, second_gradient_, second_, next_;
+    std::vector<const T*> prev_;
+    Buffer<T> slot_gradient_, projected_gradient_, computed_, computed_gradient_, operands_, gathered_;
+};
+
+template <class T> void add(const T* from, T* to, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) to[i] += from[i];
+}
+
+}  // namespace
+
+template <class T>
+void backward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& batch, const Tape<T>& tape,
+              const Gradients<T>& gradients) {
+    const Layout& layout = cell.layout;
+    const int64_t H = cell.sizes.hidden, I = cell.sizes.input, P = cell.sizes.output;
+    const int64_t input = layout.input_gates * H * I, recurrent = layout.recurrent_gates * H * P;
+    const int64_t projection = layout.projects ? P * H : 0, row = cell.row();
+    const int64_t all = input + recurrent + projection + layout.parameters * H + row;
+    const BackPacking<T> packing(cell, weights, gradients.x != nullptr);
+    const bool again = tape.every > 0;
+    Buffer<T> unused(0);
+    const Packing<T>* forward_packing = nullptr;
+    std::vector<Packing<T>> repacked;
+    if (again) {
+        repacked.emplace_back(cell, weights);
+        forward_packing = &repacked.back();
+    }
+    std::vector<Buffer<T>> sums;
+    std::vector<WeightGradients<T>> own;
+    for (size_t p = 0; p < tape.parts.size(); ++p) {
+        // The first part adds up in the caller's arrays, the others in their own.
+        sums.emplace_back(p ? all : row);
+        std::memset(sums[p].data(), 0, sums[p].size() * sizeof(T));
+        T* at = sums[p].data();
+        WeightGradients<T> w{gradients.input, gradients.recurrent, gradients.projection, at, gradients.parameters};
+        if (p) {
+            w = {at + row, at + row + input, at + row + input + recurrent, at, {}};
+            for (int i = 0; i < layout.parameters; ++i) w.parameters.push_back(w.projection + projection + i * H);
+        }
+        own.push_back(w);
+    }
+    parallel(static_cast<int>(tape.parts.size()), [&](int p) {
+        const Part& part = tape.parts[p];
+        const Rows<T> rows(part, batch.steps, batch.rows, batch.reverse);
+        rows.clear_past_ends(I, gradients.x);
+        Backward<T> scan(cell, packing, weights, batch, part, gradients, own[p]);
+        if (part.steps() > 0 && !again) {
+            scan.run(0, part.steps(), entry_states(cell, part, batch.initial), tape.stashes[p]);
+        }
+        for (int64_t end = again ? part.steps() : 0; end > 0;) {
+            const int64_t begin = (end - 1) / tape.every * tape.every;
+            std::vector<Buffer<T>> entry;
+            for (int k = 0; k < layout.states; ++k) {
+                const int64_t size = part.active(begin) * cell.width(k), most = part.active(0) * cell.width(k);
+                entry.emplace_back(size);
+                std::memcpy(entry[k].data(), tape.checkpoints[p][k].data() + begin / tape.every * most, size * sizeof(T));
+            }
+            Stash<T> stash;
+            recompute(cell, *forward_packing, batch, part, begin, end, entry, stash);
+            scan.run(begin, end, entry, stash);
+            end = begin;
+        }
+        scan.finish();
+    });
+    for (size_t p = 1; p < tape.parts.size(); ++p) {
+        add(own[p].input, gradients.input, input);
+        add(own[p].recurrent, gradients.recurrent, recurrent);
+        if (layout.projects) add(own[p].projection, gradients.projection, projection);
+        for (int i = 0; i < layout.parameters; ++i) add(own[p].parameters[i], gradients.parameters[i], H);
+        add(own[p].bias, own[0].bias, row);
+    }
+    for (size_t i = 0; i < layout.slots.size(); ++i) {
+        const Slot& slot = layout.slots[i];
+        if (slot.input >= 0) add(own[0].bias + i * H, gradients.input_bias + slot.input * H, H);
+        if (slot.recurrent >= 0) add(own[0].bias + i * H, gradients.recurrent_bias + slot.recurrent * H, H);
+    }
+}
+
+template void backward<float>(const Cell<float>&, const Weights<float>&, const Batch<float>&, const Tape<float>&, const Gradients<float>&);
+template void backward<double>(const Cell<double>&, const Weights<double>&, const Batch<double>&, const Tape<double>&, const Gradients<double>&);
+
+}  // namespace recurra

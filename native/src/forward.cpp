@@ -1,0 +1,287 @@
+#include <algorithm>
+#include <cstring>
+#include <numeric>
+
+#include "recurra/rows.hpp"
+#include "recurra/scan.hpp"
+#include "recurra/threads.hpp"
+
+namespace recurra {
+
+std::vector<Part> split(int64_t steps, int64_t rows, const int64_t* lengths, int threads) {
+    const int64_t count = std::max<int64_t>(1, std::min<int64_t>(threads, rows));
+    std::vector<int64_t> order(rows);
+    std::iota(order.begin(), order.end(), 0);
+    if (lengths) {
+        std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return lengths[a] > lengths[b]; });
+    }
+    std::vector<Part> parts(count);
+    for (int64_t i = 0; i < rows; ++i) {
+        Part& part = parts[lengths ? i % count : i * count / rows];   // sorted rows are dealt, equal rows are cut
+        part.rows.push_back(order[i]);
+        part.lengths.push_back(lengths ? lengths[order[i]] : steps);
+    }
+    for (Part& part : parts) {
+        const int64_t last = part.rows.empty() ? 0 : part.lengths.front();
+        part.first.assign(1, 0);
+        int64_t active = static_cast<int64_t>(part.rows.size());
+        for (int64_t s = 0; s < last; ++s) {
+            while (part.lengths[active - 1] <= s) --active;
+            part.first.push_back(part.first.back() + active);
+        }
+        part.contiguous = !part.rows.empty() && part.lengths.front() == part.lengths.back() &&
+                          part.rows.back() - part.rows.front() == static_cast<int64_t>(part.rows.size()) - 1 &&
+                          std::is_sorted(part.rows.begin(), part.rows.end());
+    }
+    return parts;
+}
+
+template <class T> Packing<T>::Packing(const Cell<T>& cell, const Weights<T>& weights) : parameters(weights.parameters) {
+    const Layout& layout = cell.layout;
+    const int64_t H = cell.sizes.hidden, lanes = cell.kernels->lanes, line = 64 / sizeof(T);
+    const auto padded = [&](int64_t k, int64_t n) { return (packed_size<T>(lanes, k, n) + line - 1) / line * line; };
+    int64_t size = (cell.row() + line - 1) / line * line, widest = 0;
+    for (const Run& run : layout.runs) {
+        const int64_t k = cell.operand_width(run.operand);
+        size += padded(k, run.count * H);
+        widest = std::max(widest, k * run.count * H);
+    }
+    if (layout.projects) size += padded(H, cell.sizes.output);
+    memory = Buffer<T>(size);
+    T* next = memory.data();
+    const auto place = [&](int64_t k, int64_t n) {
+        Packed<T> packed{next, k, n};
+        next += padded(k, n);
+        return packed;
+    };
+
+    bias = next;
+    next += (cell.row() + line - 1) / line * line;
+    for (size_t i = 0; i < layout.slots.size(); ++i) {
+        const Slot& slot = layout.slots[i];
+        for (int64_t u = 0; u < H; ++u) {
+            const T b = slot.input < 0 ? T(0) : weights.input_bias[slot.input * H + u];
+            const T c = slot.recurrent < 0 ? T(0) : weights.recurrent_bias[slot.recurrent * H + u];
+            bias[i * H + u] = b + c;
+        }
+    }
+
+    Buffer<T> gathered(widest);   // a run's rows of W or U, brought into the order of its slots
+    for (const Run& run : layout.runs) {
+        const int64_t k = cell.operand_width(run.operand);
+        const T* from = run.operand < 0 ? weights.input : weights.recurrent;
+        for (int i = 0; i < run.count; ++i) {
+            const Slot& slot = layout.slots[run.first + i];
+            const int gate = run.operand < 0 ? slot.input : slot.recurrent;
+            std::memcpy(gathered.data() + i * H * k, from + gate * H * k, H * k * sizeof(T));
+        }
+        runs.push_back(place(k, run.count * H));
+        cell.kernels->pack(runs.back(), gathered.data(), 1, k, 0, k);
+    }
+    projection = Packed<T>{nullptr, H, 0};
+    if (layout.projects) {
+        projection = place(H, cell.sizes.output);
+        cell.kernels->pack(projection, weights.projection, 1, H, 0, H);
+    }
+}
+
+template <class T>
+Stepper<T>::Stepper(const Cell<T>& cell, const Packing<T>& packing, int64_t rows)
+    : cell_(cell), packing_(packing), computed_(rows * cell.layout.computed() * cell.sizes.hidden), tile_{} {
+    for (int i = 0; i < cell.layout.computed(); ++i) {
+        computed_rows_.push_back(computed_.data() + i * rows * cell.sizes.hidden);
+    }
+    tile_.units = cell.sizes.hidden;
+    tile_.slot_stride = cell.row();
+    tile_.second = computed_rows_.data();
+    tile_.parameter = const_cast<T* const*>(packing.parameters.data());
+}
+
+template <class T> void Stepper<T>::project(const T* x, int64_t rows, T* slots) noexcept {
+    const Layout& layout = cell_.layout;
+    const int64_t H = cell_.sizes.hidden, row = cell_.row();
+    for (size_t i = 0; i < layout.slots.size(); ++i) {
+        if (layout.slots[i].input >= 0) continue;
+        for (int64_t r = 0; r < rows; ++r) {
+            std::memcpy(slots + r * row + i * H, packing_.bias + i * H, H * sizeof(T));
+        }
+    }
+    for (size_t i = 0; i < layout.runs.size() && layout.runs[i].operand < 0; ++i) {
+        const int64_t at = layout.runs[i].first * H;
+        cell_.kernels->product(
+            {x, cell_.sizes.input, 1, rows, packing_.runs[i], packing_.bias + at, 0, slots + at, row});
+    }
+}
+
+template <class T>
+void Stepper<T>::step(const T* const* prev, T* const* next, T* slots, int64_t rows, bool keep) noexcept {
+    const Layout& layout = cell_.layout;
+    const int64_t H = cell_.sizes.hidden, row = cell_.row();
+    tile_.rows = rows;
+    tile_.slot = slots;
+    tile_.state = const_cast<T* const*>(prev);
+    tile_.next = next;
+    bool computed = false;
+    for (size_t i = 0; i < layout.runs.size(); ++i) {
+        const Run& run = layout.runs[i];
+        if (run.operand < 0) continue;
+        if (run.operand >= layout.states && !computed) {
+            cell_.routines.second(&tile_);
+            computed = true;
+        }
+        const T* a = run.operand < layout.states ? prev[run.operand] : computed_rows_[run.operand - layout.states];
+        T* out = slots + run.first * H;
+        cell_.kernels->product({a, cell_.operand_width(run.operand), 1, rows, packing_.runs[i], out, row, out, row});
+    }
+    (keep ? cell_.routines.keep : cell_.routines.advance)(&tile_);
+    if (layout.projects) {
+        const int64_t width = cell_.sizes.output;
+        cell_.kernels->product({computed_rows_.back(), H, 1, rows, packing_.projection, nullptr, 0, next[0], width});
+    }
+}
+
+template <class T> void Stepper<T>::gates(T* values) noexcept {
+    tile_.gate = values;
+    tile_.gate_stride = cell_.layout.gates * cell_.sizes.hidden;
+    cell_.routines.gates(&tile_);
+}
+
+// Runs one part. Steps are taken in chunks, whose input products are done at once.
+template <class T> class Forward {
+public:
+    Forward(const Cell<T>& cell, const Packing<T>& packing, const Batch<T>& batch, const Part& part)
+        : cell_(cell), batch_(batch), part_(part), rows_(part, batch.steps, batch.rows, batch.reverse),
+          stepper_(cell, packing, std::max<int64_t>(1, part.active(0))) {}
+
+    // Steps [begin, end) from the states in `entry`; the states of rows as they end, and all else asked for, go to
+    // `results`. `stash` (or null) keeps what the adjoint needs; `checkpoints` (or null) the states before every k-th step.
+    void run(int64_t begin, int64_t end, const std::vector<Buffer<T>>& entry, Stash<T>* stash, const Results<T>& results,
+             std::vector<Buffer<T>>* checkpoints = nullptr, int64_t every = 0) {
+        const Layout& layout = cell_.layout;
+        const int64_t most = part_.active(begin);
+        const int64_t chunk = std::max<int64_t>(1, kChunkRows / std::max<int64_t>(1, most));
+        const int64_t origin = part_.first[begin];
+        const bool keep = stash || results.gates;
+        Buffer<T> slots(stash ? 0 : std::min(chunk * most, part_.first[end] - origin) * cell_.row());
+        Buffer<T> x(chunk * most * cell_.sizes.input);
+        Buffer<T> gates(results.gates ? most * layout.gates * cell_.sizes.hidden : 0);
+        std::vector<Buffer<T>> ring, fresh;
+        std::vector<const T*> prev(layout.states), given(layout.states);
+        std::vector<T*> next(layout.states);
+        for (int k = 0; k < layout.states; ++k) {
+            ring.emplace_back(stash ? 0 : 2 * most * cell_.width(k));
+            fresh.emplace_back(batch_.reset ? most * cell_.width(k) : 0);
+            prev[k] = entry[k].data();
+        }
+        for (int64_t from = begin; from < end; from += chunk) {
+            const int64_t to = std::min(end, from + chunk);
+            T* base = stash ? stash->slots.data() + (part_.first[from] - origin) * cell_.row() : slots.data();
+            project(from, to, x, base);
+            for (int64_t s = from; s < to; ++s) {
+                const int64_t n = part_.active(s);
+                if (checkpoints && s % every == 0) {
+                    for (int k = 0; k < layout.states; ++k) {
+                        const int64_t size = n * cell_.width(k);
+                        std::memcpy((*checkpoints)[k].data() + s / every * most * cell_.width(k), prev[k], size * sizeof(T));
+                    }
+                }
+                for (int k = 0; k < layout.states; ++k) {
+                    const int64_t width = cell_.width(k);
+                    next[k] = stash ? stash->states[k].data() + (part_.first[s] - origin) * width
+                                    : ring[k].data() + (s & 1) * most * width;
+                    given[k] = rows_.reset(batch_.reset, s, n, prev[k], width, fresh[k].data());
+                }
+                stepper_.step(given.data(), next.data(), base + (part_.first[s] - part_.first[from]) * cell_.row(), n, keep);
+                if (results.gates) {
+                    stepper_.gates(gates.data());
+                    rows_.scatter(s, n, gates.data(), layout.gates * cell_.sizes.hidden, results.gates);
+                }
+                publish(s, n, next, results);
+                for (int k = 0; k < layout.states; ++k) prev[k] = next[k];
+            }
+        }
+    }
+
+private:
+    // The slots of steps [from, to), from all their rows of x at once.
+    void project(int64_t from, int64_t to, const Buffer<T>& scratch, T* slots) {
+        const T* x = rows_.at_once(batch_.x, from, to, cell_.sizes.input);
+        if (!x) x = rows_.gather_steps(from, to, batch_.x, cell_.sizes.input, scratch.data());
+        stepper_.project(x, part_.first[to] - part_.first[from], slots);
+    }
+
+    void publish(int64_t s, int64_t n, const std::vector<T*>& next, const Results<T>& results) {
+        if (results.output) rows_.scatter(s, n, next[0], cell_.width(0), results.output);
+        for (size_t k = 0; k < results.states.size(); ++k) rows_.scatter(s, n, next[k], cell_.width(k), results.states[k]);
+        if (results.final.empty()) return;
+        for (int64_t r = part_.active(s + 1); r < n; ++r) {
+            for (int k = 0; k < cell_.layout.states; ++k) {
+                const int64_t width = cell_.width(k);
+                std::memcpy(results.final[k] + part_.rows[r] * width, next[k] + r * width, width * sizeof(T));
+            }
+        }
+    }
+
+    const Cell<T>& cell_;
+    const Batch<T>& batch_;
+    const Part& part_;
+    Rows<T> rows_;
+    Stepper<T> stepper_;
+};
+
+template <class T>
+void recompute(const Cell<T>& cell, const Packing<T>& packing, const Batch<T>& batch, const Part& part, int64_t begin,
+               int64_t end, const std::vector<Buffer<T>>& entry, Stash<T>& stash) {
+    stash = make_stash(cell, part.first[end] - part.first[begin]);
+    Forward<T>(cell, packing, batch, part).run(begin, end, entry, &stash, {});
+}
+
+template <class T>
+void forward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& batch, const Results<T>& results, int threads,
+             Tape<T>* tape) {
+    const Packing<T> packing(cell, weights);
+    std::vector<Part> own;
+    std::vector<Part>& parts = tape ? tape->parts : own;
+    parts = split(batch.steps, batch.rows, batch.lengths, threads);
+    if (tape) {
+        tape->stashes.resize(parts.size());
+        tape->checkpoints.resize(parts.size());
+    }
+    parallel(static_cast<int>(parts.size()), [&](int p) {
+        const Part& part = parts[p];
+        const Rows<T> rows(part, batch.steps, batch.rows, batch.reverse);
+        const std::vector<Buffer<T>> entry = entry_states(cell, part, batch.initial);
+        rows.clear_past_ends(cell.width(0), results.output);
+        for (size_t k = 0; k < results.states.size(); ++k) rows.clear_past_ends(cell.width(k), results.states[k]);
+        rows.clear_past_ends(cell.layout.gates * cell.sizes.hidden, results.gates);
+        for (int64_t r = part.active(0); r < static_cast<int64_t>(part.rows.size()); ++r) {
+            for (int k = 0; k < cell.layout.states && !results.final.empty(); ++k) {   // rows without a step
+                const int64_t width = cell.width(k);
+                std::memcpy(results.final[k] + part.rows[r] * width, entry[k].data() + r * width, width * sizeof(T));
+            }
+        }
+        if (part.steps() == 0) return;
+        Forward<T> scan(cell, packing, batch, part);
+        if (!tape) return scan.run(0, part.steps(), entry, nullptr, results);
+        if (tape->every) {
+            for (int k = 0; k < cell.layout.states; ++k) {
+                const int64_t count = (part.steps() + tape->every - 1) / tape->every;
+                tape->checkpoints[p].emplace_back(count * part.active(0) * cell.width(k));
+            }
+            return scan.run(0, part.steps(), entry, nullptr, results, &tape->checkpoints[p], tape->every);
+        }
+        tape->stashes[p] = make_stash(cell, part.first.back());
+        scan.run(0, part.steps(), entry, &tape->stashes[p], results);
+    });
+}
+
+#define RECURRA_FORWARD(T)                                                                                            \
+    template struct Packing<T>;                                                                                       \
+    template class Stepper<T>;                                                                                        \
+    template void recompute<T>(const Cell<T>&, const Packing<T>&, const Batch<T>&, const Part&, int64_t, int64_t,     \
+                               const std::vector<Buffer<T>>&, Stash<T>&);                                             \
+    template void forward<T>(const Cell<T>&, const Weights<T>&, const Batch<T>&, const Results<T>&, int, Tape<T>*);
+RECURRA_FORWARD(float)
+RECURRA_FORWARD(double)
+
+}  // namespace recurra

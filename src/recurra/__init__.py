@@ -1,0 +1,1 @@
+"""Recurra: recurrent networks written as equations, trained fast on a CPU, understood, run live."""

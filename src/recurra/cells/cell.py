@@ -1,0 +1,184 @@
+"""`Cell`: the equations of one step, and what they say of themselves."""
+
+from __future__ import annotations
+
+import hashlib
+import keyword
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from recurra.cells import trace
+from recurra.cells.functions import FUNCTIONS
+from recurra.cells.printing import latex_name, show, show_latex
+from recurra.cells.symbols import WORDS, Node, walk
+from recurra.errors import CellError
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """The equations of one step of a recurrence, written once; everything else is derived from them.
+
+    Attributes:
+        name: what the cell is called.
+        states: the names of the states; the first is the output h.
+        gates: the gates, in the order in which the equations first name them.
+        parameters: per-unit parameters, each [H], as the equations name them: `p.i`, or `u` alone.
+        source: the paper and the equations.
+        next: the new value of each state.
+        projection: the product that is the new first state, `product(v).h`, where the cell has one.
+        options: the activations that the cell takes by argument, with their present values.
+
+    A cell called with options is the cell with other activations: `lstm(activation=relu)`.
+    """
+
+    name: str
+    states: tuple[str, ...]
+    gates: tuple[str, ...]
+    parameters: tuple[str, ...]
+    source: str
+    next: tuple[Node, ...]
+    projection: Node | None = None
+    function: Callable[..., Any] | None = field(default=None, repr=False)
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    def __call__(self, **options: Callable[[Node], Node] | str) -> Cell:
+        """The same equations with other activations, given as words, their names, or functions of a symbol."""
+        unknown = set(options) - set(self.options)
+        if self.function is None or unknown:
+            raise CellError(
+                f"{self.name} takes no option {', '.join(sorted(unknown or options))}; "
+                f"its options are: {', '.join(self.options) or 'none'}"
+            )
+        chosen = {name: _activation(self, name, option) for name, option in options.items()}
+        changed = {n: o for n, o in chosen.items() if o is not self.options[n]}
+        suffix = "".join("_" + o.__name__.strip("<>") for o in changed.values())
+        return trace.from_function(self.function, self.name + suffix, self.source, self.options | chosen)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Cell) and (self.name, self.source, self.text) == (other.name, other.source, other.text)
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return trace.from_text, (self.text,)
+
+    @cached_property
+    def input_gates(self) -> tuple[str, ...]:
+        """The gates with input weights W_g, in order."""
+        named = {n._value for n in walk(self.next) if n._op == "input"}
+        return tuple(g for g in self.gates if g in named)
+
+    @cached_property
+    def recurrent_gates(self) -> tuple[str, ...]:
+        """The gates with recurrent weights U_g, in order; a projection is not one of them."""
+        return tuple(g for g in self.gates if g in self.operands)
+
+    @cached_property
+    def operands(self) -> dict[str, Node]:
+        """What each recurrent gate's U_g multiplies: a state, or a value computed in the same step."""
+        products = (n for n in walk(self.next) if n._op == "product" and n is not self.projection)
+        return {n._value: n._args[0] for n in products}
+
+    @cached_property
+    def gate_values(self) -> dict[str, Node]:
+        """The value of each gate: its sum after the activation that takes it, or the sum where none does."""
+        return {gate: self._gate_value(gate) for gate in self.gates}
+
+    def _gate_value(self, gate: str) -> Node:
+        order = list(walk(self.next))
+        leaves = {n for n in order if n._op in ("input", "product") and n._value == gate}
+        below: dict[Node, set[Node]] = {}
+        for n in order:
+            below[n] = ({n} & leaves).union(*(below[a] for a in n._args))
+        value = next(n for n in order if leaves <= below[n])
+        users = [n for n in order if value in n._args]
+        while value._op not in FUNCTIONS and len(users) == 1 and users[0]._op in {"add", "sub", *FUNCTIONS}:
+            value = users[0]
+            users = [n for n in order if value in n._args]
+        return value
+
+    @cached_property
+    def _lines(self) -> list[tuple[str, Node]]:
+        """Named intermediate values in an order of computation: gates in their order, then what is shared."""
+        order = list(walk(self.next))
+        taken = {"x", *self.states, *WORDS, *(p.partition(".")[0] for p in self.parameters)}
+        names: dict[Node, str] = {}
+
+        def add(n: Node, name: str) -> None:
+            if n in names or not n._args or n._op in ("product", "gt"):
+                return
+            while name in taken or keyword.iskeyword(name):
+                name += "_"
+            taken.add(name)
+            names[n] = name
+
+        for gate, value in self.gate_values.items():
+            add(value, gate)
+        uses = [a for n in order for a in n._args] + list(self.next)
+        for state, n in zip(self.states, self.next, strict=True):
+            if uses.count(n) > 1:
+                add(n, f"{state}_new")
+        for n in order:
+            if uses.count(n) > 1:
+                add(n, f"v{len(names)}")
+        ranked = list(walk([*(v for v in self.gate_values.values() if v in names), *self.next]))
+        return [(names[n], n) for n in ranked if n in names]
+
+    @cached_property
+    def text(self) -> str:
+        """The cell as text in its own language; `from_text` rebuilds the same cell from it."""
+        body = self._body([])
+        if (read := trace.from_text(body)).gates != self.gates or read.parameters != self.parameters:
+            # The activations come in another order than the gates: name each gate first, in order.
+            leaves = {n._value: n for n in reversed(list(walk(self.next))) if n._op in ("input", "product", "param")}
+            body = self._body([leaves[name] for name in (*self.gates, *self.parameters) if name in leaves])
+        return body
+
+    def _body(self, first: Sequence[Node]) -> str:
+        bare = [p.partition(".")[0] for p in self.parameters]
+        parameters = ["*", *dict.fromkeys(bare)] if bare else []
+        lines = [f"def {self.name}({', '.join(['x', *self.states, *parameters])}):"]
+        if self.source:
+            lines.append(f"    {self.source!r}")
+        lines += [f"    first_{i} = {show(leaf)}" for i, leaf in enumerate(first)]
+        names: dict[Node, str] = {}
+        for name, n in self._lines:
+            lines.append(f"    {name} = {show(n, names)}")
+            names[n] = name
+        lines.append(f"    return {', '.join(show(n, names) for n in self.next)}")
+        return "\n".join(lines) + "\n"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the equations alone: equal equations, equal kernels, whatever the cell is called."""
+        lines = self.text.splitlines()
+        equations = [lines[0].replace(self.name, "cell", 1), *lines[2 if self.source else 1 :]]
+        return hashlib.sha256("\n".join(equations).encode()).hexdigest()
+
+    def latex(self) -> str:
+        r"""The equations as a LaTeX `aligned` block; products of vectors element by element are \odot."""
+        new = {n: rf"{latex_name(s)}_t" for s, n in zip(self.states, self.next, strict=True)}
+        names: dict[Node, str] = {}
+        rows: list[str] = []
+        for name, n in self._lines:
+            left = new.get(n, f"{latex_name(name.rstrip('_'))}_t")
+            rows.append(f"{left} &= {show_latex(n, names)}")
+            names[n] = left
+        for n, left in new.items():
+            if n is self.projection:
+                rows.append(f"{left} &= R ({show_latex(n._args[0], names)})")
+            elif n not in names:
+                rows.append(f"{left} &= {show_latex(n, names)}")
+        return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+
+
+def _activation(cell: Cell, name: str, option: Callable[[Node], Node] | str) -> Callable[[Node], Node]:
+    chosen = WORDS.get(option) if isinstance(option, str) else option
+    if not callable(chosen):
+        raise CellError(
+            f"{cell.name}: {name} is {option!r}, expected a function of a symbol or one of {', '.join(WORDS)}"
+        )
+    return chosen

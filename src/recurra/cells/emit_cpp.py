@@ -1,0 +1,172 @@
+"""The routines of the zoo, and the vector functions they call, as C++; run at build time.
+
+    python -m recurra.cells.emit_cpp OUTPUT_DIRECTORY     writes vmath.hpp and zoo.hpp there
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from recurra.cells import vmath, zoo_cells
+from recurra.cells.lower import lower
+from recurra.cells.routines import NAMES, Place, routines
+
+_HEADER = "// Written by recurra.cells.emit_cpp from the equations; not kept in the repository.\n#pragma once\n\n"
+
+
+class _Printer:
+    """Prints each operation as one C++ statement; values are names of variables."""
+
+    def __init__(self, dtype: str) -> None:
+        self.dtype = dtype
+        self.lines: list[str] = []
+        self._names: dict[str, str] = {}
+
+    def _let(self, expression: str) -> str:
+        """A variable for the expression, the same one when the expression comes again."""
+        if expression not in self._names:
+            self._names[expression] = f"v{len(self._names)}"
+            self.lines.append(f"const auto {self._names[expression]} = {expression};")
+        return self._names[expression]
+
+    def const(self, value: float) -> str:
+        number = "__builtin_inf()" if value == float("inf") else repr(value)
+        return self._let(f"V::set(T({number}))")
+
+    def add(self, a: str, b: str) -> str:
+        return self._let(f"{a} + {b}")
+
+    def sub(self, a: str, b: str) -> str:
+        return self._let(f"{a} - {b}")
+
+    def mul(self, a: str, b: str) -> str:
+        return self._let(f"{a} * {b}")
+
+    def div(self, a: str, b: str) -> str:
+        return self._let(f"{a} / {b}")
+
+    def neg(self, a: str) -> str:
+        return self._let(f"-{a}")
+
+    def iadd(self, i: str, constant: int) -> str:
+        return self._let(f"{i} + I({constant})")
+
+    def iadd2(self, i: str, j: str) -> str:
+        return self._let(f"{i} + {j}")
+
+    def isub2(self, i: str, j: str) -> str:
+        return self._let(f"{i} - {j}")
+
+    def shl(self, i: str, n: int) -> str:
+        return self._let(f"{i} << {n}")
+
+    def sra(self, i: str, n: int) -> str:
+        return self._let(f"{i} >> {n}")
+
+    def bits(self, a: str) -> str:
+        return self._let(f"{a}.bits()")
+
+    def float(self, i: str) -> str:
+        return self._let(f"V::from_bits({i})")
+
+    def __getattr__(self, function: str) -> Callable[..., str]:
+        """fma, abs, copysign, sqrt, gt and select are functions of the same name in simd.hpp."""
+        if function not in ("fma", "abs", "copysign", "sqrt", "gt", "select"):
+            raise AttributeError(function)
+        return lambda *args: self._let(f"{function}({', '.join(args)})")
+
+    def call(self, function: str, a: str) -> str:
+        return self._let(f"vmath::{function}({a})")
+
+    def load(self, place: Place) -> str:
+        return self._let(f"m.load({_address(place)})")
+
+    def store(self, place: Place, value: str) -> None:
+        address = _address(place)
+        kept = f"m.load({address}) + {value}" if place.array == "parameter_gradient" else value
+        self.lines.append(f"m.store({address}, {kept});")
+
+
+def _address(place: Place) -> str:
+    array, index = place
+    if array in ("slot", "slot_gradient", "gate"):
+        return f"t.{array} + r * t.{array}_stride + {index} * t.units + u"
+    row = "" if array.startswith("parameter") else "r * t.units + "
+    return f"t.{array}[{index}] + {row}u"
+
+
+def vmath_header() -> str:
+    """vmath.hpp: exp, tanh and the other functions of `vmath` for a vector of either type."""
+    parts = []
+    for name, function in vmath.FUNCTIONS.items():
+        branches = []
+        for dtype, size in (("float32", 4), ("float64", 8)):
+            printer: Any = _Printer(dtype)
+            result = function(printer, "x")
+            lines = _indented([*printer.lines, f"return {result};"], 8)
+            branches.append(f"    if constexpr (sizeof(T) == {size}) {{\n{lines}\n    }}")
+        parts.append(
+            f"template <class T> RECURRA_INLINE Vec<T> {name}(Vec<T> x) {{\n"
+            f"    using V = Vec<T>;\n    using I = typename V::Integer;\n    (void)sizeof(I);\n"
+            + "\n".join(branches)
+            + "\n}\n"
+        )
+    return _HEADER + _namespaced("vmath", parts)
+
+
+def zoo_header() -> str:
+    """zoo.hpp: one struct per routine of each cell, and the table of them all."""
+    parts, rows, fingerprints = [], [], []
+    for cell in zoo_cells():
+        row = []
+        for routine in routines(cell):
+            if not routine.stores:
+                row.append("nullptr")
+                continue
+            printer: Any = _Printer("float32")
+            lower(routine, printer)
+            struct = f"{cell.name}_{routine.name}"
+            parts.append(
+                f"struct {struct} {{\n"
+                f"    template <class T, class M> static RECURRA_INLINE void at(const Tile<T>& t, int64_t r, int64_t u, M m) {{\n"
+                f"        using V = Vec<T>;\n        (void)sizeof(V);\n{_indented(printer.lines, 8)}\n    }}\n}};\n"
+            )
+            row.append(f"over_tile<T, {struct}>")
+        rows.append("    {" + ", ".join(row) + f"}},  // {cell.name}")
+        fingerprints.append(f'    {{"{cell.name}", "{cell.fingerprint}"}},')
+    table = "template <class T> inline constexpr Routines<T> zoo[] = {\n" + "\n".join(rows) + "\n};\n"
+    names = (
+        "namespace recurra {\nstruct ZooName { const char *name, *fingerprint; };\n"
+        "inline constexpr ZooName zoo_names[] = {\n" + "\n".join(fingerprints) + "\n};\n}  // namespace recurra\n"
+    )
+    include = '#ifdef RECURRA_ISA\n#include "recurra/over_tile.hpp"\n'
+    return _HEADER + names + "\n" + include + _namespaced("", [*parts, table]) + "#endif\n"
+
+
+def _indented(lines: Sequence[str], by: int) -> str:
+    return "\n".join(" " * by + line for line in lines)
+
+
+def _namespaced(inner: str, parts: Sequence[str]) -> str:
+    opened, closed = (f"namespace {inner} {{\n", f"}}  // namespace {inner}\n") if inner else ("", "")
+    return (
+        f"namespace recurra {{\ninline namespace RECURRA_ISA {{\n{opened}\n"
+        + "\n".join(parts)
+        + f"\n{closed}}}  // namespace RECURRA_ISA\n}}  // namespace recurra\n"
+    )
+
+
+def main(directory: str) -> None:
+    """Write both headers; an unchanged file keeps its time, so that nothing is compiled again for it."""
+    for name, text in (("vmath.hpp", vmath_header()), ("zoo.hpp", zoo_header())):
+        path = Path(directory, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

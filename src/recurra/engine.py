@@ -1,0 +1,387 @@
+"""Checked calls into the native kernels: a sequence forward, a sequence backward, and a live step.
+
+Shapes: T steps, B batch, I input size, H hidden size, P = H or the size of a projected state. Arrays are C-contiguous
+float32 or float64, all of one dtype, time-major.
+
+In float32, on any ISA with fused multiply-add, a row's results have the same bits alone or in a batch, in one call or
+in chunks or step by step, on one thread or many, padded or not.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from recurra import _native
+from recurra.cells.cell import Cell
+from recurra.cells.layout import layout
+from recurra.errors import DtypeError, IsaError, ShapeError
+from recurra.weights import Array, Weights
+
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+_threads: int | None = None
+
+
+def set_num_threads(count: int) -> None:
+    """Use at most this many threads; a batch is split into as many parts. Without it, torch's count or 1 is used.
+
+    Raises:
+        ShapeError: the count is not at least 1.
+    """
+    global _threads
+    if count < 1:
+        raise ShapeError(f"set_num_threads: got {count}, expected at least 1")
+    _threads = int(count)
+
+
+def get_num_threads() -> int:
+    """The number of threads in use: what was set, else torch's number where torch is loaded, else 1."""
+    if _threads is not None:
+        return _threads
+    torch = sys.modules.get("torch")
+    return torch.get_num_threads() if torch is not None and hasattr(torch, "get_num_threads") else 1
+
+
+@cache
+def isa() -> str:
+    """The instruction set in use: the best that the machine has, or the one that `RECURRA_ISA` names.
+
+    Raises:
+        IsaError: `RECURRA_ISA` names one that is unknown or that this machine lacks.
+    """
+    known = dict(_native.isas())
+    forced = os.environ.get("RECURRA_ISA")
+    if forced:
+        if not known.get(forced):
+            problem = "this machine lacks" if forced in known else "is unknown"
+            here = ", ".join(name for name, available in known.items() if available)
+            raise IsaError(f"RECURRA_ISA={forced}, which {problem}; expected one of: {here}; or unset it")
+        return forced
+    best = next((name for name, available in known.items() if available), None)
+    if best is None:
+        raise IsaError(f"this machine has none of the instruction sets {', '.join(known)}; build Recurra from source")
+    return best
+
+
+@cache
+def _kernel(cell: Cell) -> Any:
+    """The native kernel of a cell: built in where the equations are, else compiled."""
+    if cell.fingerprint in _native.zoo:
+        routines = _native.zoo_routines(isa(), _native.zoo[cell.fingerprint])
+    else:
+        from recurra.jit import routines_of
+
+        routines = routines_of(cell, isa())
+    shape = layout(cell)
+    inputs, recurrent = list(cell.input_gates), list(cell.recurrent_gates)
+    counts = (
+        len(cell.states),
+        len(cell.parameters),
+        len(cell.gates),
+        len(shape.seconds),
+        len(inputs),
+        len(recurrent),
+        int(cell.projection is not None),
+    )
+    slots = [
+        (inputs.index(s.input) if s.input else -1, recurrent.index(s.recurrent) if s.recurrent else -1)
+        for s in shape.slots
+    ]
+    return _native.Kernel(isa(), counts, slots, [list(r) for r in shape.runs], *routines)
+
+
+@dataclass
+class Forward:
+    """What `forward` returns.
+
+    Attributes:
+        output: [T, B, P], zero past a row's end.
+        state: each state after a row's last step, [B, H] (the first [B, P]).
+        states: each state after every step, [T, B, H], if asked for.
+        gates: the value of each gate at every step, [T, B, H] by name, if asked for.
+        tape: what `backward` needs, if asked for.
+    """
+
+    output: Array
+    state: list[Array]
+    states: list[Array] | None
+    gates: dict[str, Array] | None
+    tape: Tape | None
+
+
+@dataclass
+class Tape:
+    """A forward run, kept for `backward`. The arrays it was given must not change before then."""
+
+    native: Any
+    cell: Cell
+    weights: Weights
+    x: Array
+    lengths: np.ndarray | None
+    reverse: bool
+    reset: np.ndarray | None
+    initial: list[Array]
+
+
+@dataclass
+class Gradients:
+    """The gradients of what went into a forward run."""
+
+    x: Array | None
+    state: list[Array]
+    weights: Weights
+
+
+def forward(
+    cell: Cell,
+    weights: Weights,
+    x: Array,
+    state: Sequence[Array] | None = None,
+    *,
+    lengths: Sequence[int] | np.ndarray | None = None,
+    reverse: bool = False,
+    reset: np.ndarray | None = None,
+    keep: bool = False,
+    checkpoint_every: int | None = None,
+    return_states: bool = False,
+    return_gates: bool = False,
+    output: Array | None = None,
+) -> Forward:
+    """Run a cell over a batch of sequences.
+
+    Args:
+        cell: the equations.
+        weights: see `Weights`.
+        x: input [T, B, I].
+        state: each initial state [B, H] (the first [B, P]); zeros if not given.
+        lengths: steps of each row, 0 to T, any order; all T if not given. What stands past a row's end is never read.
+        reverse: read each row from its own last step to its first.
+        reset: [T, B], bool; a row's states are zero before a step where it is set.
+        keep: keep what `backward` needs: the gates and states of each step.
+        checkpoint_every: with `keep`, keep only the states before every k-th step, and compute the rest again.
+        return_states: also return each state of every step.
+        return_gates: also return each gate of every step.
+        output: where to write the output, C-contiguous [T, B, P].
+
+    Raises:
+        ShapeError: an array has the wrong shape, a length is outside 0..T, or `output` cannot be written.
+        DtypeError: dtypes are not all float32 or all float64.
+
+    Source: `recurra.reference.forward` is the definition.
+
+    >>> import numpy as np
+    >>> from recurra import cells, engine
+    >>> weights = engine.Weights.random(cells.gru, 3, 4, rng=np.random.default_rng(0))
+    >>> engine.forward(cells.gru, weights, np.ones((10, 2, 3), np.float32)).output.shape
+    (10, 2, 4)
+    """
+    name = f"forward of {cell.name}"
+    I, H, P = check_weights(name, cell, weights)
+    dtype = weights.W.dtype
+    check_array(name, "x", x, dtype, ("T", "B", I))
+    T, B, _ = x.shape
+    widths = [P, *([H] * (len(cell.states) - 1))]
+    initial = _check_states(name, cell, state, dtype, [(B, w) for w in widths])
+    if lengths is not None:
+        lengths = _check_lengths(name, lengths, T, B)
+    if reset is not None:
+        reset = _check_reset(name, reset, T, B)
+    if checkpoint_every is not None and (not keep or checkpoint_every < 1):
+        raise ShapeError(f"{name}: checkpoint_every is {checkpoint_every}, expected at least 1, together with keep=True")
+    if output is None:
+        output = np.empty((T, B, P), dtype)
+    else:
+        check_array(name, "output", output, dtype, (T, B, P))
+        if not output.flags.writeable:
+            raise ShapeError(f"{name}: `output` is read-only, expected an array that can be written: pass a copy")
+    final = [np.empty((B, w), dtype) for w in widths]
+    states = [np.empty((T, B, w), dtype) for w in widths] if return_states else []
+    gates = np.empty((T, B, len(cell.gates), H), dtype) if return_gates else None
+    native = _native.Tape() if keep else None
+    batch = _native.Batch(x, reverse, lengths, reset, initial)
+    threads = 1 if B < 2 else get_num_threads()
+    _native.forward(
+        _kernel(cell), _native_weights(weights), batch, H, output, final, states, gates, threads, native, checkpoint_every or 0
+    )
+    tape = Tape(native, cell, weights, x, lengths, reverse, reset, initial) if keep else None
+    named = {g: gates[:, :, i] for i, g in enumerate(cell.gates)} if gates is not None else None
+    return Forward(output, final, states or None, named, tape)
+
+
+def backward(
+    tape: Tape,
+    d_output: Array | None = None,
+    d_state: Sequence[Array | None] | None = None,
+    *,
+    want_x: bool = True,
+) -> Gradients:
+    """Back-propagation through time of a forward run that was kept. May be called again with other gradients.
+
+    Args:
+        tape: from `forward(..., keep=True)`.
+        d_output: the gradient of the output [T, B, P]; what stands past a row's end is never read. None: zero.
+        d_state: the gradient of each final state [B, H] (the first [B, P]); None: zero.
+        want_x: whether the gradient of x is wanted.
+
+    Raises:
+        ShapeError, DtypeError: a gradient does not have the shape or dtype of what it belongs to.
+    """
+    cell, weights, x = tape.cell, tape.weights, tape.x
+    name = f"backward of {cell.name}"
+    T, B, _ = x.shape
+    H, P, dtype = weights.hidden_size, weights.U.shape[1], x.dtype
+    shapes = [(B, P), *([(B, H)] * (len(cell.states) - 1))]
+    if d_output is not None:
+        check_array(name, "d_output", d_output, dtype, (T, B, P))
+    given = list(d_state) if d_state is not None else []
+    if given and len(given) != len(shapes):
+        raise ShapeError(f"{name}: d_state has {len(given)} arrays, expected one (or None) for each of {', '.join(cell.states)}")
+    for state, d, shape in zip(cell.states, given, shapes, strict=False):
+        if d is not None:
+            check_array(name, f"d_state of {state}", d, dtype, shape)
+    dx = np.empty_like(x) if want_x else None
+    initial = [np.empty(shape, dtype) for shape in shapes]
+    to = weights.map(np.zeros_like)
+    batch = _native.Batch(x, tape.reverse, tape.lengths, tape.reset, tape.initial)
+    _native.backward(
+        _kernel(cell), _native_weights(weights), batch, H, tape.native, d_output, given, dx, initial, _native_weights(to)
+    )
+    return Gradients(dx, initial, to)
+
+
+class Stepper:
+    """A live state of B rows (or of one, without a batch axis) that takes one step a call.
+
+    Its outputs have the bits of `forward` over the same inputs. A step allocates nothing but its result.
+
+    Args:
+        cell: the equations.
+        weights: see `Weights`; packed here once, later changes to them have no effect.
+        batch: rows; None: vectors [I] in and [P] out.
+
+    >>> import numpy as np
+    >>> from recurra import cells, engine
+    >>> weights = engine.Weights.random(cells.lstm, 1, 16, rng=np.random.default_rng(0))
+    >>> live = engine.Stepper(cells.lstm, weights)
+    >>> live.step(np.ones(1, np.float32)).shape
+    (16,)
+    """
+
+    def __init__(self, cell: Cell, weights: Weights, batch: int | None = None) -> None:
+        I, H, P = check_weights(f"Stepper of {cell.name}", cell, weights)
+        rows = 1 if batch is None else batch
+        if rows < 1:
+            raise ShapeError(f"Stepper of {cell.name}: batch is {batch}, expected at least 1, or None for vectors")
+        self.cell = cell
+        self.dtype = weights.W.dtype
+        live = _native.LiveFloat32 if self.dtype == np.float32 else _native.LiveFloat64
+        self._live = live(_kernel(cell), _native_weights(weights), H, rows)
+        self._step = self._live.step
+        lead = () if batch is None else (batch,)
+        self._shapes = [(*lead, P), *([(*lead, H)] * (len(cell.states) - 1))]
+        self._input, self._output = (*lead, I), (*lead, P)
+
+    def step(self, x: Array) -> Array:
+        """Advance by one step: x [B, I] (or [I]) in, the new first state [B, P] (or [P]) out.
+
+        Raises:
+            ShapeError, DtypeError: x does not fit; the state is unchanged.
+        """
+        output = np.empty(self._output, self.dtype)
+        if x.shape != self._input or x.dtype is not self.dtype or not x.flags.c_contiguous:
+            check_array(f"step of {self.cell.name}", "x", x, self.dtype, self._input)
+        self._step(x, output)
+        return output
+
+    @property
+    def state(self) -> list[Array]:
+        """A copy of each state."""
+        copies = [np.empty(shape, self.dtype) for shape in self._shapes]
+        self._live.read(copies)
+        return copies
+
+    @state.setter
+    def state(self, values: Sequence[Array] | None) -> None:
+        name = f"state of {self.cell.name}"
+        self._live.write(_check_states(name, self.cell, values, self.dtype, self._shapes) or [
+            np.zeros(shape, self.dtype) for shape in self._shapes
+        ])
+
+
+def check_array(call: str, name: str, array: object, dtype: np.dtype[Any], shape: tuple[int | str, ...]) -> None:
+    """Raise unless the array has this dtype, this shape (a word stands for any size) and is C-contiguous."""
+    wanted = f"[{', '.join(map(str, shape))}]"
+    if not isinstance(array, np.ndarray):
+        raise DtypeError(f"{call}: `{name}` is a {type(array).__name__}, expected a NumPy array {wanted} of {dtype}")
+    if array.dtype != dtype:
+        raise DtypeError(f"{call}: `{name}` has dtype {array.dtype}, expected {dtype} like the weights: use .astype")
+    fits = len(array.shape) == len(shape) and all(isinstance(w, str) or n == w for n, w in zip(array.shape, shape, strict=True))
+    if not fits:
+        raise ShapeError(f"{call}: `{name}` has shape {array.shape}, expected {wanted}")
+    if not array.flags.c_contiguous:
+        raise ShapeError(f"{call}: `{name}` is not C-contiguous: pass np.ascontiguousarray({name})")
+
+
+def check_weights(call: str, cell: Cell, weights: Weights) -> tuple[int, int, int]:
+    """Raise unless the weights fit the cell and one another; return I, H, P."""
+    if not isinstance(weights.W, np.ndarray) or weights.W.dtype not in DTYPES or weights.W.ndim != 2:
+        raise DtypeError(f"{call}: `W` is {_kind(weights.W)}, expected a float32 or float64 array [gates * H, I]")
+    dtype = weights.W.dtype
+    I, H = weights.W.shape[1], weights.hidden_size
+    P = weights.U.shape[1]
+    if H < 1 or I < 1:
+        raise ShapeError(f"{call}: input size {I} and hidden size {H}, expected at least 1 of each")
+    if cell.projection is None and weights.R is not None:
+        raise ShapeError(f"{call}: the weights have a projection `R`, which the equations of {cell.name} do not use")
+    if set(weights.parameters) != set(cell.parameters):
+        raise ShapeError(
+            f"{call}: the weights have the parameters {sorted(weights.parameters)}, expected {sorted(cell.parameters)}"
+        )
+    arrays = dict(weights.items())
+    for name, shape in Weights.shapes(cell, I, H, P).items():
+        check_array(call, name, arrays.get(name), dtype, shape)
+    return I, H, P
+
+
+def _check_states(
+    call: str, cell: Cell, state: Sequence[Array] | None, dtype: np.dtype[Any], shapes: Sequence[tuple[int, ...]]
+) -> list[Array]:
+    if state is None:
+        return []
+    if isinstance(state, np.ndarray) or len(state) != len(shapes):
+        raise ShapeError(f"{call}: the state is {_kind(state)}, expected a list with an array for each of {', '.join(cell.states)}")
+    for name, array, shape in zip(cell.states, state, shapes, strict=True):
+        check_array(call, f"state {name}", array, dtype, shape)
+    return list(state)
+
+
+def _check_lengths(call: str, lengths: Sequence[int] | np.ndarray, T: int, B: int) -> np.ndarray:
+    array = np.asarray(lengths)
+    if array.shape != (B,) or (array.size and array.dtype.kind not in "iu"):
+        raise ShapeError(f"{call}: `lengths` is {_kind(array)}, expected {B} whole numbers, one for each row")
+    if array.size and (array.min() < 0 or array.max() > T):
+        raise ShapeError(f"{call}: `lengths` go from {array.min()} to {array.max()}, expected 0 to {T}, the steps of x")
+    return np.ascontiguousarray(array, np.int64)
+
+
+def _check_reset(call: str, reset: np.ndarray, T: int, B: int) -> np.ndarray:
+    array = np.asarray(reset)
+    if array.shape != (T, B) or array.dtype != np.bool_:
+        raise ShapeError(f"{call}: `reset` is {_kind(array)}, expected a bool array [{T}, {B}]")
+    return np.ascontiguousarray(array).view(np.uint8)
+
+
+def _kind(value: object) -> str:
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} with shape {value.shape}"
+    return f"a {type(value).__name__}" + (f" of {len(value)}" if hasattr(value, "__len__") else "")
+
+
+def _native_weights(w: Weights) -> Any:
+    return _native.Weights(w.W, w.U, w.b, w.c_, w.R, list(w.parameters.values()))

@@ -1,0 +1,32 @@
+"""One exception tree. Every message says what failed, what it got, what it expected and the cure."""
+
+from __future__ import annotations
+
+
+class RecurraError(Exception):
+    """The base of every error that Recurra raises on purpose."""
+
+
+class CellError(RecurraError, ValueError):
+    """The equations of a cell are ill-formed; the message names the line."""
+
+
+class ShapeError(RecurraError, ValueError):
+    """An array has the wrong shape, layout, length or value range."""
+
+
+class DtypeError(RecurraError, TypeError):
+    """An array has a dtype that the call does not take."""
+
+
+class IsaError(RecurraError, RuntimeError):
+    """`RECURRA_ISA` names an instruction set that is unknown or that this machine lacks."""
+
+
+class MissingExtraError(RecurraError, ImportError):
+    """An optional dependency is not installed; the message has the pip line that installs it."""
+
+    def __init__(self, what: str, package: str, extra: str) -> None:
+        super().__init__(
+            f"{what} needs {package}, which is not installed: pip install 'recurra[{extra}]'"
+        )
