@@ -1,5 +1,6 @@
 // The Python module `recurra._native`: plain checks are done in recurra/engine.py, these only take the arrays apart.
 
+#define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
@@ -7,8 +8,9 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <numpy/arrayobject.h>
+
 #include <cstring>
-#include <memory>
 #include <optional>
 
 #include "recurra/isa.hpp"
@@ -147,9 +149,10 @@ void run_backward(const Kernel& kernel, const WeightArrays& weights, const Batch
 // A live state that takes one step a call: weights packed once, every buffer made beforehand.
 template <class T> class Live {
 public:
-    Live(const Kernel& kernel, const WeightArrays& weights, int64_t hidden, int64_t rows)
+    // `dimensions`: 2 for rows of vectors, 1 for the vectors of a single row.
+    Live(const Kernel& kernel, const WeightArrays& weights, int64_t hidden, int64_t rows, int dimensions)
         : cell_(weights.cell<T>(kernel, hidden)), packing_(cell_, weights.weights<T>()), stepper_(cell_, packing_, rows),
-          slots_(rows * cell_.row()), rows_(rows) {
+          slots_(rows * cell_.row()), rows_(rows), dimensions_(dimensions) {
         for (const Array& p : weights.parameters) {   // the packing has pointers to them: keep copies of our own
             parameters_.emplace_back(hidden);
             std::memcpy(parameters_.back().data(), p.data(), hidden * sizeof(T));
@@ -182,6 +185,7 @@ public:
     }
 
     int64_t rows() const { return rows_; }
+    int dimensions() const { return dimensions_; }
     int64_t input() const { return cell_.sizes.input; }
     int64_t output() const { return cell_.sizes.output; }
 
@@ -191,25 +195,34 @@ private:
     Stepper<T> stepper_;
     Buffer<T> slots_;
     int64_t rows_;
+    int dimensions_;
     std::vector<Buffer<T>> parameters_, states_[2];
     std::vector<T*> rows_of_[2];
     int now_ = 0;
 };
 
+// One step from Python: NumPy's own interface, because a general array argument costs more than a small step.
+// None: x does not fit, and nothing was done.
+template <class T> PyObject* step_live(Live<T>& live, PyObject* x) {
+    auto* array = reinterpret_cast<PyArrayObject*>(x);
+    const bool fits = PyArray_Check(x) && PyArray_TYPE(array) == (sizeof(T) == 4 ? NPY_FLOAT32 : NPY_FLOAT64) &&
+                      PyArray_NDIM(array) == live.dimensions() && PyArray_IS_C_CONTIGUOUS(array) && PyArray_ISALIGNED(array) &&
+                      PyArray_ISNOTSWAPPED(array) && PyArray_DIMS(array)[live.dimensions() - 1] == live.input() &&
+                      (live.dimensions() == 1 || PyArray_DIMS(array)[0] == live.rows());
+    if (!fits) Py_RETURN_NONE;
+    npy_intp shape[2] = {live.rows(), live.output()};
+    PyObject* output = PyArray_SimpleNew(live.dimensions(), shape + 2 - live.dimensions(), PyArray_TYPE(array));
+    if (!output) return nullptr;
+    live.step(static_cast<const T*>(PyArray_DATA(array)), static_cast<T*>(PyArray_DATA(reinterpret_cast<PyArrayObject*>(output))));
+    return output;
+}
+
 template <class T> void bind_live(nb::module_& m, const char* name) {
-    using Input = nb::ndarray<const T, nb::c_contig, nb::device::cpu>;
-    using Output = nb::ndarray<T, nb::c_contig, nb::device::cpu>;
     nb::class_<Live<T>>(m, name)
-        .def(nb::init<const Kernel&, const WeightArrays&, int64_t, int64_t>())
-        // False: the arrays do not fit, and nothing was done.
-        .def("step", [](Live<T>& live, const Input& x, const Output& output) {
-            const auto size = static_cast<size_t>(live.rows());
-            if (x.size() != size * live.input() || output.size() != size * live.output()) return false;
-            live.step(x.data(), output.data());
-            return true;
-        }, nb::arg("x").noconvert(), nb::arg("output").noconvert())
-        .def("repeat", [](Live<T>& live, const Input& x, const Output& output, int64_t steps) {
-            for (int64_t i = 0; i < steps; ++i) live.step(x.data(), output.data());
+        .def(nb::init<const Kernel&, const WeightArrays&, int64_t, int64_t, int>())
+        .def("step", [](Live<T>& live, nb::handle x) { return nb::steal(step_live(live, x.ptr())); })
+        .def("repeat", [](Live<T>& live, const Array& x, const Array& output, int64_t steps) {
+            for (int64_t i = 0; i < steps; ++i) live.step(pointer<T>(x), pointer<T>(output));
         })
         .def("read", [](const Live<T>& live, const std::vector<Array>& to) { live.exchange(to, true); })
         .def("write", [](const Live<T>& live, const std::vector<Array>& from) { live.exchange(from, false); });
@@ -218,6 +231,7 @@ template <class T> void bind_live(nb::module_& m, const char* name) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    if (_import_array() < 0) throw nb::python_error();
     m.attr("zoo") = [] {
         nb::dict all;
         int i = 0;

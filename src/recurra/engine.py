@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -281,11 +281,11 @@ class Stepper:
         self.cell = cell
         self.dtype = weights.W.dtype
         live = _native.LiveFloat32 if self.dtype == np.float32 else _native.LiveFloat64
-        self._live = live(_kernel(cell), _native_weights(weights), H, rows)
-        self._step = self._live.step
         lead = () if batch is None else (batch,)
+        self._live = live(_kernel(cell), _native_weights(weights), H, rows, 1 + len(lead))
+        self._step = self._live.step
         self._shapes = [(*lead, P), *([(*lead, H)] * (len(cell.states) - 1))]
-        self._input, self._output = (*lead, I), (*lead, P)
+        self._input = (*lead, I)
 
     def step(self, x: Array) -> Array:
         """Advance by one step: x [B, I] (or [I]) in, the new first state [B, P] (or [P]) out.
@@ -293,10 +293,9 @@ class Stepper:
         Raises:
             ShapeError, DtypeError: x does not fit; the state is unchanged.
         """
-        output = np.empty(self._output, self.dtype)
-        if x.shape != self._input or x.dtype is not self.dtype or not x.flags.c_contiguous:
+        output = self._step(x)
+        if output is None:
             check_array(f"step of {self.cell.name}", "x", x, self.dtype, self._input)
-        self._step(x, output)
         return output
 
     @property
@@ -315,17 +314,24 @@ class Stepper:
 
 
 def check_array(call: str, name: str, array: object, dtype: np.dtype[Any], shape: tuple[int | str, ...]) -> None:
-    """Raise unless the array has this dtype, this shape (a word stands for any size) and is C-contiguous."""
+    """Raise unless the array has this dtype, this shape (a word stands for any size), is C-contiguous and aligned."""
+    if isinstance(array, np.ndarray) and array.dtype == dtype and _is_plain(array):
+        if array.shape == shape:
+            return
+        if array.ndim == len(shape) and all(isinstance(w, str) or n == w for n, w in zip(array.shape, shape, strict=True)):
+            return
     wanted = f"[{', '.join(map(str, shape))}]"
     if not isinstance(array, np.ndarray):
         raise DtypeError(f"{call}: `{name}` is a {type(array).__name__}, expected a NumPy array {wanted} of {dtype}")
     if array.dtype != dtype:
         raise DtypeError(f"{call}: `{name}` has dtype {array.dtype}, expected {dtype} like the weights: use .astype")
-    fits = len(array.shape) == len(shape) and all(isinstance(w, str) or n == w for n, w in zip(array.shape, shape, strict=True))
-    if not fits:
+    if _is_plain(array):
         raise ShapeError(f"{call}: `{name}` has shape {array.shape}, expected {wanted}")
-    if not array.flags.c_contiguous:
-        raise ShapeError(f"{call}: `{name}` is not C-contiguous: pass np.ascontiguousarray({name})")
+    raise ShapeError(f"{call}: `{name}` is not C-contiguous and aligned: pass np.ascontiguousarray({name})")
+
+
+def _is_plain(array: np.ndarray) -> bool:
+    return array.flags.c_contiguous and array.flags.aligned
 
 
 def check_weights(call: str, cell: Cell, weights: Weights) -> tuple[int, int, int]:
@@ -337,16 +343,16 @@ def check_weights(call: str, cell: Cell, weights: Weights) -> tuple[int, int, in
     P = weights.U.shape[1]
     if H < 1 or I < 1:
         raise ShapeError(f"{call}: input size {I} and hidden size {H}, expected at least 1 of each")
-    if cell.projection is None and weights.R is not None:
-        raise ShapeError(f"{call}: the weights have a projection `R`, which the equations of {cell.name} do not use")
-    if set(weights.parameters) != set(cell.parameters):
-        raise ShapeError(
-            f"{call}: the weights have the parameters {sorted(weights.parameters)}, expected {sorted(cell.parameters)}"
-        )
     arrays = dict(weights.items())
-    for name, shape in Weights.shapes(cell, I, H, P).items():
-        check_array(call, name, arrays.get(name), dtype, shape)
+    shapes = _weight_shapes(cell, I, H, P)
+    if arrays.keys() != shapes.keys():
+        raise ShapeError(f"{call}: the weights are {', '.join(arrays)}, expected {', '.join(shapes)}")
+    for name, shape in shapes.items():
+        check_array(call, name, arrays[name], dtype, shape)
     return I, H, P
+
+
+_weight_shapes = lru_cache(Weights.shapes)
 
 
 def _check_states(

@@ -1,6 +1,8 @@
 // The product kernels of one ISA; included once by its translation unit.
 #pragma once
 
+#include <utility>
+
 #include "recurra/product.hpp"
 #include "recurra/simd.hpp"
 
@@ -17,16 +19,13 @@ constexpr int max_rows(int vectors) {
 constexpr int kFewRows = 2;
 constexpr int kManyPanels = RECURRA_BYTES == 64 ? 2 : 4;
 
-// The panels of n columns: as equal as can be, so that none is a narrow rest.
-struct Panels {
-    int64_t vectors, count;
-    template <class T> static RECURRA_INLINE Panels of(int64_t n) {
-        const int64_t vectors = (n + Vec<T>::lanes - 1) / Vec<T>::lanes;
-        return {vectors, (vectors + kMaxVectors - 1) / kMaxVectors};
-    }
-    RECURRA_INLINE int64_t begin(int64_t panel) const { return panel * vectors / count; }
-    RECURRA_INLINE int width(int64_t panel) const { return static_cast<int>(begin(panel + 1) - begin(panel)); }
-};
+// Vectors of the next panel where `rest` columns are left: full panels, but no single vector as the last one, which
+// would load nearly as often as it adds.
+template <class T> RECURRA_INLINE int64_t panel_vectors(int64_t rest) {
+    const int64_t vectors = (rest + Vec<T>::lanes - 1) / Vec<T>::lanes;
+    if (vectors == kMaxVectors + 1 && kMaxVectors > 2) return kMaxVectors - 1;
+    return vectors < kMaxVectors ? vectors : kMaxVectors;
+}
 
 template <class T> struct TileArgs {
     const T* a;
@@ -79,72 +78,64 @@ static void tile(const TileArgs<T>& t) noexcept {
 
 template <class T> using TileFunction = void (*)(const TileArgs<T>&) noexcept;
 
-// The tile function for a number of rows, at most max_rows(V).
-template <class T, int V, int P, bool A, int R = max_rows(V)>
-static RECURRA_INLINE TileFunction<T> tile_for(int rows) {
-    if constexpr (R == 1) return tile<T, 1, V, P, A>;
-    else return rows == R ? tile<T, R, V, P, A> : tile_for<T, V, P, A, R - 1>(rows);
-}
-
+// Tile functions by rows - 1, and those of few rows that take many panels.
+template <class T, int V, bool A> struct TileTable {
+    TileFunction<T> one[max_rows(V)], many[kFewRows];
+    template <int... R, int... F>
+    constexpr TileTable(std::integer_sequence<int, R...>, std::integer_sequence<int, F...>)
+        : one{tile<T, R + 1, V, 1, A>...}, many{tile<T, F + 1, V, kManyPanels, A>...} {}
+};
 template <class T, int V, bool A>
-static RECURRA_INLINE TileFunction<T> tile_of(int rows, bool many) {
-    if (many) return tile_for<T, V, kManyPanels, A, kFewRows>(rows);
-    return tile_for<T, V, 1, A>(rows);
-}
+static constexpr TileTable<T, V, A> tile_table{std::make_integer_sequence<int, max_rows(V)>{},
+                                               std::make_integer_sequence<int, kFewRows>{}};
 
-template <class T, bool A> static TileFunction<T> choose(int rows, int vectors, bool many) {
-    switch (vectors) {
-        case 1: return tile_of<T, 1, A>(rows, many);
-        case 2: return tile_of<T, 2, A>(rows, many);
-#if RECURRA_BYTES == 64
-        case 3: return tile_of<T, 3, A>(rows, many);
-        default: return tile_of<T, 4, A>(rows, many);
-#else
-        default: return nullptr;
-#endif
-    }
-}
+template <class T, bool A> struct Tables {
+    const TileFunction<T> *one[kMaxVectors + 1], *many[kMaxVectors + 1];
+    template <int... V> constexpr explicit Tables(std::integer_sequence<int, V...>)
+        : one{nullptr, tile_table<T, V + 1, A>.one...}, many{nullptr, tile_table<T, V + 1, A>.many...} {}
+};
+template <class T, bool A> static constexpr Tables<T, A> tables{std::make_integer_sequence<int, kMaxVectors>{}};
 
 template <class T, bool A> static void product_by(const Product<T>& p) noexcept {
-    constexpr int64_t L = Vec<T>::lanes;
-    const Panels panels = Panels::of<T>(p.w.n);
-    for (int64_t j = 0; j < panels.count;) {
-        const int width = panels.width(j);
-        bool many = p.rows <= kFewRows && j + kManyPanels <= panels.count;
-        for (int i = 1; many && i < kManyPanels; ++i) many = panels.width(j + i) == width;
-        const int64_t first = panels.begin(j) * L, end = j + (many ? kManyPanels : 1);
-        const int64_t beyond = panels.begin(end) * L - p.w.n;
-        const int last = static_cast<int>(end == panels.count && beyond > 0 ? L - beyond : L);
-        const int64_t blocks = (p.rows + max_rows(width) - 1) / max_rows(width);
-        int64_t r = 0;
-        for (int64_t b = 0; b < blocks; ++b) {
-            const int rows = static_cast<int>((b + 1) * p.rows / blocks - r);
-            const TileArgs<T> t{p.a + r * p.a_row, p.a_row, p.a_k, p.w.k, p.w.data + first * p.w.k,
-                                p.init ? p.init + r * p.init_row + first : nullptr, p.init_row,
-                                p.out + r * p.out_row + first, p.out_row, last};
-            choose<T, A>(rows, width, many)(t);
-            r += rows;
+    constexpr int64_t L = Vec<T>::lanes, kPanel = kMaxVectors * L;
+    for (int64_t n = 0; n < p.w.n;) {
+        const int64_t rest = p.w.n - n;
+        const bool many = p.rows <= kFewRows && rest > (kManyPanels - 1) * kPanel + kPanel - L;
+        const int64_t vectors = panel_vectors<T>(rest);
+        const int64_t columns = vectors * L * (many ? kManyPanels : 1);
+        const int last = static_cast<int>(rest < columns ? L - (columns - rest) : L);
+        const TileFunction<T>* functions = (many ? tables<T, A>.many : tables<T, A>.one)[vectors];
+        TileArgs<T> t{p.a, p.a_row, p.a_k, p.w.k, p.w.data + n * p.w.k, p.init ? p.init + n : nullptr, p.init_row,
+                      p.out + n, p.out_row, last};
+        // Blocks of rows as equal as can be: the last would otherwise be too small to hide the latency of its sums.
+        const int64_t most = max_rows(static_cast<int>(vectors));
+        int64_t blocks = p.rows <= most ? 1 : (p.rows + most - 1) / most;
+        for (int64_t rows = p.rows; rows > 0; --blocks) {
+            const int64_t block = blocks == 1 ? rows : (rows + blocks - 1) / blocks;
+            functions[block - 1](t);
+            t.a += block * p.a_row;
+            t.init = t.init ? t.init + block * p.init_row : nullptr;
+            t.out += block * p.out_row;
+            rows -= block;
         }
-        j = end;
+        n += columns;
     }
 }
 
-static bool ran = false;   // told to tests, which force an ISA and want to know that it did the work
-
 template <class T> static void product(const Product<T>& p) noexcept {
-    __atomic_store_n(&ran, true, __ATOMIC_RELAXED);
     if (p.rows <= 0 || p.w.n <= 0) return;
     if (p.a_k == 1) product_by<T, true>(p);
     else product_by<T, false>(p);
 }
 
+static bool ran = false;   // told to tests, which force an ISA and want to know that it did the work
+
 template <class T>
 static void pack(const Packed<T>& to, const T* source, int64_t k_stride, int64_t n_stride, int64_t first,
                  int64_t count) noexcept {
-    constexpr int64_t L = Vec<T>::lanes;
-    const Panels panels = Panels::of<T>(to.n);
-    for (int64_t j = 0; j < panels.count; ++j) {
-        const int64_t width = panels.width(j) * L, n0 = panels.begin(j) * L;
+    __atomic_store_n(&ran, true, __ATOMIC_RELAXED);   // here, since every product needs a pack, and it is not in the hot path
+    for (int64_t n0 = 0, width = 0; n0 < to.n; n0 += width) {
+        width = panel_vectors<T>(to.n - n0) * Vec<T>::lanes;
         const int64_t real = to.n - n0 < width ? to.n - n0 : width;
         T* out = to.data + n0 * to.k + first * width;
         const T* in = source + n0 * n_stride;

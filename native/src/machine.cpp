@@ -1,0 +1,130 @@
+#include "recurra/machine.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "recurra/memory.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace recurra {
+namespace {
+
+// Enough independent sums to hide a multiplication and an addition on two units each, and few enough for 16 registers.
+constexpr int kChains = 12;
+constexpr int64_t kRounds = 1 << 14;
+constexpr int64_t kMinBytes = 1 << 20;   // read between two looks at the clock
+volatile double sink;
+
+// Calls per second of the quickest of many calls.
+template <class F> double fastest(F call) {
+    using Clock = std::chrono::steady_clock;
+    double best = 1;
+    const auto end = Clock::now() + std::chrono::milliseconds(60);
+    while (Clock::now() < end) {
+        const auto start = Clock::now();
+        call();
+        best = std::min(best, std::chrono::duration<double>(Clock::now() - start).count());
+    }
+    return 1 / best;
+}
+
+#define RECURRA_VECTOR(T, BYTES) typedef T V __attribute__((vector_size(BYTES), aligned(BYTES), may_alias))
+
+// kRounds * kChains * lanes multiply-adds; FMA(a, b, c) is a * b + c.
+#define RECURRA_CHAIN(NAME, TARGET, T, BYTES, FMA)                                                                    \
+    TARGET void NAME() {                                                                                              \
+        RECURRA_VECTOR(T, BYTES);                                                                                     \
+        const V a = V{} + T(0.5 + 1e-9 * sink), b = V{} + T(1 + 1e-9 * sink);                                         \
+        V sum[kChains];                                                                                               \
+        for (int i = 0; i < kChains; ++i) sum[i] = b * T(i);                                                          \
+        for (int64_t round = 0; round < kRounds; ++round) {                                                           \
+            _Pragma("GCC unroll 12") for (int i = 0; i < kChains; ++i) sum[i] = FMA(sum[i], a, b);                    \
+        }                                                                                                             \
+        for (int i = 1; i < kChains; ++i) sum[0] += sum[i];                                                           \
+        sink = double(sum[0][0]);                                                                                     \
+    }
+
+// All of [from, from + bytes), a multiple of 8 vectors, `times` over.
+#define RECURRA_READ(NAME, TARGET, BYTES)                                                                             \
+    TARGET void NAME(const char* from, size_t bytes, int64_t times) {                                                 \
+        RECURRA_VECTOR(int64_t, BYTES);                                                                               \
+        V all[8] = {};                                                                                                \
+        for (int64_t i = 0; i < times; ++i) {                                                                         \
+            for (const char* p = from; p < from + bytes; p += 8 * BYTES) {                                            \
+                _Pragma("GCC unroll 8") for (int v = 0; v < 8; ++v) all[v] ^= reinterpret_cast<const V*>(p)[v];       \
+            }                                                                                                         \
+            __asm__ volatile("" ::: "memory");                                                                        \
+        }                                                                                                             \
+        for (int v = 1; v < 8; ++v) all[0] ^= all[v];                                                                 \
+        sink = double(all[0][0] & 1);                                                                                 \
+    }
+
+using Chain = void (*)();
+using Read = void (*)(const char*, size_t, int64_t);
+
+struct Unit {
+    const char* isa;
+    bool available;
+    int64_t vector_bytes;
+    Chain single, twofold;
+    Read read;
+};
+
+#if defined(__x86_64__)
+#define RECURRA_AVX512 __attribute__((target("avx512f")))
+#define RECURRA_AVX2 __attribute__((target("avx2,fma")))
+#define RECURRA_UNFUSED(A, B, C) ((A) * (B) + (C))
+RECURRA_CHAIN(chain_512_single, RECURRA_AVX512, float, 64, _mm512_fmadd_ps)
+RECURRA_CHAIN(chain_512_twofold, RECURRA_AVX512, double, 64, _mm512_fmadd_pd)
+RECURRA_CHAIN(chain_256_single, RECURRA_AVX2, float, 32, _mm256_fmadd_ps)
+RECURRA_CHAIN(chain_256_twofold, RECURRA_AVX2, double, 32, _mm256_fmadd_pd)
+RECURRA_CHAIN(chain_128_single, , float, 16, RECURRA_UNFUSED)
+RECURRA_CHAIN(chain_128_twofold, , double, 16, RECURRA_UNFUSED)
+RECURRA_READ(read_512, RECURRA_AVX512, 64)
+RECURRA_READ(read_256, RECURRA_AVX2, 32)
+RECURRA_READ(read_128, , 16)
+
+const Unit units[] = {
+    {"avx512", bool(__builtin_cpu_supports("avx512f")), 64, chain_512_single, chain_512_twofold, read_512},
+    {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), 32, chain_256_single, chain_256_twofold,
+     read_256},
+    {"x86-64-v2", true, 16, chain_128_single, chain_128_twofold, read_128},
+};
+#else
+template <class V> inline V fused(V a, V b, V c) {
+    for (size_t i = 0; i < sizeof(V) / sizeof(a[0]); ++i) c[i] = std::fma(a[i], b[i], c[i]);
+    return c;
+}
+RECURRA_CHAIN(chain_single, , float, 16, fused)
+RECURRA_CHAIN(chain_twofold, , double, 16, fused)
+RECURRA_READ(read, , 16)
+
+const Unit units[] = {{"generic", true, 16, chain_single, chain_twofold, read}};
+#endif
+
+}  // namespace
+
+double fma_peak(const std::string& isa, int dtype_bytes) noexcept {
+    for (const Unit& unit : units) {
+        if (unit.isa != isa || !unit.available || (dtype_bytes != 4 && dtype_bytes != 8)) continue;
+        const double calls = fastest(dtype_bytes == 4 ? unit.single : unit.twofold);
+        return calls * double(kRounds * kChains * (unit.vector_bytes / dtype_bytes));
+    }
+    return 0;
+}
+
+double bandwidth(size_t bytes) {
+    const Unit& unit = *std::find_if(std::begin(units), std::end(units), [](const Unit& u) { return u.available; });
+    const size_t whole = 8 * size_t(unit.vector_bytes);
+    bytes = std::max<size_t>(1, (bytes + whole / 2) / whole) * whole;
+    const Buffer<char> memory(static_cast<int64_t>(bytes));
+    std::fill_n(memory.data(), bytes, char(1));
+    const int64_t times = std::max<int64_t>(1, kMinBytes / static_cast<int64_t>(bytes));
+    return fastest([&] { unit.read(memory.data(), bytes, times); }) * double(bytes) * double(times);
+}
+
+}  // namespace recurra
