@@ -122,6 +122,7 @@ void Stepper<T>::step(const T* const* prev, T* const* next, T* slots, int64_t ro
     tile_.state = const_cast<T* const*>(prev);
     tile_.next = next;
     bool computed = false;
+    backwards_ = !backwards_;
     for (size_t i = 0; i < layout.runs.size(); ++i) {
         const Run& run = layout.runs[i];
         if (run.operand < 0) continue;
@@ -131,7 +132,7 @@ void Stepper<T>::step(const T* const* prev, T* const* next, T* slots, int64_t ro
         }
         const T* a = run.operand < layout.states ? prev[run.operand] : computed_rows_[run.operand - layout.states];
         T* out = slots + run.first * H;
-        cell_.kernels->product({a, cell_.operand_width(run.operand), 1, rows, packing_.runs[i], out, row, out, row});
+        cell_.kernels->product({a, cell_.operand_width(run.operand), 1, rows, packing_.runs[i], out, row, out, row, backwards_});
     }
     (keep ? cell_.routines.keep : cell_.routines.advance)(&tile_);
     if (layout.projects) {

@@ -24,6 +24,7 @@ template <class T> struct Product {
     int64_t init_row;
     T* out;                 // out[r][n] at out + r * out_row + n; does not overlap a or w
     int64_t out_row;
+    bool backwards = false; // last columns first: done in turn, half of a large w is still in the cache from last time
 };
 
 // One ISA's kernels for one type. Nothing allocates or throws.

@@ -19,13 +19,19 @@ constexpr int max_rows(int vectors) {
 constexpr int kFewRows = 2;
 constexpr int kManyPanels = RECURRA_BYTES == 64 ? 2 : 4;
 
-// Vectors of the next panel where `rest` columns are left: full panels, but no single vector as the last one, which
-// would load nearly as often as it adds.
-template <class T> RECURRA_INLINE int64_t panel_vectors(int64_t rest) {
-    const int64_t vectors = (rest + Vec<T>::lanes - 1) / Vec<T>::lanes;
-    if (vectors == kMaxVectors + 1 && kMaxVectors > 2) return kMaxVectors - 1;
-    return vectors < kMaxVectors ? vectors : kMaxVectors;
-}
+// How n columns are cut into panels: full ones, but no single vector as the last, which would load nearly as often as
+// it adds.
+template <class T> struct Panels {
+    static constexpr int64_t L = Vec<T>::lanes;
+    int64_t vectors, count;
+    RECURRA_INLINE explicit Panels(int64_t n) : vectors((n + L - 1) / L), count((vectors + kMaxVectors - 1) / kMaxVectors) {}
+    RECURRA_INLINE int64_t begin(int64_t panel) const {   // in vectors
+        if (panel == count) return vectors;
+        const bool single = kMaxVectors > 2 && count > 1 && vectors % kMaxVectors == 1;
+        return panel * kMaxVectors - (single && panel == count - 1 ? 1 : 0);
+    }
+    RECURRA_INLINE int64_t width(int64_t panel) const { return begin(panel + 1) - begin(panel); }
+};
 
 template <class T> struct TileArgs {
     const T* a;
@@ -97,18 +103,22 @@ template <class T, bool A> struct Tables {
 template <class T, bool A> static constexpr Tables<T, A> tables{std::make_integer_sequence<int, kMaxVectors>{}};
 
 template <class T, bool A> static void product_by(const Product<T>& p) noexcept {
-    constexpr int64_t L = Vec<T>::lanes, kPanel = kMaxVectors * L;
-    for (int64_t n = 0; n < p.w.n;) {
-        const int64_t rest = p.w.n - n;
-        const bool many = p.rows <= kFewRows && rest > (kManyPanels - 1) * kPanel + kPanel - L;
-        const int64_t vectors = panel_vectors<T>(rest);
-        const int64_t columns = vectors * L * (many ? kManyPanels : 1);
-        const int last = static_cast<int>(rest < columns ? L - (columns - rest) : L);
-        const TileFunction<T>* functions = (many ? tables<T, A>.many : tables<T, A>.one)[vectors];
+    constexpr int64_t L = Vec<T>::lanes;
+    const Panels<T> panels(p.w.n);
+    // Groups of many panels first, then single ones; or all of it in the other direction.
+    const int64_t grouped = p.rows <= kFewRows ? p.w.n / (kMaxVectors * L) / kManyPanels : 0;
+    const int64_t items = grouped + panels.count - grouped * kManyPanels;
+    for (int64_t i = 0; i < items; ++i) {
+        const int64_t item = p.backwards ? items - 1 - i : i;
+        const bool many = item < grouped;
+        const int64_t panel = many ? item * kManyPanels : item + grouped * (kManyPanels - 1);
+        const int64_t width = panels.width(panel), n = panels.begin(panel) * L;
+        const int64_t columns = width * L * (many ? kManyPanels : 1), rest = p.w.n - n;
+        const TileFunction<T>* functions = (many ? tables<T, A>.many : tables<T, A>.one)[width];
         TileArgs<T> t{p.a, p.a_row, p.a_k, p.w.k, p.w.data + n * p.w.k, p.init ? p.init + n : nullptr, p.init_row,
-                      p.out + n, p.out_row, last};
+                      p.out + n, p.out_row, static_cast<int>(rest < columns ? L - (columns - rest) : L)};
         // Blocks of rows as equal as can be: the last would otherwise be too small to hide the latency of its sums.
-        const int64_t most = max_rows(static_cast<int>(vectors));
+        const int64_t most = max_rows(static_cast<int>(width));
         int64_t blocks = p.rows <= most ? 1 : (p.rows + most - 1) / most;
         for (int64_t rows = p.rows; rows > 0; --blocks) {
             const int64_t block = blocks == 1 ? rows : (rows + blocks - 1) / blocks;
@@ -118,7 +128,6 @@ template <class T, bool A> static void product_by(const Product<T>& p) noexcept 
             t.out += block * p.out_row;
             rows -= block;
         }
-        n += columns;
     }
 }
 
@@ -134,8 +143,9 @@ template <class T>
 static void pack(const Packed<T>& to, const T* source, int64_t k_stride, int64_t n_stride, int64_t first,
                  int64_t count) noexcept {
     __atomic_store_n(&ran, true, __ATOMIC_RELAXED);   // here, since every product needs a pack, and it is not in the hot path
-    for (int64_t n0 = 0, width = 0; n0 < to.n; n0 += width) {
-        width = panel_vectors<T>(to.n - n0) * Vec<T>::lanes;
+    const Panels<T> panels(to.n);
+    for (int64_t panel = 0; panel < panels.count; ++panel) {
+        const int64_t n0 = panels.begin(panel) * panels.L, width = panels.width(panel) * panels.L;
         const int64_t real = to.n - n0 < width ? to.n - n0 : width;
         T* out = to.data + n0 * to.k + first * width;
         const T* in = source + n0 * n_stride;

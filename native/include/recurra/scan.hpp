@@ -98,6 +98,7 @@ private:
     std::vector<T*> computed_rows_;
     std::vector<const T*> operands_;
     Tile<T> tile_;
+    bool backwards_ = false;
 };
 
 }  // namespace recurra
