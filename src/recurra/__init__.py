@@ -1,1 +1,54 @@
-"""Recurra: recurrent networks written as equations, trained fast on a CPU, understood, run live."""
+"""Recurra: recurrent networks written as equations, trained fast on a CPU, understood, run live.
+
+>>> import recurra
+>>> recurra.cells.get("gru").gates
+('r', 'z', 'n')
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recurra import cells, engine, errors, reference
+    from recurra.cells import Cell, cell
+    from recurra.engine import get_num_threads, set_num_threads
+    from recurra.weights import Weights
+
+__version__ = "0.1.0"
+
+# The public names and where they live; each is imported when it is first used.
+_NAMES = {
+    "Cell": "recurra.cells",
+    "Weights": "recurra.weights",
+    "cell": "recurra.cells",
+    "cells": None,
+    "engine": None,
+    "errors": None,
+    "get_num_threads": "recurra.engine",
+    "reference": None,
+    "set_num_threads": "recurra.engine",
+}
+__all__ = [
+    "Cell",
+    "Weights",
+    "cell",
+    "cells",
+    "engine",
+    "errors",
+    "get_num_threads",
+    "reference",
+    "set_num_threads",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _NAMES:
+        raise AttributeError(f"module 'recurra' has no attribute {name!r}; it has {', '.join(_NAMES)}")
+    home = _NAMES[name]
+    return importlib.import_module(f"recurra.{name}") if home is None else getattr(importlib.import_module(home), name)
+
+
+def __dir__() -> list[str]:
+    return [*_NAMES, "__version__"]

@@ -1,9 +1,9 @@
 """The routines of a user's own cell: compiled by LLVM when they are first needed, and kept on disk.
 
-Measured on two cores with AVX-512: the first use of new equations takes 0.8 to 1.1 s, most of it SymPy's import and
-algebra; each further new cell takes 0.1 to 0.4 s. A process that finds the code in the cache takes 0.03 to 0.06 s, most of
-it llvmlite's import, and 2 to 8 ms for each further cell; it imports no SymPy. Resident memory grows by some 120 MB to
-compile and 50 MB to load, nearly all of it the libraries. Compiled code, some 30 kB a cell, is never unloaded.
+Measured on two cores with AVX-512: the first use of new equations takes 0.5 to 1.1 s, most of it SymPy's import and
+algebra; each further new cell takes 0.1 to 0.4 s. A process that finds the code in the cache takes 0.03 to 0.06 s, most
+of it llvmlite's import, and 2 to 8 ms for each further cell; it imports no SymPy. Resident memory grows by some 120 MB
+to compile and 50 MB to load, nearly all of it the libraries. Compiled code, some 30 kB a cell, is never unloaded.
 
 The cache is the folder `RECURRA_CACHE`, or else `recurra` in the user's cache folder. An entry belongs to the
 equations, the instruction set, the platform, the version of LLVM and the source of the compiler. It carries a checksum:

@@ -109,16 +109,26 @@ template <class T> RECURRA_INLINE typename Vec<T>::Bits gt(Vec<T> a, Vec<T> b) {
 template <class T> RECURRA_INLINE Vec<T> select(typename Vec<T>::Bits m, Vec<T> a, Vec<T> b) {
     return Vec<T>::from_bits((a.bits() & m) | (b.bits() & ~m));
 }
-template <class T> RECURRA_INLINE Vec<T> Vec<T>::load_part(const T* p, int n) {
-    T whole[lanes] = {};
-    for (int i = 0; i < n; ++i) whole[i] = p[i];
-    return load(whole);
-}
-template <class T> RECURRA_INLINE void Vec<T>::store_part(T* p, int n) const {
-    for (int i = 0; i < n; ++i) p[i] = raw[i];
-}
-
 #if defined(__AVX2__) && defined(__FMA__)
+// Lane i takes part where i < n.
+RECURRA_INLINE __m256i first_lanes(Vec<float>, int n) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+RECURRA_INLINE __m256i first_lanes(Vec<double>, int n) {
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(n), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+template <> RECURRA_INLINE Vec<float> Vec<float>::load_part(const float* p, int n) {
+    return {_mm256_maskload_ps(p, first_lanes(Vec<float>{}, n))};
+}
+template <> RECURRA_INLINE void Vec<float>::store_part(float* p, int n) const {
+    _mm256_maskstore_ps(p, first_lanes(*this, n), raw);
+}
+template <> RECURRA_INLINE Vec<double> Vec<double>::load_part(const double* p, int n) {
+    return {_mm256_maskload_pd(p, first_lanes(Vec<double>{}, n))};
+}
+template <> RECURRA_INLINE void Vec<double>::store_part(double* p, int n) const {
+    _mm256_maskstore_pd(p, first_lanes(*this, n), raw);
+}
 RECURRA_INLINE Vec<float> fma(Vec<float> a, Vec<float> b, Vec<float> c) {
     return {_mm256_fmadd_ps(a.raw, b.raw, c.raw)};
 }
@@ -127,7 +137,16 @@ RECURRA_INLINE Vec<double> fma(Vec<double> a, Vec<double> b, Vec<double> c) {
 }
 RECURRA_INLINE Vec<float> sqrt(Vec<float> a) { return {_mm256_sqrt_ps(a.raw)}; }
 RECURRA_INLINE Vec<double> sqrt(Vec<double> a) { return {_mm256_sqrt_pd(a.raw)}; }
-#elif defined(__x86_64__)
+#else
+template <class T> RECURRA_INLINE Vec<T> Vec<T>::load_part(const T* p, int n) {
+    T whole[lanes] = {};
+    for (int i = 0; i < n; ++i) whole[i] = p[i];
+    return load(whole);
+}
+template <class T> RECURRA_INLINE void Vec<T>::store_part(T* p, int n) const {
+    for (int i = 0; i < n; ++i) p[i] = raw[i];
+}
+#if defined(__x86_64__)
 template <class T> RECURRA_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return a * b + c; }  // no fused instruction
 RECURRA_INLINE Vec<float> sqrt(Vec<float> a) { return {_mm_sqrt_ps(a.raw)}; }
 RECURRA_INLINE Vec<double> sqrt(Vec<double> a) { return {_mm_sqrt_pd(a.raw)}; }
@@ -148,6 +167,7 @@ RECURRA_INLINE Vec<double> sqrt(Vec<double> a) {
     for (int i = 0; i < Vec<double>::lanes; ++i) a.raw[i] = __builtin_sqrt(a.raw[i]);
     return a;
 }
+#endif
 #endif
 #endif
 

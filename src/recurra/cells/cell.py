@@ -95,7 +95,7 @@ class Cell:
             below[n] = ({n} & leaves).union(*(below[a] for a in n._args))
         value = next(n for n in order if leaves <= below[n])
         users = [n for n in order if value in n._args]
-        while value._op not in FUNCTIONS and len(users) == 1 and users[0]._op in {"add", "sub", *FUNCTIONS}:
+        while value._op not in FUNCTIONS and len(users) == 1 and users[0]._op in {"add", "sub", *FUNCTIONS} - {"gt"}:
             value = users[0]
             users = [n for n in order if value in n._args]
         return value

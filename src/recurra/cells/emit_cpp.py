@@ -1,6 +1,6 @@
 """The routines of the zoo, and the vector functions they call, as C++; run at build time.
 
-    python -m recurra.cells.emit_cpp OUTPUT_DIRECTORY     writes vmath.hpp and zoo.hpp there
+    python -m recurra.cells.emit_cpp OUTPUT_DIRECTORY     writes vmath.hpp, zoo.hpp and zoo_layouts.hpp there
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from recurra.cells import vmath, zoo_cells
+from recurra.cells.layout import layout
 from recurra.cells.lower import lower
-from recurra.cells.routines import NAMES, Place, routines
+from recurra.cells.routines import Place, routines
 
 _HEADER = "// Written by recurra.cells.emit_cpp from the equations; not kept in the repository.\n#pragma once\n\n"
 
@@ -146,6 +147,29 @@ def zoo_header() -> str:
     return _HEADER + names + "\n" + include + _namespaced("", [*parts, table]) + "#endif\n"
 
 
+def layouts_header() -> str:
+    """zoo_layouts.hpp: the layout of each cell, for the native tests, which have no Python to ask."""
+    rows = []
+    for cell in zoo_cells():
+        shape = layout(cell)
+        inputs, recurrent = cell.input_gates, cell.recurrent_gates
+        counts = (len(cell.states), len(cell.parameters), len(cell.gates), len(shape.seconds), len(inputs), len(recurrent))
+        slots = (
+            f"{{{inputs.index(s.input) if s.input else -1}, {recurrent.index(s.recurrent) if s.recurrent else -1}}}"
+            for s in shape.slots
+        )
+        runs = (f"{{{r.operand}, {r.first}, {r.count}}}" for r in shape.runs)
+        projects = "false" if cell.projection is None else "true"
+        numbers = ", ".join(map(str, counts))
+        rows.append(f"        {{{numbers}, {projects}, {{{', '.join(slots)}}}, {{{', '.join(runs)}}}}},  // {cell.name}")
+    return (
+        _HEADER
+        + '#include "recurra/cell.hpp"\n\nnamespace recurra {\ninline std::vector<Layout> zoo_layouts() {\n    return {\n'
+        + "\n".join(rows)
+        + "\n    };\n}\n}  // namespace recurra\n"
+    )
+
+
 def _indented(lines: Sequence[str], by: int) -> str:
     return "\n".join(" " * by + line for line in lines)
 
@@ -160,8 +184,9 @@ def _namespaced(inner: str, parts: Sequence[str]) -> str:
 
 
 def main(directory: str) -> None:
-    """Write both headers; an unchanged file keeps its time, so that nothing is compiled again for it."""
-    for name, text in (("vmath.hpp", vmath_header()), ("zoo.hpp", zoo_header())):
+    """Write the headers; an unchanged file keeps its time, so that nothing is compiled again for it."""
+    headers = {"vmath.hpp": vmath_header(), "zoo.hpp": zoo_header(), "zoo_layouts.hpp": layouts_header()}
+    for name, text in headers.items():
         path = Path(directory, name)
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.exists() or path.read_text() != text:

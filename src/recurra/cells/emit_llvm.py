@@ -8,8 +8,7 @@ A routine is a function of a tile (see native/include/recurra/tile.hpp) whose te
     whole   the work on a vector of units, again and again
     part    the same under a mask, on what is left of the row
 
-Nothing is repeated and nothing is computed in a loop that could be before it, so that LLVM's middle passes would find
-no work; the code refers to nothing outside.
+Nothing is repeated, and nothing is computed in a loop that could be before it: LLVM's middle passes would find no work.
 """
 
 from __future__ import annotations
@@ -91,10 +90,10 @@ setup:
   %end = sub i64 %units, %left
   %any_whole = icmp sgt i64 %end, 0
   %any_left = icmp sgt i64 %left, 0
-  %left_scalar = trunc i64 %left to {i}
-  %left_lane = insertelement {I} poison, {i} %left_scalar, i32 0
-  %left_lanes = shufflevector {I} %left_lane, {I} poison, <{lanes} x i32> zeroinitializer
-  %mask = icmp ult {I} <{count}>, %left_lanes
+  %left_scalar = trunc i64 %left to i32
+  %left_lane = insertelement <{lanes} x i32> poison, i32 %left_scalar, i32 0
+  %left_lanes = shufflevector <{lanes} x i32> %left_lane, <{lanes} x i32> poison, <{lanes} x i32> zeroinitializer
+  %mask = icmp ult <{lanes} x i32> <{count}>, %left_lanes
 {setup}
   br label %row
 row:
@@ -218,25 +217,20 @@ def _types(dtype: str, isa: Isa) -> dict[str, Any]:
     lanes = isa.bytes // size
     scalar, i = {4: ("float", "i32"), 8: ("double", "i64")}[size]
     vectors = {"V": f"<{lanes} x {scalar}>", "I": f"<{lanes} x {i}>", "M": f"<{lanes} x i1>"}
-    return vectors | {"v": f"v{lanes}f{8 * size}", "i": i, "scalar": scalar, "lanes": lanes, "align": size}
+    names = {"v": f"v{lanes}f{8 * size}", "i": i, "scalar": scalar, "align": size}
+    count = ", ".join(f"i32 {n}" for n in range(lanes))
+    return vectors | names | {"lanes": lanes, "last": lanes - 1, "count": count}
 
 
 def _function(routine: Routine, name: str, dtype: str, isa: Isa) -> str:
     types = _types(dtype, isa)
-    lanes, i = types["lanes"], types["i"]
     addresses = _Addresses(types["scalar"])
     whole, part = _Block("w"), _Block("p")
     for block in (whole, part):
         printer: Any = _Printer(dtype, isa, addresses, block, block is whole)
         lower(routine, printer)
     blocks = {"setup": addresses.setup, "row": addresses.row, "whole": whole, "part": part}
-    return _FUNCTION.format(
-        name=name,
-        last=lanes - 1,
-        count=", ".join(f"{i} {n}" for n in range(lanes)),
-        **types,
-        **{n: "\n".join(block.lines) for n, block in blocks.items()},
-    )
+    return _FUNCTION.format(name=name, **types, **{n: "\n".join(block.lines) for n, block in blocks.items()})
 
 
 def module(routines: Sequence[Routine], isa: Isa) -> str:

@@ -57,6 +57,8 @@ def forward_routines(cell: Cell) -> list[Routine]:
 def routines(cell: Cell) -> list[Routine]:
     """All six routines, in the order of `NAMES`."""
     try:
+        import networkx  # noqa: F401  (for `_cut`)
+
         from recurra.cells.adjoint import adjoint
     except ImportError as error:
         raise MissingExtraError(f"the gradient of {cell.name}", error.name or "sympy", "cells") from error
@@ -125,7 +127,8 @@ def _cut(
             continue
         if tainted.intersection(n._args):
             tainted.add(n)
-        graph.add_edge((n, "in"), (n, "out"), **({} if n in tainted else {"capacity": 1}))
+        keepable = n not in tainted and n._op != "gt"
+        graph.add_edge((n, "in"), (n, "out"), **({"capacity": 1} if keepable else {}))
         if n in slots and n not in given:
             graph.add_edge("slots", (n, "in"))
         elif n not in slots:

@@ -154,7 +154,9 @@ class _Product:
 def node(op: str, *args: object, value: Any = None) -> Node:
     """The one node with this operation, these arguments and this value; numbers become constants."""
     nodes = tuple(map(_as_node, args))
-    key = (op, tuple(map(id, nodes)), value)
+    if any(n._op == "gt" for n in (nodes[1:] if op == "where" else nodes)):
+        raise CellError("a comparison is not a number: write where(p > q, 1, 0), or where(p > q, a, b) to choose")
+    key = (op, tuple(map(id, nodes)), repr(value))
     known = _interned.get(key)
     if known is None:
         known = object.__new__(_Named if op in ("state", "param") else Node)

@@ -187,6 +187,8 @@ def _build(
     if any(not isinstance(n, Node) for n in new):
         kinds = ", ".join(type(n).__name__ for n in new)
         raise CellError(f"{name} returns {kinds}, expected the new value of each of its states: return {listed}")
+    if any(n._op == "gt" for n in new):
+        raise CellError(f"{name} returns a comparison, expected the new value of a state: return where(p > q, 1, 0)")
     if len(new) != len(states):
         missing = ", ".join(states[len(new) :])
         problem = f"{missing} is never returned" if missing else "there are more values than states"

@@ -1,0 +1,212 @@
+// Tests of the native core without Python, made to run under the sanitizers (`make sanitize`): every built-in cell, both
+// types, every ISA of this machine, odd sizes, ragged rows, resets, reverse, checkpoints and threads. The truths are
+// double precision, finite differences, and the bits of rows run alone.
+
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+#include <random>
+#include <vector>
+
+#include "recurra/isa.hpp"
+#include "recurra/scan.hpp"
+#include "zoo.hpp"
+#include "zoo_layouts.hpp"
+
+using namespace recurra;
+
+namespace {
+
+int passed = 0, failed = 0;
+
+void check(bool good, const char* what, const char* cell, const char* isa) {
+    good ? ++passed : ++failed;
+    if (!good) std::printf("FAILED: %s, %s, %s\n", what, cell, isa);
+}
+
+struct Case {
+    int64_t T, B, I, H, P;
+    bool ragged, reverse, reset;
+    int threads;
+    int64_t every;
+};
+
+// One problem in one type: random distinct numbers, the same ones in both types.
+template <class T> struct Problem {
+    Problem(const Layout& layout, const Isa& isa, int index, const Case& c)
+        : c(c), cell{layout, {c.I, c.H, layout.projects ? c.P : c.H}, isa.zoo<T>()[index], isa.kernels<T>()} {
+        std::mt19937 random(7);
+        std::uniform_real_distribution<double> uniform(-0.8, 0.8);
+        const auto fill = [&](int64_t size) {
+            std::vector<T> values(size);
+            for (T& v : values) v = static_cast<T>(static_cast<float>(uniform(random)));
+            return values;
+        };
+        const int64_t P = cell.sizes.output;
+        W = fill(layout.input_gates * c.H * c.I), U = fill(layout.recurrent_gates * c.H * P);
+        b = fill(layout.input_gates * c.H), cc = fill(layout.recurrent_gates * c.H), R = fill(P * c.H);
+        for (int i = 0; i < layout.parameters; ++i) parameters.push_back(fill(c.H));
+        x = fill(c.T * c.B * c.I);
+        d_output = fill(c.T * c.B * P);
+        for (int k = 0; k < layout.states; ++k) initial.push_back(fill(c.B * cell.width(k)));
+        for (int64_t r = 0; r < c.B; ++r) lengths.push_back(c.ragged ? static_cast<int64_t>(random() % (c.T + 1)) : c.T);
+        for (int64_t i = 0; i < c.T * c.B; ++i) reset.push_back(c.reset && random() % 4 == 0);
+        for (int64_t r = 0; r < c.B; ++r) {   // what stands in the padding must not matter
+            for (int64_t t = lengths[r]; t < c.T; ++t) {
+                for (int64_t i = 0; i < c.I; ++i) x[(t * c.B + r) * c.I + i] = std::numeric_limits<T>::quiet_NaN();
+            }
+        }
+        dx.resize(x.size()), dW.resize(W.size()), dU.resize(U.size()), db.resize(b.size()), dc.resize(cc.size()), dR.resize(R.size());
+        for (const auto& p : parameters) dp.emplace_back(p.size());
+        for (const auto& s : initial) d_initial.emplace_back(s.size());
+    }
+
+    Weights<T> weights() const {
+        Weights<T> w{W.data(), U.data(), b.data(), cc.data(), R.data(), {}};
+        for (const auto& p : parameters) w.parameters.push_back(p.data());
+        return w;
+    }
+
+    Batch<T> batch() const {
+        Batch<T> all{c.T, c.B, c.reverse, c.ragged ? lengths.data() : nullptr, c.reset ? reset.data() : nullptr, x.data(), {}};
+        for (const auto& s : initial) all.initial.push_back(s.data());
+        return all;
+    }
+
+    void forward(Tape<T>* tape) {
+        const T nan = std::numeric_limits<T>::quiet_NaN();
+        output.assign(c.T * c.B * cell.sizes.output, nan);
+        Results<T> results;
+        results.output = output.data();
+        final.clear();
+        for (const auto& s : initial) final.emplace_back(s.size(), nan);
+        for (auto& s : final) results.final.push_back(s.data());
+        gates.assign(c.T * c.B * cell.layout.gates * c.H, nan);
+        if (tape) {
+            tape->every = c.every;
+            results.gates = gates.data();
+        }
+        recurra::forward(cell, weights(), batch(), results, c.threads, tape);
+    }
+
+    void backward() {
+        Tape<T> tape;
+        forward(&tape);
+        Gradients<T> g;
+        g.output = d_output.data();
+        g.x = dx.data();
+        g.input = dW.data(), g.recurrent = dU.data(), g.input_bias = db.data(), g.recurrent_bias = dc.data();
+        g.projection = dR.data();
+        for (auto& p : dp) g.parameters.push_back(p.data());
+        for (auto& s : d_initial) g.initial.push_back(s.data());
+        recurra::backward(cell, weights(), batch(), tape, g);
+    }
+
+    double loss() {
+        forward(nullptr);
+        double sum = 0;
+        for (size_t i = 0; i < output.size(); ++i) sum += output[i] * d_output[i];
+        return sum;
+    }
+
+    Case c;
+    Cell<T> cell;
+    std::vector<T> W, U, b, cc, R, x, d_output, output, gates, dx, dW, dU, db, dc, dR;
+    std::vector<std::vector<T>> parameters, initial, final, dp, d_initial;
+    std::vector<int64_t> lengths;
+    std::vector<uint8_t> reset;
+};
+
+template <class A, class B> bool close(const std::vector<A>& a, const std::vector<B>& b, double tolerance) {
+    for (size_t i = 0; i < a.size(); ++i) {
+        if (!(std::fabs(double(a[i]) - double(b[i])) <= tolerance * (1 + std::fabs(double(b[i]))))) return false;
+    }
+    return a.size() == b.size();
+}
+
+// The gradient of one weight array against central differences, at a few places.
+bool differences(Problem<double>& p, std::vector<double>& at, const std::vector<double>& gradient) {
+    for (size_t i = 0; i < at.size(); i += 1 + at.size() / 5) {
+        const double kept = at[i], h = 1e-6;
+        at[i] = kept + h;
+        const double up = p.loss();
+        at[i] = kept - h;
+        const double down = p.loss();
+        at[i] = kept;
+        const double expected = (up - down) / (2 * h);
+        if (!(std::fabs(gradient[i] - expected) <= 1e-5 * (1 + std::fabs(expected)))) return false;
+    }
+    return true;
+}
+
+// The bits of the first row alone are its bits in the batch.
+bool alone(const Layout& layout, const Isa& isa, int cell, Problem<float>& p) {
+    Case c = p.c;
+    c.B = 1, c.threads = 1;
+    Problem<float> one(layout, isa, cell, c);
+    one.W = p.W, one.U = p.U, one.b = p.b, one.cc = p.cc, one.R = p.R, one.parameters = p.parameters;
+    const int64_t P = p.cell.sizes.output, B = p.c.B;
+    one.lengths = {p.lengths[0]};
+    for (int64_t t = 0; t < c.T; ++t) {
+        for (int64_t i = 0; i < c.I; ++i) one.x[t * c.I + i] = p.x[t * B * c.I + i];
+        one.reset[t] = p.reset[t * B];
+    }
+    for (size_t k = 0; k < one.initial.size(); ++k) one.initial[k].assign(p.initial[k].begin(), p.initial[k].begin() + one.initial[k].size());
+    one.forward(nullptr);
+    for (int64_t t = 0; t < c.T; ++t) {
+        for (int64_t i = 0; i < P; ++i) {
+            if (one.output[t * P + i] != p.output[t * B * P + i]) return false;
+        }
+    }
+    return true;
+}
+
+void run(const Layout& layout, const Isa& isa, int cell, const Case& c) {
+    const char* name = zoo_names[cell].name;
+    Problem<float> single(layout, isa, cell, c);
+    Problem<double> twofold(layout, isa, cell, c);
+    single.backward();
+    twofold.backward();
+    check(close(single.output, twofold.output, 1e-4), "output", name, isa.name);
+    check(close(single.gates, twofold.gates, 1e-4), "gates", name, isa.name);
+    for (size_t k = 0; k < single.final.size(); ++k) check(close(single.final[k], twofold.final[k], 1e-4), "final state", name, isa.name);
+    check(close(single.dx, twofold.dx, 2e-3), "gradient of x", name, isa.name);
+    check(close(single.dW, twofold.dW, 2e-3), "gradient of W", name, isa.name);
+    check(close(single.dU, twofold.dU, 2e-3), "gradient of U", name, isa.name);
+    if (c.B) check(alone(layout, isa, cell, single), "bits of a row alone", name, isa.name);
+    const std::vector<double> dW = twofold.dW, dU = twofold.dU, dc = twofold.dc, dx = twofold.dx;
+    check(differences(twofold, twofold.W, dW), "differences of W", name, isa.name);
+    check(differences(twofold, twofold.U, dU), "differences of U", name, isa.name);
+    check(differences(twofold, twofold.cc, dc), "differences of c", name, isa.name);
+    if (!c.ragged) check(differences(twofold, twofold.x, dx), "differences of x", name, isa.name);
+    if (layout.projects) {
+        const std::vector<double> dR = twofold.dR;
+        check(differences(twofold, twofold.R, dR), "differences of R", name, isa.name);
+    }
+    for (int i = 0; i < layout.parameters; ++i) {
+        const std::vector<double> dp = twofold.dp[i];
+        check(differences(twofold, twofold.parameters[i], dp), "differences of a parameter", name, isa.name);
+    }
+}
+
+}  // namespace
+
+int main() {
+    const Case cases[] = {
+        {7, 5, 3, 19, 6, false, false, false, 1, 0}, {9, 7, 5, 33, 12, true, true, true, 2, 0},
+        {9, 6, 1, 16, 16, true, false, false, 2, 4}, {5, 3, 40, 1, 1, false, true, true, 1, 2},
+        {0, 3, 4, 8, 3, false, false, false, 1, 0},  {6, 0, 4, 8, 3, true, false, false, 2, 0},
+        {1, 1, 2, 70, 65, false, false, false, 1, 0},
+    };
+    const std::vector<Layout> layouts = zoo_layouts();
+    for (const Isa* isa : isas()) {
+        if (!isa->available()) continue;
+        for (size_t cell = 0; cell < layouts.size(); ++cell) {
+            for (const Case& c : cases) run(layouts[cell], *isa, static_cast<int>(cell), c);
+        }
+        check(*isa->ran, "the ISA ran", "all", isa->name);
+    }
+    std::printf("%d passed, %d failed\n", passed, failed);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,18 @@
+"""Print what `make setup` installs: the build's requirements, the package's own, and those of its `dev` extra."""
+
+import re
+import tomllib
+from pathlib import Path
+
+project = tomllib.loads(Path("pyproject.toml").read_text())
+extras = project["project"]["optional-dependencies"]
+
+
+def unfolded(requirement: str) -> list[str]:
+    """A requirement, or those of the extras that it names of this very package."""
+    own = re.fullmatch(r"recurra\[(.*)\]", requirement)
+    return [r for e in own[1].split(",") for x in extras[e] for r in unfolded(x)] if own else [requirement]
+
+
+wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"], *extras["dev"]]
+print("\n".join(f'"{r}"' for r in dict.fromkeys(x for w in wanted for x in unfolded(w))))

@@ -1,0 +1,266 @@
+"""Cells compiled at run time: the bits of the built-in kernels, the values of the definition, and a cache that holds.
+
+Run with `-s` to see the times.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers import ZOO, generator, printed, random_state, random_weights
+from recurra import engine, jit, reference
+from recurra.cells import (
+    Cell,
+    cell,
+    clip,
+    elu,
+    emit_llvm,
+    erf,
+    exp,
+    hard_sigmoid,
+    lstm,
+    lstm_peephole,
+    maximum,
+    minimum,
+    product,
+    relu,
+    sigmoid,
+    softplus,
+    sqrt,
+    tanh,
+    where,
+)
+from recurra.errors import IsaError, MissingExtraError
+
+ISAS = [name for name, available in engine._native.isas() if available]
+DTYPES = ("float32", "float64")
+TOLERANCE = {"float32": 2e-5, "float64": 1e-11}  # of the largest number in an array
+
+
+@cell(source="tests: every operation of the language, a second product, and parameters used in and beside gates")
+def everything(x, h, s, *, p):
+    f = hard_sigmoid(x.f + h.f) + 0.1 * softplus(s - p.f)
+    v = elu(x.v + product(f * h).v) + relu(h.r + x.r)
+    w = maximum(v, tanh(s)) - minimum(0.3, erf(h.w)) + clip(x.w, -0.6, 0.7)
+    s = sigmoid(p.decay) * s + 0.1 * where(v > h, exp(-abs(w)), w / 3.7) * v
+    return 0.5 * h + 0.4 * w / sqrt(1 + w * w), s
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of each test's own."""
+    monkeypatch.setenv("RECURRA_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(jit, "_loaded", {})
+    monkeypatch.setattr(jit, "_warned", set())
+    return tmp_path / "cache"
+
+
+@contextmanager
+def kernels(isa: str, zoo: bool) -> Iterator[list[str]]:
+    """On this ISA, with built-in kernels or with none; gives the names of the cells that were compiled."""
+    compiled: list[str] = []
+
+    def spy(cell: Cell, isa: str) -> tuple[list[int], list[int]]:
+        compiled.append(cell.name)
+        return original(cell, isa)
+
+    original = jit.routines_of
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "isa", lambda: isa)
+        patch.setattr(jit, "routines_of", spy)
+        if not zoo:
+            patch.setattr(engine._native, "zoo", {})
+        engine._kernel.cache_clear()
+        yield compiled
+    engine._kernel.cache_clear()
+
+
+def run(cell: Cell, dtype: str, T: int, B: int, H: int) -> dict[str, np.ndarray]:
+    """All that a cell gives: ragged, forward and backward, and step by step."""
+    rng = generator(cell.name, dtype, T, B, H)
+    weights = random_weights(cell, 3, H, max(1, H - 2), rng=rng, dtype=dtype)
+    x = rng.normal(size=(T, B, 3)).astype(dtype)
+    state = random_state(cell, weights, B, rng)
+    lengths = rng.integers(0, T + 1, B)
+    result = engine.forward(cell, weights, x, state, lengths=lengths, keep=True, return_states=True, return_gates=True)
+    d_output = rng.normal(size=result.output.shape).astype(dtype)
+    gradients = engine.backward(result.tape, d_output, random_state(cell, weights, B, rng))
+    live = engine.Stepper(cell, weights, B)
+    live.state = state
+    steps = np.stack([live.step(x[t]) for t in range(T)])
+    arrays = {"output": result.output, "steps": steps, "d x": gradients.x} | result.gates
+    for name, group in (("state", result.state), ("states", result.states), ("d state", gradients.state)):
+        arrays |= {f"{name} {i}": array for i, array in enumerate(group)}
+    return arrays | {f"d {name}": array for name, array in gradients.weights.items()}
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("built_in", ZOO, ids=lambda cell: cell.name)
+def test_compiled_cells_have_the_bits_of_built_in_ones(built_in: Cell, isa: str) -> None:
+    for dtype in DTYPES:
+        for T, B, H in ((7, 5, 19), (3, 2, 1), (2, 3, 32)):
+            with kernels(isa, zoo=True) as compiled:
+                expected = run(built_in, dtype, T, B, H)
+            assert not compiled
+            with kernels(isa, zoo=False) as compiled:
+                got = run(built_in, dtype, T, B, H)
+            assert compiled == [built_in.name]
+            for name, array in expected.items():
+                assert np.isfinite(array).all()
+                np.testing.assert_array_equal(got[name], array, err_msg=f"{name} {dtype} H={H}")
+
+
+@pytest.mark.parametrize("fault", ["rounded twice", "swapped difference", "constants off by an ulp"])
+def test_a_planted_fault_is_seen(fault: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with kernels(ISAS[0], zoo=True):
+        expected = run(lstm_peephole, "float32", 4, 3, 19)
+    if fault == "rounded twice":
+        isa = emit_llvm.ISAS[ISAS[0]]
+        monkeypatch.setitem(emit_llvm.ISAS, ISAS[0], isa._replace(fma=not isa.fma))
+    elif fault == "swapped difference":
+        monkeypatch.setitem(emit_llvm._INSTRUCTIONS, "sub", "fsub {V} {1}, {0}")
+    else:
+        const = emit_llvm._Printer.const
+        monkeypatch.setattr(emit_llvm._Printer, "const", lambda self, value: const(self, value * (1 + 2**-23)))
+    with kernels(ISAS[0], zoo=False):
+        got = run(lstm_peephole, "float32", 4, 3, 19)
+    assert any(not np.array_equal(got[name], array) for name, array in expected.items())
+
+
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_users_cell_has_the_values_of_the_definition(dtype: str, isa: str) -> None:
+    rng = generator(dtype)
+    T, B, H = 9, 5, 19
+    weights = random_weights(everything, 3, H, rng=rng, dtype=dtype)
+    x = rng.normal(size=(T, B, 3)).astype(dtype)
+    state, d_state = random_state(everything, weights, B, rng), random_state(everything, weights, B, rng)
+    lengths = np.array([9, 0, 4, 9, 1])
+    d_output = rng.normal(size=(T, B, H)).astype(dtype)
+    d_output[np.arange(T)[:, None] >= lengths] = 0
+    with kernels(isa, zoo=True) as compiled:
+        got = engine.forward(everything, weights, x, state, lengths=lengths, keep=True, return_gates=True)
+        back = engine.backward(got.tape, d_output, d_state)
+    assert compiled == ["everything"]
+    expected = reference.forward(everything, weights, x, state, lengths)
+    truth = reference.backward(everything, weights, x, expected, d_output, d_state)
+    pairs = [(got.output, expected.output), (back.x, truth.x)]
+    pairs += [*zip(got.state, expected.state, strict=True), *zip(back.state, truth.state, strict=True)]
+    pairs += [(got.gates[name], gate) for name, gate in expected.gates.items()]
+    pairs += [(a, b) for (_, a), (_, b) in zip(back.weights.items(), truth.weights.items(), strict=True)]
+    for a, b in pairs:
+        assert np.abs(b).max() > 0
+        assert np.abs(a - b).max() <= TOLERANCE[dtype] * np.abs(b).max()
+
+
+USE = """
+import json, sys, time
+from helpers import generator, random_weights
+from recurra import engine
+from recurra.cells import cell, sigmoid, tanh
+
+@cell
+def fresh(x, h, *, a):
+    z = sigmoid(x.z + h.z)
+    return (1 - z) * h + z * tanh(x.n + a * h)
+
+start, work = time.perf_counter(), time.process_time()
+engine._kernel(fresh)
+seconds, work = time.perf_counter() - start, time.process_time() - work
+rng = generator(0)
+weights = random_weights(fresh, 2, 5, rng=rng)
+run = engine.forward(fresh, weights, rng.normal(size=(3, 2, 2)), keep=True)
+back = engine.backward(run.tape, run.output)
+heavy = sorted({"sympy", "networkx", "recurra.cells.adjoint"} & set(sys.modules))
+print(json.dumps([seconds, work, heavy, run.output.sum(), back.x.sum()]))
+"""
+
+
+def test_first_use_and_later_uses_in_new_processes(folder: Path) -> None:
+    """The later time is asserted in seconds of work, which other processes of a busy machine stretch little."""
+    first, _, imported, *expected = json.loads(printed(USE, RECURRA_CACHE=str(folder)))
+    assert imported
+    later = []
+    for _ in range(3):
+        seconds, work, imported, *values = json.loads(printed(USE, RECURRA_CACHE=str(folder)))
+        assert not imported
+        assert values == expected
+        later.append((work, seconds))
+    work, seconds = min(later)
+    print(f"\nfirst use {first:.2f} s, later {seconds:.3f} s, {work:.3f} s of work")
+    assert first <= 3
+    assert work <= 0.1
+
+
+def test_processes_that_compile_at_once(folder: Path) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        runs = list(pool.map(lambda _: json.loads(printed(USE, RECURRA_CACHE=str(folder))), range(4)))
+    assert all(values == runs[0][3:] for _, _, _, *values in runs)
+    assert [entry.suffix for entry in folder.iterdir()] == [".o"]
+
+
+def digest(folder: Path) -> str:
+    (entry,) = folder.iterdir()
+    return hashlib.sha256(entry.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "empty", "checksum only", "another's"])
+def test_a_damaged_entry_is_built_again(damage: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jit.routines_of(lstm, ISAS[0])
+    whole = digest(folder)
+    (entry,) = folder.iterdir()
+    data = entry.read_bytes()
+    if damage == "another's":
+        entry.unlink()
+        jit.routines_of(lstm_peephole, ISAS[0])
+        (other,) = folder.iterdir()
+        other.rename(entry)
+    else:
+        flipped = bytes([*data[:5000], data[5000] ^ 1, *data[5001:]])
+        entry.write_bytes({"truncated": data[:-100], "flipped": flipped, "empty": b""}.get(damage, data[:32]))
+    assert digest(folder) != whole
+    monkeypatch.setattr(jit, "_loaded", {})
+    loads = []
+    monkeypatch.setattr(jit, "_load", lambda code, *_: loads.append(code) or (None, [], []))
+    jit.routines_of(lstm, ISAS[0])
+    assert loads == [data[32:]]  # the good code, and nothing else
+    assert digest(folder) == whole
+
+
+def test_a_cell_is_loaded_once_in_a_process(folder: Path) -> None:
+    addresses = jit.routines_of(lstm, ISAS[0])
+    start = time.perf_counter()
+    assert jit.routines_of(lstm, ISAS[0]) == addresses
+    assert time.perf_counter() - start < 0.05
+    assert [address != 0 for address in addresses[0]] == [False, True, True, False, True, True]
+
+
+def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RECURRA_CACHE", str(tmp_path / "file" / "cache"))
+    with pytest.warns(RuntimeWarning, match="set RECURRA_CACHE to a folder that can be written"):
+        assert all(jit.routines_of(lstm, ISAS[0])[1][1:3])
+    jit.routines_of(lstm_peephole, ISAS[0])  # warns no second time
+    assert (tmp_path / "file").read_text() == ""
+
+
+@pytest.mark.parametrize("package", ["llvmlite", "sympy", "networkx"])
+def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "llvmlite.binding" if package == "llvmlite" else package, None)
+    with pytest.raises(MissingExtraError, match=rf"lstm needs {package}.*recurra\[cells\]"):
+        jit.routines_of(lstm, ISAS[0])
+
+
+def test_an_unknown_isa() -> None:
+    with pytest.raises(IsaError, match="avx1024"):
+        jit.routines_of(lstm, "avx1024")
