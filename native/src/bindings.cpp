@@ -14,6 +14,7 @@
 #include <optional>
 
 #include "recurra/isa.hpp"
+#include "recurra/machine.hpp"
 #include "recurra/scan.hpp"
 #include "recurra/threads.hpp"
 #include "zoo.hpp"
@@ -249,7 +250,9 @@ NB_MODULE(_native, m) {
         const Isa* found = find_isa(isa);
         return std::pair(addresses(found->zoo<float>()[cell]), addresses(found->zoo<double>()[cell]));
     }, "The addresses of a built-in cell's routines, for float32 and float64.");
-    m.def("helpers", &helpers);
+    m.def("helpers", &helpers, "How many threads wait for work beside the caller.");
+    m.def("fma_peak", &fma_peak, "isa"_a, "dtype_bytes"_a, "Multiply-adds per second of one core.");
+    m.def("bandwidth", &bandwidth, "bytes"_a, "Bytes per second of loads from a working set of this size.");
 
     nb::class_<Kernel>(m, "Kernel").def("__init__", [](Kernel* k, const std::string& isa, const std::vector<int>& counts,
         const std::vector<std::pair<int, int>>& slots, const std::vector<std::vector<int>>& runs,

@@ -48,23 +48,27 @@ template <class F> double fastest(F call) {
         sink = double(sum[0][0]);                                                                                     \
     }
 
-// All of [from, from + bytes), a multiple of 8 vectors, `times` over.
+// All of [from, from + bytes), a multiple of 8 vectors, `times` over; with `back`, every other time from the end.
 #define RECURRA_READ(NAME, TARGET, BYTES)                                                                             \
-    TARGET void NAME(const char* from, size_t bytes, int64_t times) {                                                 \
+    TARGET void NAME(const char* from, int64_t bytes, int64_t times, bool back) {                                     \
         RECURRA_VECTOR(int64_t, BYTES);                                                                               \
+        constexpr int64_t step = 8 * BYTES;                                                                           \
         V all[8] = {};                                                                                                \
         for (int64_t i = 0; i < times; ++i) {                                                                         \
-            for (const char* p = from; p < from + bytes; p += 8 * BYTES) {                                            \
+            const bool down = back && i % 2;                                                                          \
+            const int64_t way = down ? -step : step;                                                                  \
+            const char* p = down ? from + bytes - step : from;                                                        \
+            for (int64_t left = bytes; left > 0; left -= step, p += way) {                                            \
                 _Pragma("GCC unroll 8") for (int v = 0; v < 8; ++v) all[v] ^= reinterpret_cast<const V*>(p)[v];       \
             }                                                                                                         \
-            __asm__ volatile("" ::: "memory");                                                                        \
+            __asm__ volatile("" : "+r"(from)); /* or the compiler reads once */                                       \
         }                                                                                                             \
         for (int v = 1; v < 8; ++v) all[0] ^= all[v];                                                                 \
         sink = double(all[0][0] & 1);                                                                                 \
     }
 
 using Chain = void (*)();
-using Read = void (*)(const char*, size_t, int64_t);
+using Read = void (*)(const char*, int64_t, int64_t, bool);
 
 struct Unit {
     const char* isa;
@@ -117,14 +121,15 @@ double fma_peak(const std::string& isa, int dtype_bytes) noexcept {
     return 0;
 }
 
-double bandwidth(size_t bytes) {
+double bandwidth(int64_t bytes) {
     const Unit& unit = *std::find_if(std::begin(units), std::end(units), [](const Unit& u) { return u.available; });
-    const size_t whole = 8 * size_t(unit.vector_bytes);
-    bytes = std::max<size_t>(1, (bytes + whole / 2) / whole) * whole;
-    const Buffer<char> memory(static_cast<int64_t>(bytes));
+    const int64_t step = 8 * unit.vector_bytes;
+    bytes = std::max<int64_t>(1, (bytes + step / 2) / step) * step;
+    const Buffer<char> memory(bytes);
     std::fill_n(memory.data(), bytes, char(1));
-    const int64_t times = std::max<int64_t>(1, kMinBytes / static_cast<int64_t>(bytes));
-    return fastest([&] { unit.read(memory.data(), bytes, times); }) * double(bytes) * double(times);
+    const int64_t times = std::max<int64_t>(2, kMinBytes / bytes);
+    const auto read = [&](bool back) { return fastest([&] { unit.read(memory.data(), bytes, times, back); }); };
+    return std::max(read(false), read(true)) * double(bytes * times);
 }
 
 }  // namespace recurra
