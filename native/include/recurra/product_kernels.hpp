@@ -27,9 +27,10 @@ template <class T> struct Panels {
     RECURRA_INLINE explicit Panels(int64_t n) : vectors((n + L - 1) / L), count((vectors + kMaxVectors - 1) / kMaxVectors) {}
     RECURRA_INLINE int64_t begin(int64_t panel) const {   // in vectors
         if (panel == count) return vectors;
-        const bool single = kMaxVectors > 2 && count > 1 && vectors % kMaxVectors == 1;
-        return panel * kMaxVectors - (single && panel == count - 1 ? 1 : 0);
+        return panel * kMaxVectors - (single() && panel == count - 1 ? 1 : 0);
     }
+    RECURRA_INLINE int64_t full() const { return single() ? count - 2 : vectors / kMaxVectors; }
+    RECURRA_INLINE bool single() const { return kMaxVectors > 2 && count > 1 && vectors % kMaxVectors == 1; }
     RECURRA_INLINE int64_t width(int64_t panel) const { return begin(panel + 1) - begin(panel); }
 };
 
@@ -106,7 +107,7 @@ template <class T, bool A> static void product_by(const Product<T>& p) noexcept 
     constexpr int64_t L = Vec<T>::lanes;
     const Panels<T> panels(p.w.n);
     // Groups of many panels first, then single ones; or all of it in the other direction.
-    const int64_t grouped = p.rows <= kFewRows ? p.w.n / (kMaxVectors * L) / kManyPanels : 0;
+    const int64_t grouped = p.rows <= kFewRows ? panels.full() / kManyPanels : 0;
     const int64_t items = grouped + panels.count - grouped * kManyPanels;
     for (int64_t i = 0; i < items; ++i) {
         const int64_t item = p.backwards ? items - 1 - i : i;
