@@ -8,9 +8,16 @@
 namespace recurra {
 namespace {
 
-std::mutex mutex;
-std::multimap<size_t, void*> idle;
-size_t idle_bytes = 0;
+// Never destroyed: buffers of other static objects may come back when the process ends.
+struct Idle {
+    std::mutex mutex;
+    std::multimap<size_t, void*> memory;
+    size_t bytes = 0;
+};
+Idle& idle() {
+    static Idle* const one = new Idle;
+    return *one;
+}
 
 size_t rounded(size_t bytes) { return (bytes + 4095) / 4096 * 4096; }
 
@@ -19,12 +26,12 @@ size_t rounded(size_t bytes) { return (bytes + 4095) / 4096 * 4096; }
 void* take(size_t bytes) {
     bytes = rounded(bytes);
     {
-        std::lock_guard<std::mutex> lock(mutex);
-        const auto found = idle.find(bytes);
-        if (found != idle.end()) {
+        std::lock_guard<std::mutex> lock(idle().mutex);
+        const auto found = idle().memory.find(bytes);
+        if (found != idle().memory.end()) {
             void* memory = found->second;
-            idle.erase(found);
-            idle_bytes -= bytes;
+            idle().memory.erase(found);
+            idle().bytes -= bytes;
             return memory;
         }
     }
@@ -36,10 +43,10 @@ void* take(size_t bytes) {
 void give_back(void* memory, size_t bytes) noexcept {
     bytes = rounded(bytes);
     try {
-        std::lock_guard<std::mutex> lock(mutex);
-        if (idle_bytes + bytes <= kIdleBytes) {
-            idle.emplace(bytes, memory);
-            idle_bytes += bytes;
+        std::lock_guard<std::mutex> lock(idle().mutex);
+        if (idle().bytes + bytes <= kIdleBytes) {
+            idle().memory.emplace(bytes, memory);
+            idle().bytes += bytes;
             return;
         }
     } catch (...) {  // no memory for the note of it: let it go

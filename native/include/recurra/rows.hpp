@@ -8,7 +8,7 @@
 namespace recurra {
 
 // Rows of a chunk: enough for the products to run at full speed, few enough to stay in the second-level cache.
-constexpr int64_t kChunkRows = 192;
+constexpr int64_t kChunkRows = 128;
 
 template <class T> class Rows {
 public:

@@ -1,0 +1,5 @@
+import typer
+
+from benchmarks.run import main
+
+typer.run(main)

@@ -1,0 +1,172 @@
+"""The engine where it could go wrong: edge sizes, threads, processes, memory, and what must leave no trace."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from conformance.backends import ENGINE32, ENGINE64
+from conformance.bits import assert_same_bits
+from conformance.cases import RAGGED, Setting, make_case
+from conformance.checks import check_conformance
+from helpers import ZOO, threads
+from recurra import cells, engine
+
+EDGES = (
+    Setting(T=0, B=3),
+    Setting(T=5, B=0),
+    Setting(T=0, B=0, H=1, I=1),
+    Setting(T=4, B=2, H=1, I=1),
+    Setting(T=3, B=2, I=700, H=6),
+    Setting(T=6, B=3, I=4, H=130, P=129),
+    Setting(T=2, B=1, I=1, H=257, P=64),
+)
+
+
+@pytest.mark.parametrize("setting", EDGES, ids=str)
+@pytest.mark.parametrize(
+    "cell", [cells.lstm_peephole, cells.gru_reset_before, cells.lstm_projected, cells.mingru], ids=lambda c: c.name
+)
+def test_edge_sizes(cell: cells.Cell, setting: Setting) -> None:
+    for backend in (ENGINE64, ENGINE32):
+        check_conformance(cell, setting, backend)
+
+
+def run(setting: Setting, cell: cells.Cell = cells.lstm, **options: object) -> tuple[engine.Forward, engine.Gradients]:
+    case = make_case(cell, setting, np.float32)
+    forward = engine.forward(
+        cell,
+        case.weights,
+        case.x,
+        case.state,
+        lengths=case.lengths,
+        reverse=setting.reverse,
+        reset=case.reset,
+        keep=True,
+        **options,
+    )
+    return forward, engine.backward(forward.tape, case.d_output, case.d_state)
+
+
+def all_arrays(forward: engine.Forward, gradients: engine.Gradients) -> list[np.ndarray]:
+    return [forward.output, *forward.state, gradients.x, *gradients.state, *(a for _, a in gradients.weights.items())]
+
+
+def assert_equal_bits(some: list[np.ndarray], others: list[np.ndarray]) -> None:
+    for i, (a, b) in enumerate(zip(some, others, strict=True)):
+        assert_same_bits(a, b, f"array {i}")
+
+
+@pytest.mark.parametrize("cell", ZOO, ids=lambda c: c.name)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("every", [None, 4])
+def test_what_stands_past_the_ends_changes_nothing(cell: cells.Cell, reverse: bool, every: int | None) -> None:
+    case = make_case(cell, Setting(lengths=RAGGED, reverse=reverse), np.float32)
+    past = np.isnan(case.x[..., 0])
+    assert past.sum() == 7 * 11 - sum(RAGGED)
+    results = []
+    for garbage in (0.0, np.nan, -np.inf):
+        x, d_output = case.x.copy(), case.d_output.copy()
+        x[past] = d_output[past] = garbage
+        forward = engine.forward(
+            cell, case.weights, x, case.state, lengths=RAGGED, reverse=reverse, keep=True, checkpoint_every=every
+        )
+        results.append(all_arrays(forward, engine.backward(forward.tape, d_output, case.d_state)))
+        assert not results[-1][0][past].any()
+        assert not forward.output[past].any()
+    for other in results[1:]:
+        assert_equal_bits(other, results[0])
+    assert all(np.isfinite(a).all() for a in results[0])
+
+
+@pytest.mark.parametrize("every", [None, 3])
+@pytest.mark.parametrize("count", [1, 2])
+def test_backward_may_be_called_again(every: int | None, count: int) -> None:
+    case = make_case(cells.gru, Setting(lengths=RAGGED, resets=True), np.float32)
+    with threads(count):
+        forward = engine.forward(
+            cells.gru,
+            case.weights,
+            case.x,
+            case.state,
+            lengths=RAGGED,
+            reset=case.reset,
+            keep=True,
+            checkpoint_every=every,
+        )
+        first = engine.backward(forward.tape, case.d_output, case.d_state)
+        other = engine.backward(forward.tape, 2 * case.d_output, None)
+        again = engine.backward(forward.tape, case.d_output, case.d_state)
+    assert_equal_bits(all_arrays(forward, again), all_arrays(forward, first))
+    assert not np.array_equal(other.weights.U, first.weights.U)
+    without = engine.backward(forward.tape, case.d_output, case.d_state, want_x=False)
+    assert without.x is None
+    if count == 1:
+        assert_same_bits(without.weights.W, first.weights.W, "W")
+
+
+def test_gradients_of_nothing_are_zero() -> None:
+    case = make_case(cells.lstm, Setting(), np.float32)
+    forward = engine.forward(cells.lstm, case.weights, case.x, keep=True)
+    for d_state in (None, [None, None]):
+        gradients = engine.backward(forward.tape, None, d_state)
+        assert not any(a.any() for a in all_arrays(forward, gradients)[3:])
+    only_c = engine.backward(forward.tape, None, [None, case.d_state[1]])
+    assert only_c.weights.U.any()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_every_run_is_the_same(count: int) -> None:
+    setting = Setting(T=40, B=9, lengths=(40, 3, 0, 17, 40, 8, 25, 39, 1), resets=True)
+    with threads(count):
+        first = all_arrays(*run(setting))
+        for _ in range(5):
+            assert_equal_bits(all_arrays(*run(setting)), first)
+
+
+def test_inputs_are_left_as_they_are() -> None:
+    case = make_case(cells.lstm_peephole, Setting(resets=True, lengths=RAGGED), np.float32)
+    given = [case.x, *case.state, case.reset, case.d_output, *case.d_state, *(a for _, a in case.weights.items())]
+    copies = [a.copy() for a in given]
+    forward = engine.forward(
+        case.cell, case.weights, case.x, case.state, lengths=RAGGED, reset=case.reset, keep=True, checkpoint_every=2
+    )
+    engine.backward(forward.tape, case.d_output, case.d_state)
+    for a, b in zip(given, copies, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not any(np.shares_memory(s, i) for s in forward.state for i in case.state)
+
+
+def test_lengths_of_any_whole_dtype() -> None:
+    case = make_case(cells.gru, Setting(lengths=RAGGED), np.float32)
+    want = engine.forward(cells.gru, case.weights, case.x, lengths=case.lengths).output
+    for lengths in (list(RAGGED), RAGGED, np.array(RAGGED, np.uint8), np.repeat(np.array(RAGGED, np.int32), 2)[::2]):
+        assert_same_bits(engine.forward(cells.gru, case.weights, case.x, lengths=lengths).output, want, "output")
+
+
+def test_a_stepper_owns_its_weights_and_its_state() -> None:
+    case = make_case(cells.lstm_peephole, Setting(), np.float32)
+    live = engine.Stepper(case.cell, case.weights, 7)
+    other = engine.Stepper(case.cell, case.weights.map(np.copy), 7)
+    live.state = other.state = case.state
+    for _, array in case.weights.items():
+        array[:] = np.nan
+    assert_same_bits(live.step(case.x[0]), other.step(case.x[0]), "output")
+    copy = live.state
+    copy[0][:] = np.nan
+    assert np.isfinite(live.state[0]).all()
+    assert_equal_bits(live.state, other.state)
+    live.state = None
+    assert not any(s.any() for s in live.state)
+
+
+def test_many_threads_of_python_share_the_engine() -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    settings = [Setting(T=20, B=6, H=h) for h in (3, 8, 17, 31)]
+    with threads(2):
+        want = [all_arrays(*run(s)) for s in settings]
+        with ThreadPoolExecutor(4) as pool:
+            for _ in range(5):
+                for got, expected in zip(pool.map(lambda s: all_arrays(*run(s)), settings), want, strict=True):
+                    assert_equal_bits(got, expected)
