@@ -30,7 +30,7 @@ def generator(*key: object) -> np.random.Generator:
 
 def random_weights(
     cell: Cell,
-    I: int,  # noqa: E741
+    I: int,
     H: int,
     P: int | None = None,
     *,

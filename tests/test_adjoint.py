@@ -55,9 +55,9 @@ def check_shape(cell: Cell) -> None:
         assert not loose, f"{r.name} of {cell.name} computes from {loose}"
         assert all(n._op != "gt" for _, n in r.stores), f"{r.name} of {cell.name} stores a comparison, not a number"
         assert len({place for place, _ in r.stores}) == len(r.stores)
-        assert all(place.index < slots for place, _ in r.stores if place.array.startswith("slot"))
+        assert all(place.vector < slots for place, _ in r.stores if place.array.startswith("slot"))
     kept = [place for place, _ in all_routines[2].stores if place.array == "slot"]
-    assert sorted(p.index for p in kept) == list(range(len(kept)))
+    assert sorted(p.vector for p in kept) == list(range(len(kept)))
     forward = [place.array for n, place in all_routines[2].loads.items() if n in all_routines[2].order()]
     assert set(forward) <= {"slot", "state", "parameter"}
 

@@ -116,12 +116,28 @@ def test_names_of_gates_that_are_words_or_states() -> None:
     assert (again.gates, again.next) == (awkward.gates, awkward.next)
 
 
-def test_symbols_may_have_any_names() -> None:
+def test_symbols_may_have_names_of_their_own() -> None:
     @cell
-    def renamed(u, x, *, first_0):
-        return tanh(u.n + x.n) * first_0
+    def renamed(u, first, *, first_0):
+        return tanh(u.n + first.n) * first_0
 
     assert from_text(renamed.text).next == renamed.next
+
+
+@pytest.mark.parametrize("name", ["x", "tanh", "abs"])
+def test_a_state_cannot_take_a_name_with_a_meaning(name: str) -> None:
+    namespace = {}
+    exec(f"def taken(u, {name}):\n    return {name} * 0.5", namespace)
+    with pytest.raises(CellError, match=f"'{name}' cannot name a state.*rename it"):
+        cell(namespace["taken"])
+
+
+@pytest.mark.parametrize("name", ["W", "U", "b", "c_", "R"])
+def test_a_parameter_cannot_take_the_name_of_a_weight(name: str) -> None:
+    namespace = {}
+    exec(f"def taken(x, h, *, {name}):\n    return h * {name}", namespace)
+    with pytest.raises(CellError, match=f"'{name}' cannot name a state or parameter"):
+        cell(namespace["taken"])
 
 
 @pytest.mark.parametrize("name", ["e", "d", "rnn", "long_name"])

@@ -11,7 +11,7 @@ from helpers import generator, random_weights
 from recurra import cells, engine
 from recurra.errors import DtypeError, RecurraError, ShapeError
 
-T, B, I, H, P = 6, 3, 4, 5, 2  # noqa: E741
+T, B, I, H, P = 6, 3, 4, 5, 2
 
 
 def weights_of(name: str, dtype: object = np.float32) -> engine.Weights:

@@ -221,7 +221,8 @@ template <class T> PyObject* step_live(Live<T>& live, PyObject* x) {
 template <class T> void bind_live(nb::module_& m, const char* name) {
     nb::class_<Live<T>>(m, name)
         .def(nb::init<const Kernel&, const WeightArrays&, int64_t, int64_t, int>())
-        .def("step", [](Live<T>& live, nb::handle x) { return nb::steal(step_live(live, x.ptr())); })
+        .def("step", [](Live<T>& live, nb::handle x) { return nb::steal(step_live(live, x.ptr())); },
+             nb::arg("x").none())
         .def("repeat", [](Live<T>& live, const Array& x, const Array& output, int64_t steps) {
             for (int64_t i = 0; i < steps; ++i) live.step(pointer<T>(x), pointer<T>(output));
         })
@@ -252,7 +253,7 @@ NB_MODULE(_native, m) {
     }, "The addresses of a built-in cell's routines, for float32 and float64.");
     m.def("helpers", &helpers, "How many threads wait for work beside the caller.");
     m.def("fma_peak", &fma_peak, "isa"_a, "dtype_bytes"_a, "Multiply-adds per second of one core.");
-    m.def("bandwidth", &bandwidth, "bytes"_a, "Bytes per second of loads from a working set of this size.");
+    m.def("bandwidth", &bandwidth, "size"_a, "Bytes per second of loads from a working set of this size.");
 
     nb::class_<Kernel>(m, "Kernel").def("__init__", [](Kernel* k, const std::string& isa, const std::vector<int>& counts,
         const std::vector<std::pair<int, int>>& slots, const std::vector<std::vector<int>>& runs,

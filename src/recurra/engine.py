@@ -193,7 +193,9 @@ def forward(
     if reset is not None:
         reset = _check_reset(name, reset, T, B)
     if checkpoint_every is not None and (not keep or checkpoint_every < 1):
-        raise ShapeError(f"{name}: checkpoint_every is {checkpoint_every}, expected at least 1, together with keep=True")
+        raise ShapeError(
+            f"{name}: checkpoint_every is {checkpoint_every}, expected at least 1, together with keep=True"
+        )
     if output is None:
         output = np.empty((T, B, P), dtype)
     else:
@@ -207,7 +209,17 @@ def forward(
     batch = _native.Batch(x, reverse, lengths, reset, initial)
     threads = 1 if B < 2 else get_num_threads()
     _native.forward(
-        _kernel(cell), _native_weights(weights), batch, H, output, final, states, gates, threads, native, checkpoint_every or 0
+        _kernel(cell),
+        _native_weights(cell, weights),
+        batch,
+        H,
+        output,
+        final,
+        states,
+        gates,
+        threads,
+        native,
+        checkpoint_every or 0,
     )
     tape = Tape(native, cell, weights, x, lengths, reverse, reset, initial) if keep else None
     named = {g: gates[:, :, i] for i, g in enumerate(cell.gates)} if gates is not None else None
@@ -240,8 +252,10 @@ def backward(
     if d_output is not None:
         check_array(name, "d_output", d_output, dtype, (T, B, P))
     given = list(d_state) if d_state is not None else []
-    if given and len(given) != len(shapes):
-        raise ShapeError(f"{name}: d_state has {len(given)} arrays, expected one (or None) for each of {', '.join(cell.states)}")
+    if d_state is not None and len(given) != len(shapes):
+        raise ShapeError(
+            f"{name}: d_state has {len(given)} arrays, expected one (or None) for each of {', '.join(cell.states)}"
+        )
     for state, d, shape in zip(cell.states, given, shapes, strict=False):
         if d is not None:
             check_array(name, f"d_state of {state}", d, dtype, shape)
@@ -250,7 +264,16 @@ def backward(
     to = weights.map(np.zeros_like)
     batch = _native.Batch(x, tape.reverse, tape.lengths, tape.reset, tape.initial)
     _native.backward(
-        _kernel(cell), _native_weights(weights), batch, H, tape.native, d_output, given, dx, initial, _native_weights(to)
+        _kernel(cell),
+        _native_weights(cell, weights),
+        batch,
+        H,
+        tape.native,
+        d_output,
+        given,
+        dx,
+        initial,
+        _native_weights(cell, to),
     )
     return Gradients(dx, initial, to)
 
@@ -282,7 +305,7 @@ class Stepper:
         self.dtype = weights.W.dtype
         live = _native.LiveFloat32 if self.dtype == np.float32 else _native.LiveFloat64
         lead = () if batch is None else (batch,)
-        self._live = live(_kernel(cell), _native_weights(weights), H, rows, 1 + len(lead))
+        self._live = live(_kernel(cell), _native_weights(cell, weights), H, rows, 1 + len(lead))
         self._step = self._live.step
         self._shapes = [(*lead, P), *([(*lead, H)] * (len(cell.states) - 1))]
         self._input = (*lead, I)
@@ -293,9 +316,10 @@ class Stepper:
         Raises:
             ShapeError, DtypeError: x does not fit; the state is unchanged.
         """
-        output = self._step(x)
+        output: Array | None = self._step(x)
         if output is None:
             check_array(f"step of {self.cell.name}", "x", x, self.dtype, self._input)
+            raise DtypeError(f"step of {self.cell.name}: `x` is in another byte order: use .astype({self.dtype})")
         return output
 
     @property
@@ -308,9 +332,10 @@ class Stepper:
     @state.setter
     def state(self, values: Sequence[Array] | None) -> None:
         name = f"state of {self.cell.name}"
-        self._live.write(_check_states(name, self.cell, values, self.dtype, self._shapes) or [
-            np.zeros(shape, self.dtype) for shape in self._shapes
-        ])
+        self._live.write(
+            _check_states(name, self.cell, values, self.dtype, self._shapes)
+            or [np.zeros(shape, self.dtype) for shape in self._shapes]
+        )
 
 
 def check_array(call: str, name: str, array: object, dtype: np.dtype[Any], shape: tuple[int | str, ...]) -> None:
@@ -318,7 +343,9 @@ def check_array(call: str, name: str, array: object, dtype: np.dtype[Any], shape
     if isinstance(array, np.ndarray) and array.dtype == dtype and _is_plain(array):
         if array.shape == shape:
             return
-        if array.ndim == len(shape) and all(isinstance(w, str) or n == w for n, w in zip(array.shape, shape, strict=True)):
+        if array.ndim == len(shape) and all(
+            isinstance(w, str) or n == w for n, w in zip(array.shape, shape, strict=True)
+        ):
             return
     wanted = f"[{', '.join(map(str, shape))}]"
     if not isinstance(array, np.ndarray):
@@ -339,6 +366,9 @@ def check_weights(call: str, cell: Cell, weights: Weights) -> tuple[int, int, in
     if not isinstance(weights.W, np.ndarray) or weights.W.dtype not in DTYPES or weights.W.ndim != 2:
         raise DtypeError(f"{call}: `W` is {_kind(weights.W)}, expected a float32 or float64 array [gates * H, I]")
     dtype = weights.W.dtype
+    for name, matrix in (("U", weights.U), ("R", weights.R)):
+        if matrix is not None:
+            check_array(call, name, matrix, dtype, ("rows", "columns"))
     I, H = weights.W.shape[1], weights.hidden_size
     P = weights.U.shape[1]
     if H < 1 or I < 1:
@@ -361,14 +391,19 @@ def _check_states(
     if state is None:
         return []
     if isinstance(state, np.ndarray) or len(state) != len(shapes):
-        raise ShapeError(f"{call}: the state is {_kind(state)}, expected a list with an array for each of {', '.join(cell.states)}")
+        raise ShapeError(
+            f"{call}: the state is {_kind(state)}, expected a list with an array for each of {', '.join(cell.states)}"
+        )
     for name, array, shape in zip(cell.states, state, shapes, strict=True):
         check_array(call, f"state {name}", array, dtype, shape)
     return list(state)
 
 
 def _check_lengths(call: str, lengths: Sequence[int] | np.ndarray, T: int, B: int) -> np.ndarray:
-    array = np.asarray(lengths)
+    try:
+        array = np.asarray(lengths)
+    except ValueError as error:
+        raise ShapeError(f"{call}: `lengths` is ragged, expected {B} whole numbers, one for each row") from error
     if array.shape != (B,) or (array.size and array.dtype.kind not in "iu"):
         raise ShapeError(f"{call}: `lengths` is {_kind(array)}, expected {B} whole numbers, one for each row")
     if array.size and (array.min() < 0 or array.max() > T):
@@ -389,5 +424,5 @@ def _kind(value: object) -> str:
     return f"a {type(value).__name__}" + (f" of {len(value)}" if hasattr(value, "__len__") else "")
 
 
-def _native_weights(w: Weights) -> Any:
-    return _native.Weights(w.W, w.U, w.b, w.c_, w.R, list(w.parameters.values()))
+def _native_weights(cell: Cell, w: Weights) -> Any:
+    return _native.Weights(w.W, w.U, w.b, w.c_, w.R, [w.parameters[p] for p in cell.parameters])

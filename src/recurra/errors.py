@@ -27,6 +27,4 @@ class MissingExtraError(RecurraError, ImportError):
     """An optional dependency is not installed; the message has the pip line that installs it."""
 
     def __init__(self, what: str, package: str, extra: str) -> None:
-        super().__init__(
-            f"{what} needs {package}, which is not installed: pip install 'recurra[{extra}]'"
-        )
+        super().__init__(f"{what} needs {package}, which is not installed: pip install 'recurra[{extra}]'")

@@ -6,7 +6,7 @@ states [B, H] (the first [B, P]), output [T, B, P].
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,9 +23,9 @@ class Forward:
     """What a forward run returns; `steps` is what the backward run needs."""
 
     output: Array
-    state: list[Array]
-    states: list[Array]
-    gates: dict[str, Array]
+    state: Sequence[Array]
+    states: Sequence[Array]
+    gates: Mapping[str, Array]
     steps: list[tuple[np.ndarray, np.ndarray, dict[Node, Any]]]
 
 
@@ -34,7 +34,7 @@ class Gradients:
     """The gradients of what went in."""
 
     x: Array
-    state: list[Array]
+    state: Sequence[Array]
     weights: Weights
 
 
@@ -55,15 +55,15 @@ def forward(
     x = np.asarray(x, np.float64)
     weights = weights.map(lambda a: a.astype(np.float64))
     (T, B, _), H, P = x.shape, weights.hidden_size, weights.U.shape[1]
-    lengths = np.full(B, T) if lengths is None else np.asarray(lengths)
+    ends = np.full(B, T) if lengths is None else np.asarray(lengths)
     widths = [P, *([H] * (len(cell.states) - 1))]
     now = [np.zeros((B, w)) for w in widths] if state is None else [np.array(s, np.float64) for s in state]
     states = [np.zeros((T, B, w)) for w in widths]
     gates = {g: np.zeros((T, B, H)) for g in cell.gates}
     steps = []
     for s in range(T):
-        rows = np.flatnonzero(lengths > s)
-        t = lengths[rows] - 1 - s if reverse else np.full(len(rows), s)
+        rows = np.flatnonzero(ends > s)
+        t = ends[rows] - 1 - s if reverse else np.full(len(rows), s)
         before = [h[rows] for h in now]
         if reset is not None:
             before = [np.where(np.asarray(reset)[t, rows, None] > 0, 0.0, h) for h in before]
@@ -109,7 +109,7 @@ def backward(
     d_state: Sequence[Array] | None = None,
     reset: Array | None = None,
 ) -> Gradients:
-    """Back-propagation through time: from the gradients of the output and of the last states to those of all that went in."""
+    """Back-propagation through time: from the gradients of output and last states to those of all that went in."""
     x = np.asarray(x, np.float64)
     weights = weights.map(lambda a: a.astype(np.float64))
     H = weights.hidden_size

@@ -34,7 +34,9 @@ class Weights:
     parameters: dict[str, Array] = field(default_factory=dict)
 
     @staticmethod
-    def shapes(cell: Cell, input_size: int, hidden_size: int, projection_size: int | None = None) -> dict[str, tuple[int, ...]]:
+    def shapes(
+        cell: Cell, input_size: int, hidden_size: int, projection_size: int | None = None
+    ) -> dict[str, tuple[int, ...]]:
         """The shape of every array, by name; parameters under their own names."""
         output = hidden_size if projection_size is None else projection_size
         inputs, recurrent = len(cell.input_gates) * hidden_size, len(cell.recurrent_gates) * hidden_size

@@ -65,7 +65,7 @@ def check_adjoint(cell: Cell, rows: int = 3, H: int = 2) -> None:
         memory[Place("second_gradient", len(shape.seconds))] = seeds[0] @ weights.R
     late = evaluate(by_name["retreat_second"], memory)
     zero = np.zeros((rows, H))
-    _expect(late, {p: want.get(shape.slots[p.index].node, zero) for p in late})
+    _expect(late, {p: want.get(shape.slots[p.vector].node, zero) for p in late})
     for i, second in enumerate(shape.seconds):
         memory[Place("second_gradient", i)] = _through_products(cell, second, want, weights, zero)
     back = evaluate(by_name["retreat"], memory)

@@ -9,7 +9,7 @@ from recurra import engine
 from recurra.cells import Cell
 from recurra.weights import Array, Weights
 
-T, B, I, H, P = 131, 37, 3, 21, 13  # noqa: E741
+T, B, I, H, P = 131, 37, 3, 21, 13
 LENGTHS = generator("lengths").permutation([0, 1, 2, T, T, T - 1, 64, 65, *range(5, 5 + 4 * (B - 8), 4)])
 
 

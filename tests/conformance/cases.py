@@ -17,7 +17,7 @@ class Setting:
 
     T: int = 11
     B: int = 7
-    I: int = 5  # noqa: E741
+    I: int = 5
     H: int = 19
     P: int = 8
     lengths: tuple[int, ...] | None = None

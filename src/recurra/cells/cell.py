@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from recurra.cells import trace
 from recurra.cells.functions import FUNCTIONS
 from recurra.cells.printing import latex_name, show, show_latex
-from recurra.cells.symbols import WORDS, Node, walk
+from recurra.cells.symbols import RESERVED, WORDS, Node, walk
 from recurra.errors import CellError
 
 
@@ -53,8 +52,10 @@ class Cell:
             )
         chosen = {name: _activation(self, name, option) for name, option in options.items()}
         changed = {n: o for n, o in chosen.items() if o is not self.options[n]}
-        suffix = "".join("_" + o.__name__.strip("<>") for o in changed.values())
-        return trace.from_function(self.function, self.name + suffix, self.source, self.options | chosen)
+        suffix = "".join("_" + _name_of(o) for o in changed.values())
+        from recurra.cells.trace import from_function
+
+        return from_function(self.function, self.name + suffix, self.source, self.options | chosen)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cell) and (self.name, self.source, self.text) == (other.name, other.source, other.text)
@@ -63,7 +64,9 @@ class Cell:
         return hash(self.fingerprint)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return trace.from_text, (self.text,)
+        from recurra.cells.trace import from_text
+
+        return from_text, (self.text,)
 
     @cached_property
     def input_gates(self) -> tuple[str, ...]:
@@ -93,7 +96,9 @@ class Cell:
         below: dict[Node, set[Node]] = {}
         for n in order:
             below[n] = ({n} & leaves).union(*(below[a] for a in n._args))
-        value = next(n for n in order if leaves <= below[n])
+        value = next((n for n in order if leaves <= below[n]), None)
+        if value is None:  # its parts reach different states and never meet
+            return next(n for n in order if n in leaves)
         users = [n for n in order if value in n._args]
         while value._op not in FUNCTIONS and len(users) == 1 and users[0]._op in {"add", "sub", *FUNCTIONS} - {"gt"}:
             value = users[0]
@@ -104,7 +109,7 @@ class Cell:
     def _lines(self) -> list[tuple[str, Node]]:
         """Named intermediate values in an order of computation: gates in their order, then what is shared."""
         order = list(walk(self.next))
-        taken = {"x", *self.states, *WORDS, *(p.partition(".")[0] for p in self.parameters)}
+        taken = {*RESERVED, *self.states, *(p.partition(".")[0] for p in self.parameters)}
         names: dict[Node, str] = {}
 
         def add(n: Node, name: str) -> None:
@@ -130,8 +135,10 @@ class Cell:
     @cached_property
     def text(self) -> str:
         """The cell as text in its own language; `from_text` rebuilds the same cell from it."""
+        from recurra.cells.trace import from_text
+
         body = self._body([])
-        if (read := trace.from_text(body)).gates != self.gates or read.parameters != self.parameters:
+        if (read := from_text(body)).gates != self.gates or read.parameters != self.parameters:
             # The activations come in another order than the gates: name each gate first, in order.
             leaves = {n._value: n for n in reversed(list(walk(self.next))) if n._op in ("input", "product", "param")}
             body = self._body([leaves[name] for name in (*self.gates, *self.parameters) if name in leaves])
@@ -143,7 +150,10 @@ class Cell:
         lines = [f"def {self.name}({', '.join(['x', *self.states, *parameters])}):"]
         if self.source:
             lines.append(f"    {self.source!r}")
-        lines += [f"    first_{i} = {show(leaf)}" for i, leaf in enumerate(first)]
+        prefix = "first"
+        while any(name.startswith(prefix) for name in (*self.states, *bare, *self.gates)):
+            prefix += "_"
+        lines += [f"    {prefix}{i} = {show(leaf)}" for i, leaf in enumerate(first)]
         names: dict[Node, str] = {}
         for name, n in self._lines:
             lines.append(f"    {name} = {show(n, names)}")
@@ -155,7 +165,7 @@ class Cell:
     def fingerprint(self) -> str:
         """A hash of the equations alone: equal equations, equal kernels, whatever the cell is called."""
         lines = self.text.splitlines()
-        equations = [lines[0].replace(self.name, "cell", 1), *lines[2 if self.source else 1 :]]
+        equations = [lines[0].removeprefix(f"def {self.name}"), *lines[2 if self.source else 1 :]]
         return hashlib.sha256("\n".join(equations).encode()).hexdigest()
 
     def latex(self) -> str:
@@ -173,6 +183,11 @@ class Cell:
             elif n not in names:
                 rows.append(f"{left} &= {show_latex(n, names)}")
         return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+
+
+def _name_of(option: Any) -> str:
+    name = getattr(option, "__name__", None) or getattr(getattr(option, "func", None), "__name__", "custom")
+    return str(name).strip("<>")
 
 
 def _activation(cell: Cell, name: str, option: Callable[[Node], Node] | str) -> Callable[[Node], Node]:

@@ -1,6 +1,6 @@
 """The routines of the zoo, and the vector functions they call, as C++; run at build time.
 
-    python -m recurra.cells.emit_cpp OUTPUT_DIRECTORY     writes vmath.hpp, zoo.hpp and zoo_layouts.hpp there
+python -m recurra.cells.emit_cpp OUTPUT_DIRECTORY     writes vmath.hpp, zoo.hpp and zoo_layouts.hpp there
 """
 
 from __future__ import annotations
@@ -51,12 +51,6 @@ class _Printer:
 
     def neg(self, a: str) -> str:
         return self._let(f"-{a}")
-
-    def iadd(self, i: str, constant: int) -> str:
-        return self._let(f"{i} + I({constant})")
-
-    def iadd2(self, i: str, j: str) -> str:
-        return self._let(f"{i} + {j}")
 
     def isub2(self, i: str, j: str) -> str:
         return self._let(f"{i} - {j}")
@@ -111,9 +105,7 @@ def vmath_header() -> str:
             branches.append(f"    if constexpr (sizeof(T) == {size}) {{\n{lines}\n    }}")
         parts.append(
             f"template <class T> RECURRA_INLINE Vec<T> {name}(Vec<T> x) {{\n"
-            f"    using V = Vec<T>;\n    using I = typename V::Integer;\n    (void)sizeof(I);\n"
-            + "\n".join(branches)
-            + "\n}\n"
+            "    using V = Vec<T>;\n" + "\n".join(branches) + "\n}\n"
         )
     return _HEADER + _namespaced("vmath", parts)
 
@@ -132,8 +124,9 @@ def zoo_header() -> str:
             struct = f"{cell.name}_{routine.name}"
             parts.append(
                 f"struct {struct} {{\n"
-                f"    template <class T, class M> static RECURRA_INLINE void at(const Tile<T>& t, int64_t r, int64_t u, M m) {{\n"
-                f"        using V = Vec<T>;\n        (void)sizeof(V);\n{_indented(printer.lines, 8)}\n    }}\n}};\n"
+                "    template <class T, class M>\n"
+                "    static RECURRA_INLINE void at(const Tile<T>& t, int64_t r, int64_t u, M m) {\n"
+                f"        using V [[maybe_unused]] = Vec<T>;\n{_indented(printer.lines, 8)}\n    }}\n}};\n"
             )
             row.append(f"over_tile<T, {struct}>")
         rows.append("    {" + ", ".join(row) + f"}},  // {cell.name}")
@@ -153,18 +146,28 @@ def layouts_header() -> str:
     for cell in zoo_cells():
         shape = layout(cell)
         inputs, recurrent = cell.input_gates, cell.recurrent_gates
-        counts = (len(cell.states), len(cell.parameters), len(cell.gates), len(shape.seconds), len(inputs), len(recurrent))
+        counts = (
+            len(cell.states),
+            len(cell.parameters),
+            len(cell.gates),
+            len(shape.seconds),
+            len(inputs),
+            len(recurrent),
+        )
         slots = (
             f"{{{inputs.index(s.input) if s.input else -1}, {recurrent.index(s.recurrent) if s.recurrent else -1}}}"
             for s in shape.slots
         )
-        runs = (f"{{{r.operand}, {r.first}, {r.count}}}" for r in shape.runs)
+        runs = (f"{{{r.operand}, {r.first}, {r.slots}}}" for r in shape.runs)
         projects = "false" if cell.projection is None else "true"
         numbers = ", ".join(map(str, counts))
-        rows.append(f"        {{{numbers}, {projects}, {{{', '.join(slots)}}}, {{{', '.join(runs)}}}}},  // {cell.name}")
+        rows.append(
+            f"        {{{numbers}, {projects}, {{{', '.join(slots)}}}, {{{', '.join(runs)}}}}},  // {cell.name}"
+        )
     return (
         _HEADER
-        + '#include "recurra/cell.hpp"\n\nnamespace recurra {\ninline std::vector<Layout> zoo_layouts() {\n    return {\n'
+        + '#include "recurra/cell.hpp"\n\nnamespace recurra {\n'
+        + "inline std::vector<Layout> zoo_layouts() {\n    return {\n"
         + "\n".join(rows)
         + "\n    };\n}\n}  // namespace recurra\n"
     )

@@ -48,15 +48,9 @@ FUNCTIONS: dict[str, Function] = {
     "sigmoid": Function(_sigmoid, lambda a, y: (y * (1 - y),), r"\sigma({0})"),
     "exp": Function(np.exp, lambda a, y: (y,), r"\exp({0})"),
     "sqrt": Function(np.sqrt, lambda a, y: (0.5 / y,), r"\sqrt{{{0}}}"),
-    "erf": Function(
-        _erf, lambda a, y: (2 / math.sqrt(math.pi) * exp(-(a * a)),), r"\operatorname{{erf}}({0})"
-    ),
-    "relu": Function(
-        lambda a: np.where(a < 0, 0.0, a), lambda a, y: (_step(y),), r"\operatorname{{relu}}({0})"
-    ),
-    "softplus": Function(
-        lambda a: np.logaddexp(a, 0.0), lambda a, y: (sigmoid(a),), r"\operatorname{{softplus}}({0})"
-    ),
+    "erf": Function(_erf, lambda a, y: (2 / math.sqrt(math.pi) * exp(-(a * a)),), r"\operatorname{{erf}}({0})"),
+    "relu": Function(lambda a: np.where(a < 0, 0.0, a), lambda a, y: (_step(y),), r"\operatorname{{relu}}({0})"),
+    "softplus": Function(lambda a: np.logaddexp(a, 0.0), lambda a, y: (sigmoid(a),), r"\operatorname{{softplus}}({0})"),
     "elu": Function(
         lambda a: np.where(a > 0, a, np.expm1(np.minimum(a, 0.0))),
         lambda a, y: (where(y > 0, 1, y + 1),),

@@ -22,14 +22,14 @@ class Slot(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A product that fills `count` neighbouring slots from `first` on.
+    """A product that fills so many neighbouring slots from `first` on.
 
     Its operand is the input (-1), a state (its index), or a value computed in the step (after the states).
     """
 
     operand: int
     first: int
-    count: int
+    slots: int
 
 
 @dataclass(frozen=True)
@@ -88,8 +88,8 @@ def _slots(cell: Cell) -> list[Slot]:
 def _consecutive(operand: int, slots: list[int]) -> list[Run]:
     runs: list[Run] = []
     for i in slots:
-        if runs and runs[-1].first + runs[-1].count == i:
-            runs[-1] = runs[-1]._replace(count=runs[-1].count + 1)
+        if runs and runs[-1].first + runs[-1].slots == i:
+            runs[-1] = runs[-1]._replace(slots=runs[-1].slots + 1)
         else:
             runs.append(Run(operand, i, 1))
     return runs

@@ -74,9 +74,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "where": lambda k, condition, a, b: k.select(condition, a, b),
     "relu": lambda k, a: k.select(k.gt(k.const(0.0), a), k.const(0.0), a),
     "clip": _clip,
-    "hard_sigmoid": lambda k, a: _clip(
-        k, k.add(k.div(a, k.const(6.0)), k.const(0.5)), k.const(0.0), k.const(1.0)
-    ),
+    "hard_sigmoid": lambda k, a: _clip(k, k.add(k.div(a, k.const(6.0)), k.const(0.5)), k.const(0.0), k.const(1.0)),
     "maximum": _larger,
     "minimum": _smaller,
     "elu": _elu,

@@ -26,10 +26,10 @@ NAMES = ("second", "advance", "keep", "retreat_second", "retreat", "gates")
 
 
 class Place(NamedTuple):
-    """Where a routine reads or writes: an array of the tile (see native/include/recurra/tile.hpp), which vector of it."""
+    """Where a routine reads or writes: an array of the tile (see tile.hpp), and which of its vectors."""
 
     array: str
-    index: int
+    vector: int
 
 
 @dataclass(frozen=True)
@@ -68,15 +68,16 @@ def routines(cell: Cell) -> list[Routine]:
     seeds: dict[Node, Place] = {}
     results: dict[Node, Node] = {}
     for place, result in (*shape.new, *shape.seconds, *shape.projected):
-        seed = node("seed", value=f"{place.array}.{place.index}")
-        seeds[seed] = Place(f"{place.array}_gradient", place.index)
+        seed = node("seed", value=f"{place.array}.{place.vector}")
+        seeds[seed] = Place(f"{place.array}_gradient", place.vector)
         results[result] = results[result] + seed if result in results else seed
     gradients = adjoint(results, shape.forward)
 
-    late, early = [], []
+    late: list[tuple[Place, Node]] = []
+    early: list[tuple[Place, Node]] = []
     for leaf, place in shape.forward.items():
-        store = Place(f"{place.array}_gradient", place.index), gradients.get(leaf, zero)
-        (late if place.array == "slot" and place.index in shape.late_slots else early).append(store)
+        store = Place(f"{place.array}_gradient", place.vector), gradients.get(leaf, zero)
+        (late if place.array == "slot" and place.vector in shape.late_slots else early).append(store)
     gates = tuple((Place("gate", i), n) for i, n in enumerate(cell.gate_values.values()))
 
     given = {n: p for n, p in shape.forward.items() if p.array != "slot"}
@@ -109,7 +110,7 @@ class _Shape:
         hidden = () if cell.projection is None else cell.projection._args
         self.projected = tuple((Place("second", len(self.seconds) + i), v) for i, v in enumerate(hidden))
         runs = [r for r in self.layout.runs if r.operand >= len(states)]
-        self.late_slots = {i for r in runs for i in range(r.first, r.first + r.count)}
+        self.late_slots = {i for r in runs for i in range(r.first, r.first + r.slots)}
 
 
 def _cut(

@@ -7,6 +7,7 @@ shared subexpression is computed once by whoever walks the graph.
 from __future__ import annotations
 
 import math
+import operator
 import weakref
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextvars import ContextVar
@@ -77,6 +78,8 @@ class Node:
                 f"a power has the exponent {exponent!r}, expected a whole number of at least 1: "
                 "write sqrt(a), 1 / a or exp(k * a) for other powers"
             )
+        if exponent > 64:
+            raise CellError(f"a power has the exponent {exponent}, expected at most 64: multiply powers of powers")
         power = self
         for _ in range(exponent - 1):
             power = power * self
@@ -107,7 +110,7 @@ class Node:
         return show(self)
 
 
-class _Named(Node):
+class Owner(Node):
     """A state or a per-unit parameter: itself a value, and the owner of what its attributes name."""
 
     __slots__ = ()
@@ -137,7 +140,7 @@ class Input:
     __neg__ = __abs__ = __pow__ = __gt__ = __lt__ = __bool__ = _bare
 
 
-class _Product:
+class Product:
     """What `product(v)` returns: its attributes are the gates."""
 
     __slots__ = ("_operand",)
@@ -153,13 +156,15 @@ class _Product:
 
 def node(op: str, *args: object, value: Any = None) -> Node:
     """The one node with this operation, these arguments and this value; numbers become constants."""
-    nodes = tuple(map(_as_node, args))
+    nodes = tuple(map(as_node, args))
     if any(n._op == "gt" for n in (nodes[1:] if op == "where" else nodes)):
         raise CellError("a comparison is not a number: write where(p > q, 1, 0), or where(p > q, a, b) to choose")
+    if nodes and op in _FOLDED and all(n._op == "const" for n in nodes):
+        return _folded(op, [n._value for n in nodes])
     key = (op, tuple(map(id, nodes)), repr(value))
     known = _interned.get(key)
     if known is None:
-        known = object.__new__(_Named if op in ("state", "param") else Node)
+        known = object.__new__(Owner if op in ("state", "param") else Node)
         known._op, known._args, known._value = op, nodes, value
         _interned[key] = known
     if op in ("input", "product", "param") and (observe := observer.get()):
@@ -167,12 +172,30 @@ def node(op: str, *args: object, value: Any = None) -> Node:
     return known
 
 
-def _as_node(value: object) -> Node:
+_FOLDED: dict[str, Callable[..., float]] = {
+    "add": operator.add,
+    "sub": operator.sub,
+    "mul": operator.mul,
+    "div": operator.truediv,
+    "neg": operator.neg,
+}
+
+
+def _folded(op: str, numbers: list[float]) -> Node:
+    """Arithmetic on constants is done at once, so that an expression and its text are the same nodes."""
+    try:
+        return as_node(_FOLDED[op](*numbers))
+    except ZeroDivisionError as error:
+        raise CellError(f"{numbers[0]} is divided by zero: correct the constants") from error
+
+
+def as_node(value: object) -> Node:
+    """A symbol as it is, or a number as a constant."""
     if isinstance(value, Node):
         return value
     if isinstance(value, Input):
         value._bare()
-    if isinstance(value, _Product):
+    if isinstance(value, Product):
         raise CellError("product(v) alone is not a value: name the gate, as in product(v).n")
     if isinstance(value, (int, float, np.number)) and math.isfinite(value):
         return node("const", value=float(value))
@@ -198,13 +221,13 @@ def walk(roots: Iterable[Node], leaves: Container[Node] = ()) -> Iterator[Node]:
         yield from visit(root)
 
 
-def product(v: Value) -> _Product:
+def product(v: Value) -> Product:
     """A second recurrent product in the same step: `product(r * h).n` is U_n (r * h) + c_n.
 
     Returned as the new value of the first state, `product(v).h` is a projection R v without a bias, and the
     state has the size of the projection.
     """
-    return _Product(_as_node(v))
+    return Product(as_node(v))
 
 
 # The primitive activations, on one value each. Their numbers and slopes are in `functions.py`.
@@ -283,7 +306,7 @@ def where(condition: Node, a: Value, b: Value) -> Node:
 
 def identity(a: Value) -> Node:
     """a itself."""
-    return _as_node(a)
+    return as_node(a)
 
 
 def softsign(a: Value) -> Node:
@@ -293,21 +316,25 @@ def softsign(a: Value) -> Node:
 
 def leaky_relu(a: Value, slope: float = 0.01) -> Node:
     """a where a > 0, slope * a elsewhere."""
-    return where(node("gt", a, 0.0), a, slope * _as_node(a))
+    return where(node("gt", a, 0.0), a, slope * as_node(a))
 
 
 def gelu(a: Value) -> Node:
     """a * Phi(a), with the exact normal distribution function Phi."""
-    return 0.5 * _as_node(a) * (1 + erf(a * math.sqrt(0.5)))
+    return 0.5 * as_node(a) * (1 + erf(a * math.sqrt(0.5)))
 
 
 def silu(a: Value) -> Node:
     """a * sigmoid(a)."""
-    return _as_node(a) * sigmoid(a)
+    return as_node(a) * sigmoid(a)
 
 
 WORDS: dict[str, Callable[..., Any]] = {
     word.__name__: word
-    for word in (tanh, sigmoid, exp, sqrt, erf, relu, softplus, elu, hard_sigmoid, maximum, minimum, clip, where)
-    + (identity, softsign, leaky_relu, gelu, silu, product)
+    for word in (
+        *(tanh, sigmoid, exp, sqrt, erf, relu, softplus, elu, hard_sigmoid, maximum, minimum, clip, where),
+        *(identity, softsign, leaky_relu, gelu, silu, product),
+    )
 }
+
+RESERVED = frozenset({"x", "abs", *WORDS})  # names that no state, parameter or intermediate value can have

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import ast
 import inspect
+import keyword
 import textwrap
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, overload
 
-from recurra.cells import cell as _cell
 from recurra.cells import text as text_form
+from recurra.cells.cell import Cell
 from recurra.cells.printing import show
-from recurra.cells.symbols import WORDS, Input, Node, node, observer, walk
+from recurra.cells.symbols import RESERVED, WORDS, Input, Node, node, observer, walk
 from recurra.errors import CellError
 
-_shelf: dict[str, _cell.Cell] = {}
+WEIGHT_NAMES = ("W", "U", "b", "c_", "R")  # of the arrays that every recurrence has
+
+_shelf: dict[str, Cell] = {}
 
 
 class _Observer:
@@ -28,9 +31,8 @@ class _Observer:
 
     def __call__(self, leaf: Node) -> None:
         names = self.parameters if leaf._op == "param" else self.gates
-        if leaf._op != "param" or "." in leaf._value:
-            if leaf._value not in names:
-                names.append(leaf._value)
+        if leaf._value not in names and (leaf._op != "param" or "." in leaf._value):
+            names.append(leaf._value)
         if leaf._op != "product":
             return
         operand = leaf._args[0]
@@ -51,7 +53,7 @@ def from_function(
     name: str | None = None,
     source: str = "",
     options: dict[str, Any] | None = None,
-) -> _cell.Cell:
+) -> Cell:
     """Trace a function of symbols into a cell. Errors name the line of the function."""
     name = name or function.__name__
     parameters = inspect.signature(function).parameters.values()
@@ -77,7 +79,8 @@ def from_function(
     except NameError as error:
         known = ", ".join([*positional, *keywords])
         raise CellError(
-            f"{where(error)}: {error}; the symbols here are {known}, the words of `recurra.cells` are {', '.join(WORDS)}"
+            f"{where(error)}: {error}; the symbols here are {known}; the words of `recurra.cells` are "
+            f"{', '.join(WORDS)}"
         ) from error
     except (TypeError, AttributeError) as error:
         raise CellError(
@@ -89,7 +92,7 @@ def from_function(
         raise CellError(f"{where()}: {error}") from error
 
 
-def from_text(text: str) -> _cell.Cell:
+def from_text(text: str) -> Cell:
     """Rebuild a cell from its text form, without running any code.
 
     >>> from recurra.cells import from_text, get
@@ -101,13 +104,13 @@ def from_text(text: str) -> _cell.Cell:
     symbols |= {s: node("state", value=s) for s in states}
     symbols |= {p: node("param", value=p) for p in bare}
     traced, seen = _observe(lambda: text_form.interpret(definition, symbols))
-    return _build(definition.name, states, bare, traced, seen, ast.get_docstring(definition) or "")
+    return _build(definition.name, states, bare, traced, seen, ast.get_docstring(definition, clean=False) or "")
 
 
 @overload
-def cell(function: Callable[..., Any]) -> _cell.Cell: ...
+def cell(function: Callable[..., Any]) -> Cell: ...
 @overload
-def cell(*, source: str = ..., name: str | None = ...) -> Callable[[Callable[..., Any]], _cell.Cell]: ...
+def cell(*, source: str = ..., name: str | None = ...) -> Callable[[Callable[..., Any]], Cell]: ...
 def cell(function: Callable[..., Any] | None = None, *, source: str = "", name: str | None = None) -> Any:
     """Make a cell of a Python function of its symbols.
 
@@ -131,11 +134,11 @@ def cell(function: Callable[..., Any] | None = None, *, source: str = "", name: 
     (('n',), ('h',))
     """
     if function is None:
-        return lambda f: cell(f, source=source, name=name)
+        return lambda f: from_function(f, name, source)
     return from_function(function, name, source)
 
 
-def shelve(*cells: _cell.Cell) -> None:
+def shelve(*cells: Cell) -> None:
     """Let `get` find cells by name."""
     _shelf.update({c.name: c for c in cells})
 
@@ -145,21 +148,23 @@ def names() -> tuple[str, ...]:
     return tuple(_shelf)
 
 
-def zoo_cells() -> tuple[_cell.Cell, ...]:
+def zoo_cells() -> tuple[Cell, ...]:
     """All cells of the zoo."""
     return tuple(_shelf.values())
 
 
-def get(cell: str | _cell.Cell) -> _cell.Cell:
+def get(cell: str | Cell) -> Cell:
     """The cell of that name; a cell is returned as it is.
 
     Raises:
         CellError: no cell has that name.
     """
-    if isinstance(cell, _cell.Cell):
+    if isinstance(cell, Cell):
         return cell
     if cell not in _shelf:
-        raise CellError(f"no cell is called {cell!r}; the zoo has {', '.join(_shelf)}; make your own with @recurra.cell")
+        raise CellError(
+            f"no cell is called {cell!r}; the zoo has {', '.join(_shelf)}; make your own with @recurra.cell"
+        )
     return _shelf[cell]
 
 
@@ -181,7 +186,14 @@ def _build(
     source: str,
     function: Callable[..., Any] | None = None,
     options: dict[str, Any] | None = None,
-) -> _cell.Cell:
+) -> Cell:
+    if not name.isidentifier() or keyword.iskeyword(name):
+        raise CellError(f"{name!r} cannot name a cell, expected an identifier: give one, as in cell(name='my_cell')")
+    for word in (*states, *bare):
+        if word in RESERVED or (word in WEIGHT_NAMES and word in bare):
+            raise CellError(
+                f"{word!r} cannot name a state or parameter, because it has a meaning of its own: rename it"
+            )
     new = traced if isinstance(traced, tuple) else (traced,)
     listed = ", ".join(states)
     if any(not isinstance(n, Node) for n in new):
@@ -198,7 +210,7 @@ def _build(
     parameters = [p for b in bare for p in ([b] if b in used else []) + [g for g in gated if g.startswith(b + ".")]]
     projects = new[0]._op == "product" and new[0]._value == states[0] and new[0]._args[0]._op != "state"
     named = {n._value for n in walk(new) if n._op in ("input", "product") and not (projects and n is new[0])}
-    built = _cell.Cell(
+    built = Cell(
         name=name,
         states=tuple(states),
         gates=tuple(g for g in seen.gates if g in named),
@@ -213,7 +225,7 @@ def _build(
     return built
 
 
-def _check_projection(built: _cell.Cell) -> None:
+def _check_projection(built: Cell) -> None:
     """A projected state has its own size, so it may only be multiplied, never mixed with units element by element."""
     projection, state = built.projection, built.states[0]
     if projection is None:
@@ -251,4 +263,4 @@ def _line_of(function: Callable[..., Any], name: str, error: BaseException | Non
             text = lines[number - first].strip()
         except (OSError, SyntaxError):
             pass
-    return f'{name} ({code.co_filename}, line {number}{f": `{text}`" if text else ""})'
+    return f"{name} ({code.co_filename}, line {number}{f': `{text}`' if text else ''})"

@@ -44,8 +44,6 @@ class Kernel(Protocol):
     def select(self, mask: Mask, a: Value, b: Value) -> Value: """a where mask, else b."""
     def bits(self, a: Value) -> Int: """The float's bits as an integer."""
     def float(self, i: Int) -> Value: """The integer's bits as a float."""
-    def iadd(self, i: Int, constant: int) -> Int: """i + constant, wrapping."""
-    def iadd2(self, i: Int, j: Int) -> Int: """i + j, wrapping."""
     def isub2(self, i: Int, j: Int) -> Int: """i - j, wrapping."""
     def shl(self, i: Int, n: int) -> Int: """i shifted left by n, high bits dropped."""
     def sra(self, i: Int, n: int) -> Int: """i shifted right by n, keeping the sign."""

@@ -124,5 +124,9 @@ def _apply(op: str, arguments: list[Any]) -> Any:
         like = tensors[0] if tensors else torch.zeros(())
         arguments = [a if isinstance(a, Tensor) else torch.full_like(like, a) for a in arguments]
     if op in ("add", "sub", "mul", "div") and not isinstance(arguments[0], Tensor):
-        arguments = [torch.full_like(tensors[0], arguments[0]), *arguments[1:]] if tensors else [torch.tensor(a) for a in arguments]
+        arguments = (
+            [torch.full_like(tensors[0], arguments[0]), *arguments[1:]]
+            if tensors
+            else [torch.tensor(a) for a in arguments]
+        )
     return _OPERATIONS[op](*arguments)

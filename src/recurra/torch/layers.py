@@ -62,7 +62,11 @@ class _Layer(nn.RNNBase):
         x = input.data if packed else input
         weight = self._weight("weight_ih_l0")
         autocast = torch.is_autocast_enabled(x.device.type)
-        if (x.dtype != weight.dtype and not autocast) or x.device.type == "cuda" or (not packed and x.dim() not in (2, 3)):
+        if (
+            (x.dtype != weight.dtype and not autocast)
+            or x.device.type == "cuda"
+            or (not packed and x.dim() not in (2, 3))
+        ):
             return stock(input, hx)  # cuDNN's kernels, or torch's own error
         if packed:
             return self._run_packed(input, hx, stock)
@@ -100,9 +104,7 @@ class _Layer(nn.RNNBase):
         kind = "batched 3-D" if batched else "unbatched 2-D"
         if self.mode == "LSTM":
             dims = ", ".join(f"{h.dim()}-D" for h in states)
-            raise RuntimeError(
-                f"For {kind} input, hx and cx should also be {wanted}-D but got ({dims}) tensors"
-            )
+            raise RuntimeError(f"For {kind} input, hx and cx should also be {wanted}-D but got ({dims}) tensors")
         raise RuntimeError(f"For {kind} input, hx should also be {wanted}-D but got {states[0].dim()}-D tensor")
 
     def _states_or_zeros(self, x: Tensor, hx: Any) -> Any:

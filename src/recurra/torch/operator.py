@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cache
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -86,7 +86,7 @@ class Scan:
         return shapes
 
 
-@lru_cache(maxsize=None)
+@cache
 def _cell(text: str) -> Cell:
     return from_text(text)
 
@@ -124,7 +124,9 @@ def _scan_fake(*arguments: Any) -> list[Tensor]:
     return [*(scan.x.new_empty(s) for s in scan.shapes(all)), scan.x.new_empty(1, dtype=torch.int64)]
 
 
-def _backward_cpu(tape: Tensor, d_output: Tensor | None, d_state: list[Tensor | None], want_x: bool, *rest: Any) -> list[Tensor]:
+def _backward_cpu(
+    tape: Tensor, d_output: Tensor | None, d_state: list[Tensor | None], want_x: bool, *rest: Any
+) -> list[Tensor]:
     scan = Scan(rest)
     if scan.x.dtype not in (torch.float32, torch.float64):
         return _backward_elsewhere(tape, d_output, d_state, want_x, *rest)
@@ -133,7 +135,10 @@ def _backward_cpu(tape: Tensor, d_output: Tensor | None, d_state: list[Tensor | 
     assert run is not None
     d = [None if g is None else _array(g) for g in d_state]
     got = engine.backward(run, None if d_output is None else _array(d_output), d, want_x=want_x)
-    arrays = [got.x if got.x is not None else np.empty(0, scan.W.detach().numpy().dtype), *(a for _, a in got.weights.items())]
+    arrays = [
+        got.x if got.x is not None else np.empty(0, scan.W.detach().numpy().dtype),
+        *(a for _, a in got.weights.items()),
+    ]
     return [torch.from_numpy(a) for a in (*arrays, *(got.state if scan.state else []))]
 
 
@@ -213,7 +218,13 @@ class _ScanFunction(torch.autograd.Function):
 def _fill(rest: Sequence[Any], tensors: Sequence[Tensor | None]) -> list[Any]:
     """The operator's arguments, with its tensors in their places again."""
     first, parameters, state = tensors[:6], len(rest[6]), len(rest[7])
-    return [*first, list(tensors[6 : 6 + parameters]), list(tensors[6 + parameters : 6 + parameters + state]), *tensors[-2:], *rest[10:]]
+    return [
+        *first,
+        list(tensors[6 : 6 + parameters]),
+        list(tensors[6 + parameters : 6 + parameters + state]),
+        *tensors[-2:],
+        *rest[10:],
+    ]
 
 
 def _scan_autograd(*arguments: Any) -> list[Tensor]:
@@ -230,10 +241,15 @@ class _BackwardFunction(torch.autograd.Function):
     """Second derivatives: the gradient as torch operations, differentiated by torch."""
 
     @staticmethod
-    def forward(ctx: Any, rest: Sequence[Any], want_x: bool, tape: Tensor, states: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(
+        ctx: Any, rest: Sequence[Any], want_x: bool, tape: Tensor, states: int, *tensors: Tensor | None
+    ) -> tuple[Tensor, ...]:
         d, of_scan = tensors[: 1 + states], tensors[1 + states :]
         rest = _fill(rest, of_scan)
-        ctx.rest, ctx.states = [None] * 6 + [[None] * len(rest[6]), [None] * len(rest[7])] + [None, None, *rest[10:]], states
+        ctx.rest, ctx.states = (
+            [None] * 6 + [[None] * len(rest[6]), [None] * len(rest[7])] + [None, None, *rest[10:]],
+            states,
+        )
         ctx.save_for_backward(*tensors)
         with torch._C._AutoDispatchBelowAutograd():
             return tuple(torch.ops.recurra.scan_backward.default(tape, d[0], list(d[1:]), want_x, *rest))
