@@ -51,7 +51,7 @@ class Case:
     cell: Cell
     T: int
     B: int
-    I: int  # noqa: E741
+    I: int
     H: int
     entrants: tuple[str, ...]
     goals: tuple[Goal, ...] = ()
@@ -82,12 +82,12 @@ def _step(H: int, times: float) -> Case:
     return Case("step", "step", lstm, T=20, B=1, I=1, H=H, entrants=entrants, goals=goals)
 
 
-def _forward(cell: Cell, B: int, I: int, H: int, times: float) -> Case:  # noqa: E741
+def _forward(cell: Cell, B: int, I: int, H: int, times: float) -> Case:
     entrants = ("recurra", "torch nn", "onnxruntime", *(("numpy",) if B == 1 else ()))
     return Case("forward", "forward", cell, 100, B, I, H, entrants, (Goal("recurra", "torch nn", times),))
 
 
-def _train(cell: Cell, T: int, I: int, H: int, times: float, want_x: bool = True) -> Case:  # noqa: E741
+def _train(cell: Cell, T: int, I: int, H: int, times: float, want_x: bool = True) -> Case:
     goals = (Goal("recurra", "torch nn", times),)
     return Case("forward + backward", "train", cell, T, 32, I, H, ("recurra", "torch nn"), goals, want_x)
 

@@ -91,12 +91,6 @@ class NumpyKernel:
     def float(self, i: Array) -> Array:
         return np.asarray(i).view(self.type)
 
-    def iadd(self, i: Array, constant: int) -> Array:
-        return np.add(i, self.int.type(constant))
-
-    def iadd2(self, i: Array, j: Array) -> Array:
-        return np.add(i, j)
-
     def isub2(self, i: Array, j: Array) -> Array:
         return np.subtract(i, j)
 
@@ -112,7 +106,7 @@ class CostKernel:
 
     LATENCY: ClassVar[dict[str, int]] = {
         "add": 4, "sub": 4, "mul": 4, "fma": 4, "div": 11, "sqrt": 12, "gt": 4, "select": 2, "neg": 1,
-        "abs": 1, "copysign": 1, "iadd": 1, "iadd2": 1, "isub2": 1, "shl": 1, "sra": 1, "bits": 0, "float": 0,
+        "abs": 1, "copysign": 1, "isub2": 1, "shl": 1, "sra": 1, "bits": 0, "float": 0,
     }  # fmt: skip
 
     def __init__(self, dtype: str) -> None:
@@ -127,7 +121,7 @@ class CostKernel:
 
         def count(*arguments: int) -> int:
             self.operations += latency > 0
-            values = arguments[:1] if name in ("iadd", "shl", "sra") else arguments
+            values = arguments[:1] if name in ("shl", "sra") else arguments
             return max(values) + latency
 
         return count

@@ -57,8 +57,6 @@ _INSTRUCTIONS = {
     "select": "select {M} {0}, {V} {1}, {V} {2}",
     "bits": "bitcast {V} {0} to {I}",
     "float": "bitcast {I} {0} to {V}",
-    "iadd": "add {I} {0}, splat ({i} {1})",
-    "iadd2": "add {I} {0}, {1}",
     "isub2": "sub {I} {0}, {1}",
     "shl": "shl {I} {0}, splat ({i} {1})",
     "sra": "ashr {I} {0}, splat ({i} {1})",
