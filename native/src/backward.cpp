@@ -187,13 +187,13 @@ private:
                 cell_.kernels->product({slot_gradient + j * H, 1, row, H, operand, out, width, out, width});
             }
             if (run.operand < 0 && gradients_.x) {
-                // Several runs of the input add up in `gathered`, from the first one's zeros on.
-                const T* init = i == 0 ? nullptr : gathered_.data();
-                cell_.kernels->product({slot_gradient, row, 1, n, packing_.runs[i], init, I, gathered_.data(), I});
-                if (layout.runs.size() == i + 1 || layout.runs[i + 1].operand >= 0) {
-                    for (int64_t s = from; s < to; ++s) {
-                        rows_.scatter(s, part_.active(s), gathered_.data() + (part_.first[s] - part_.first[from]) * I, I, gradients_.x);
-                    }
+                // Several runs of the input add up, from the first one's zeros on.
+                T* block = rows_.at_once(gradients_.x, from, to, I);
+                T* dx = block ? block : gathered_.data();
+                cell_.kernels->product({slot_gradient, row, 1, n, packing_.runs[i], i == 0 ? nullptr : dx, I, dx, I});
+                const bool last = layout.runs.size() == i + 1 || layout.runs[i + 1].operand >= 0;
+                for (int64_t s = from; s < to && last && !block; ++s) {
+                    rows_.scatter(s, part_.active(s), dx + (part_.first[s] - part_.first[from]) * I, I, gradients_.x);
                 }
             }
         }

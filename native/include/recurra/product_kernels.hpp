@@ -151,9 +151,14 @@ static void pack(const Packed<T>& to, const T* source, int64_t k_stride, int64_t
         T* out = to.data + n0 * to.k + first * width;
         const T* in = source + n0 * n_stride;
         for (int64_t k = 0; k < count; ++k, out += width) {
-            if (n_stride == 1) memcpy(out, in + k * k_stride, real * sizeof(T));
-            else for (int64_t n = 0; n < real; ++n) out[n] = in[n * n_stride + k * k_stride];
-            for (int64_t n = real; n < width; ++n) out[n] = 0;
+            if (n_stride == 1) {
+                const T* row = in + k * k_stride;
+                int64_t n = 0;
+                for (; n + panels.L <= real; n += panels.L) Vec<T>::load(row + n).store(out + n);
+                if (n < real) Vec<T>::load_part(row + n, static_cast<int>(real - n)).store(out + n);
+            } else {
+                for (int64_t n = 0; n < width; ++n) out[n] = n < real ? in[n * n_stride + k * k_stride] : T(0);
+            }
         }
     }
 }

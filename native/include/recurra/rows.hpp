@@ -8,7 +8,7 @@
 namespace recurra {
 
 // Rows of a chunk: enough for the products to run at full speed, few enough to stay in the second-level cache.
-constexpr int64_t kChunkRows = 128;
+constexpr int64_t kChunkRows = 192;
 
 template <class T> class Rows {
 public:
@@ -20,7 +20,7 @@ public:
     }
 
     // The rows of several steps as one block in the order of the scan, or null where they are not.
-    const T* at_once(const T* array, int64_t from, int64_t to, int64_t width) const {
+    template <class U> U* at_once(U* array, int64_t from, int64_t to, int64_t width) const {
         const bool whole = static_cast<int64_t>(part_.rows.size()) == batch_ && !reverse_;
         return part_.contiguous && (whole || to - from == 1) ? block(array, from, width) : nullptr;
     }
