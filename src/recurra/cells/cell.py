@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import keyword
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,7 +16,7 @@ from recurra.cells.symbols import RESERVED, WORDS, Node, walk
 from recurra.errors import CellError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Cell:
     """The equations of one step of a recurrence, written once; everything else is derived from them.
 
@@ -39,8 +40,8 @@ class Cell:
     source: str
     next: tuple[Node, ...]
     projection: Node | None = None
-    function: Callable[..., Any] | None = field(default=None, repr=False)
-    options: dict[str, Any] = field(default_factory=dict, repr=False)
+    function: Callable[..., Any] | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
     def __call__(self, **options: Callable[[Node], Node] | str) -> Cell:
         """The same equations with other activations, given as words, their names, or functions of a symbol."""
@@ -56,6 +57,9 @@ class Cell:
         from recurra.cells.trace import from_function
 
         return from_function(self.function, self.name + suffix, self.source, self.options | chosen)
+
+    def __repr__(self) -> str:
+        return f"<cell {self.name}: states {', '.join(self.states)}; gates {', '.join(self.gates)}>"
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Cell) and (self.name, self.source, self.text) == (other.name, other.source, other.text)
@@ -109,26 +113,28 @@ class Cell:
     def _lines(self) -> list[tuple[str, Node]]:
         """Named intermediate values in an order of computation: gates in their order, then what is shared."""
         order = list(walk(self.next))
+        uses = Counter([a for n in order for a in n._args] + list(self.next))
+        shared = [n for n in order if uses[n] > 1]
         taken = {*RESERVED, *self.states, *(p.partition(".")[0] for p in self.parameters)}
         names: dict[Node, str] = {}
 
         def add(n: Node, name: str) -> None:
-            if n in names or not n._args or n._op in ("product", "gt"):
-                return
             while name in taken or keyword.iskeyword(name):
                 name += "_"
             taken.add(name)
             names[n] = name
 
+        def unnamed(n: Node) -> bool:
+            return n not in names and bool(n._args) and n._op not in ("product", "gt")
+
         for gate, value in self.gate_values.items():
-            add(value, gate)
-        uses = [a for n in order for a in n._args] + list(self.next)
+            if unnamed(value):
+                add(value, gate)
         for state, n in zip(self.states, self.next, strict=True):
-            if uses.count(n) > 1:
+            if n in shared and unnamed(n):
                 add(n, f"{state}_new")
-        for n in order:
-            if uses.count(n) > 1:
-                add(n, f"v{len(names)}")
+        for i, n in enumerate(filter(unnamed, shared), 1):
+            add(n, f"v{i}")
         ranked = list(walk([*(v for v in self.gate_values.values() if v in names), *self.next]))
         return [(names[n], n) for n in ranked if n in names]
 
