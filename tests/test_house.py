@@ -19,7 +19,7 @@ SOURCE = Path(recurra.__file__).parent
 LAYERS = (
     ("errors",),
     ("cells",),
-    ("weights", "reference", "_native", "jit", "engine"),
+    ("weights", "checks", "reference", "_native", "jit", "engine"),
     ("torch", "keras", "onnx", "runtime"),
     ("data", "models", "train"),
     ("tasks",),
@@ -30,9 +30,10 @@ LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 
 # Within the engine's own layer, the definition stands alone.
 NEVER = {
-    "cells": {"weights", "reference", "_native", "jit", "engine"},
-    "weights": {"reference", "_native", "jit", "engine"},
-    "reference": {"_native", "jit", "engine"},
+    "cells": {"weights", "checks", "reference", "_native", "jit", "engine"},
+    "weights": {"checks", "reference", "_native", "jit", "engine"},
+    "checks": {"reference", "_native", "jit", "engine"},
+    "reference": {"checks", "_native", "jit", "engine"},
     "jit": {"engine", "reference"},
     "engine": {"reference"},
     "runtime": {"torch", "keras", "onnx"},

@@ -39,6 +39,7 @@ from mutants.plants import (
 )
 from recurra import cells, engine, reference
 from recurra.cells import Cell, adjoint, sigmoid
+from recurra.cells import layout as layout_module
 from recurra.weights import Weights
 
 PLAIN = Setting()
@@ -76,7 +77,7 @@ def dropped(name: str) -> Callable[[Weights], Weights]:
 MUTANTS = (
     Mutant(
         "swapped gates in the slots",
-        lambda: patched((engine, "layout", swapped_slots(engine.layout))),
+        lambda: patched((layout_module, "layout", swapped_slots(layout_module.layout))),
         conforms,
         (lstm,),
     ),

@@ -6,12 +6,12 @@ python -m recurra.cells.emit_cpp OUTPUT_DIRECTORY     writes vmath.hpp, zoo.hpp 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from recurra.cells import vmath, zoo_cells
-from recurra.cells.layout import layout
+from recurra.cells.layout import numbers
 from recurra.cells.lower import lower
 from recurra.cells.routines import Place, routines
 
@@ -144,26 +144,14 @@ def layouts_header() -> str:
     """zoo_layouts.hpp: the layout of each cell, for the native tests, which have no Python to ask."""
     rows = []
     for cell in zoo_cells():
-        shape = layout(cell)
-        inputs, recurrent = cell.input_gates, cell.recurrent_gates
-        counts = (
-            len(cell.states),
-            len(cell.parameters),
-            len(cell.gates),
-            len(shape.seconds),
-            len(inputs),
-            len(recurrent),
-        )
-        slots = (
-            f"{{{inputs.index(s.input) if s.input else -1}, {recurrent.index(s.recurrent) if s.recurrent else -1}}}"
-            for s in shape.slots
-        )
-        runs = (f"{{{r.operand}, {r.first}, {r.slots}}}" for r in shape.runs)
-        projects = "false" if cell.projection is None else "true"
-        numbers = ", ".join(map(str, counts))
-        rows.append(
-            f"        {{{numbers}, {projects}, {{{', '.join(slots)}}}, {{{', '.join(runs)}}}}},  // {cell.name}"
-        )
+        (*counts, projects), slots, runs = numbers(cell)
+        parts = [
+            *map(str, counts),
+            str(bool(projects)).lower(),
+            _braces(map(_braces, slots)),
+            _braces(map(_braces, runs)),
+        ]
+        rows.append(f"        {_braces(parts)},  // {cell.name}")
     return (
         _HEADER
         + '#include "recurra/cell.hpp"\n\nnamespace recurra {\n'
@@ -171,6 +159,10 @@ def layouts_header() -> str:
         + "\n".join(rows)
         + "\n    };\n}\n}  // namespace recurra\n"
     )
+
+
+def _braces(parts: Iterable[object]) -> str:
+    return "{" + ", ".join(map(str, parts)) + "}"
 
 
 def _indented(lines: Sequence[str], by: int) -> str:

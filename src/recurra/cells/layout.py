@@ -67,6 +67,19 @@ def layout(cell: Cell) -> Layout:
     return Layout(tuple(slots), tuple(runs), seconds)
 
 
+def numbers(cell: Cell) -> tuple[list[int], list[tuple[int, int]], list[list[int]]]:
+    """The layout as native/include/recurra/cell.hpp has it: counts, the gates of each slot (-1: none), and the runs."""
+    shape = layout(cell)
+    inputs, recurrent = cell.input_gates, cell.recurrent_gates
+    counts = [len(cell.states), len(cell.parameters), len(cell.gates), len(shape.seconds)]
+    counts += [len(inputs), len(recurrent), int(cell.projection is not None)]
+    slots = [
+        (inputs.index(s.input) if s.input else -1, recurrent.index(s.recurrent) if s.recurrent else -1)
+        for s in shape.slots
+    ]
+    return counts, slots, [list(r) for r in shape.runs]
+
+
 def _slots(cell: Cell) -> list[Slot]:
     order = list(walk(cell.next))
     users: dict[Node, list[Node]] = {}
