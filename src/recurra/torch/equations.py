@@ -1,18 +1,20 @@
 """A cell over time as torch operations: for devices and dtypes without a native kernel, and for second derivatives."""
 
+# ruff: noqa: A002  (`input` is torch's name for it, `all` is the operator's)
+
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch.nn.functional import elu, linear
 
+import torch
 from recurra.cells.symbols import Node, walk
+from torch import Tensor
 
 if TYPE_CHECKING:
-    from recurra.torch.operator import Scan
+    from recurra.torch.kernels import Scan
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": torch.add,
@@ -28,8 +30,8 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "erf": torch.erf,
     "relu": torch.relu,
     "softplus": lambda a: torch.logaddexp(a, torch.zeros_like(a)),
-    "elu": F.elu,
-    "hard_sigmoid": F.hardsigmoid,
+    "elu": elu,
+    "hard_sigmoid": lambda a: torch.clamp(a / 6 + 0.5, 0.0, 1.0),  # torch's own divides by 6 in float32 only
     "maximum": torch.maximum,
     "minimum": torch.minimum,
     "clip": torch.clamp,
@@ -43,11 +45,10 @@ def run_equations(scan: Scan, all: bool) -> list[Tensor]:
     """Output, final states and, with `all`, the states and gates of every step, as the operator returns them."""
     cell, x = scan.cell, scan.x
     T, B, _ = x.shape
-    H, P = scan.W.shape[0] // len(cell.input_gates), scan.U.shape[1]
-    widths = [P, *([H] * (len(cell.states) - 1))]
+    H, P, widths = scan.hidden_size, scan.U.shape[1], scan.widths
     states = list(scan.state) or [x.new_zeros(B, w) for w in widths]
     order = _order_of_steps(scan, T, B)
-    projected = F.linear(x, scan.W, scan.b)
+    projected = linear(x, scan.W, scan.b)
     inputs = {g: projected[..., i * H : (i + 1) * H] for i, g in enumerate(cell.input_gates)}
     steps: list[list[Tensor]] = []
     for s in range(T):
@@ -108,10 +109,10 @@ def _step(scan: Scan, inputs: dict[str, Tensor], states: Sequence[Tensor], H: in
         elif n._op == "input":
             values[n] = inputs[n._value]
         elif n is cell.projection:
-            values[n] = F.linear(arguments[0], scan.R)
+            values[n] = linear(arguments[0], scan.R)
         elif n._op == "product":
             i = cell.recurrent_gates.index(n._value)
-            values[n] = F.linear(arguments[0], scan.U[i * H : (i + 1) * H], scan.c[i * H : (i + 1) * H])
+            values[n] = linear(arguments[0], scan.U[i * H : (i + 1) * H], scan.c[i * H : (i + 1) * H])
         else:
             values[n] = _apply(n._op, arguments)
     like = scan.x.new_zeros(scan.x.shape[1], H)

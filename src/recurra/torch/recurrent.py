@@ -1,0 +1,444 @@
+"""`Recurrent`: any cell as a torch layer, stacked, bidirectional, ragged, stateful."""
+
+# ruff: noqa: A002  (`input` is torch's name for it, `all` is the operator's)
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+import torch
+from recurra.cells.cell import Cell
+from recurra.cells.trace import get
+from recurra.errors import DtypeError, ShapeError
+from recurra.torch.layers import stack_states
+from recurra.torch.operator import is_autocast, scan
+from recurra.torch.segments import scan_segments
+from torch import Tensor, nn
+
+State: TypeAlias = "Tensor | tuple[Tensor, ...] | tuple[tuple[Tensor, ...], ...]"
+
+
+class Steps(NamedTuple):
+    """What one layer and direction did: each state after, and each gate in, every step, by name, [T, B, H]."""
+
+    states: dict[str, Tensor]
+    gates: dict[str, Tensor]
+
+
+class Recurrent(nn.Module):
+    """Any cell over time, with the interface of torch's recurrent layers.
+
+    Letters: T steps, B batch, I input size, H hidden size, P = H or `proj_size`, D directions, L layers. Parameters are
+    `weight_ih_l0` [gates * H, I], `weight_hh_l0` [gates * H, P], `bias_ih_l0`, `bias_hh_l0`, for a cell with a
+    projection `weight_hr_l0` [P, H], and each per-unit parameter `p.i` as `p_i_l0` [H]; gates are stacked in the order
+    in which the equations first name them. The second direction's names end in `_reverse`. What a cell does not use is
+    not there: no `weight_hh` without recurrent gates. Initial values are uniform in +-1/sqrt(H), as torch's and, for
+    the cells that torch has, the same under the same seed.
+
+    Args:
+        cell: a cell, or the name of one in the zoo.
+        input_size: I.
+        hidden_size: H; or a sequence with the size of each layer.
+        num_layers: L; the length of `hidden_size` where that is a sequence.
+        bias: whether there are biases.
+        batch_first: input and output are [B, T, ...]; states are [L * D, B, ...] all the same.
+        dropout: the share of outputs that are dropped between layers in training.
+        bidirectional: each layer also reads backwards, and its outputs are 2 P wide.
+        proj_size: P, for a cell that projects its output (`lstm_projected`).
+        initial_state: "zeros", or "learned": parameters `initial_h_l0` [P] and so on, zero at first.
+        stateful: begin each call with the last states of the call before. They keep their graph until
+            `detach_state()`, and a call with another batch size, dtype or device begins anew.
+        checkpoint_every: keep only every so many steps for backward, and compute the others again: less memory.
+        return_all: return every state and gate of every step as a third result.
+        device: of the parameters.
+        dtype: of the parameters.
+
+    Raises:
+        CellError: no cell has that name.
+        ShapeError: sizes that cannot be, or options that exclude one another.
+
+    >>> import torch
+    >>> layer = Recurrent("lstm_peephole", 3, 8, num_layers=2)
+    >>> output, (h, c) = layer(torch.zeros(10, 4, 3), lengths=torch.tensor([10, 0, 7, 1]))
+    >>> output.shape, h.shape
+    (torch.Size([10, 4, 8]), torch.Size([2, 4, 8]))
+    """
+
+    def __init__(
+        self,
+        cell: str | Cell,
+        input_size: int,
+        hidden_size: int | Sequence[int],
+        num_layers: int | None = None,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        proj_size: int = 0,
+        *,
+        initial_state: Literal["zeros", "learned"] = "zeros",
+        stateful: bool = False,
+        checkpoint_every: int | None = None,
+        return_all: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        self.cell = get(cell)
+        self.input_size = input_size
+        self.hidden_sizes = _sizes(hidden_size, num_layers)
+        self.num_layers = len(self.hidden_sizes)
+        self.hidden_size = self.hidden_sizes[0] if len(set(self.hidden_sizes)) == 1 else self.hidden_sizes
+        self.bias = bias
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.proj_size = proj_size
+        self.initial_state = initial_state
+        self.stateful = stateful
+        self.checkpoint_every = checkpoint_every
+        self.return_all = return_all
+        self._text = self.cell.text
+        self._carried: list[list[Tensor]] | None = None
+        self._check_options()
+        shapes = self._shapes()
+        self._named = frozenset(shapes)
+        for name, shape in shapes.items():
+            self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Draw the parameters again: uniform in +-1/sqrt(H); learned initial states are zero."""
+        for name, parameter in self.named_parameters():
+            H = self.hidden_sizes[int(name.rpartition("_l")[2].removesuffix("_reverse"))]
+            bound = 0.0 if name.startswith("initial_") else H**-0.5
+            nn.init.uniform_(parameter, -bound, bound)
+
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        state: State | None = None,
+        *,
+        lengths: Tensor | Sequence[int] | None = None,
+        reset: Tensor | None = None,
+    ) -> Any:
+        """Run over a batch of sequences.
+
+        Args:
+            input: [T, B, I], [B, T, I] if batch_first, one sequence [T, I], or a PackedSequence.
+            state: initial states, as they are returned; else those carried, the learned ones, or zeros.
+            lengths: [B], steps of each row, in any order, zero allowed. What stands past a row's end is never read
+                and the output there is zero; final states are those of the row's own last step.
+            reset: [T, B] ([B, T] if batch_first), bool. Where it is set a new sequence begins: nothing passes between
+                the step before and this one, in either direction, and what follows the cut starts from the learned
+                state or zeros. With a learned state each part of a row is run as a row of its own, which takes memory
+                for as many rows of the longest part, and torch.compile cannot trace it in one graph.
+
+        Returns:
+            The output [T, B, D * P]; the final state, a tensor [L * D, B, P] or a tuple of tensors, one for each state
+            ([L * D, B, H] but the first). Where layers differ in size, there is in place of each tensor a tuple with
+            one [D, B, H] for each layer. With `return_all` also `Steps` for each layer and direction: they carry no
+            gradient. Without a batch axis in the input, there is none in what is returned.
+
+        Raises:
+            ShapeError, DtypeError: an argument does not fit.
+        """
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, state, lengths, reset)
+        self._check_input(input)
+        batched, across = input.dim() == 3, self.batch_first and input.dim() == 3
+        x = input.transpose(0, 1) if across else input if batched else input.unsqueeze(1)
+        if reset is not None:
+            self._check_reset(reset, input)
+            reset = reset.T if across else reset if batched else reset.unsqueeze(1)
+        if lengths is not None:
+            lengths = self._check_lengths(lengths, x)
+        output, final, steps = self._stack(x, self._initial(x, state, batched), lengths, reset)
+
+        def outward(t: Tensor) -> Tensor:
+            return t.transpose(0, 1) if across else t if batched else t.squeeze(1)
+
+        result = (outward(output), self._joined(final, batched))
+        if not self.return_all:
+            return result
+        return (*result, [Steps(*({n: outward(t) for n, t in named.items()} for named in s)) for s in steps])
+
+    def reset_state(self) -> None:
+        """Forget the carried state: the next call begins anew."""
+        self._carried = None
+
+    def detach_state(self) -> None:
+        """Cut the carried state from its graph: the next backward stops there (truncated back-propagation)."""
+        if self._carried is not None:
+            self._carried = [[s.detach() for s in states] for states in self._carried]
+
+    def extra_repr(self) -> str:
+        """The arguments that are not their defaults."""
+        sizes = f"{self.cell.name}, {self.input_size}, {self.hidden_size}"
+        defaults = {"num_layers": 1, "bias": True, "initial_state": "zeros", "checkpoint_every": None, "dropout": 0.0}
+        defaults |= {
+            "batch_first": False,
+            "bidirectional": False,
+            "proj_size": 0,
+            "stateful": False,
+            "return_all": False,
+        }
+        changed = [f"{n}={getattr(self, n)!r}" for n, default in defaults.items() if getattr(self, n) != default]
+        return ", ".join([sizes, *changed])
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies begin anew: they do not carry the state, which may belong to a graph."""
+        return self.__dict__ | {"_carried": None}
+
+    def _check_options(self) -> None:
+        call, projects = f"Recurrent({self.cell.name})", self.cell.projection is not None
+        if self.input_size < 1 or min(self.hidden_sizes) < 1:
+            raise ShapeError(f"{call}: sizes {self.input_size} and {self.hidden_sizes}, expected at least 1 of each")
+        if projects != (self.proj_size > 0):
+            cure = (
+                "give the size of the projection"
+                if projects
+                else "use lstm_projected or a cell of your own that projects"
+            )
+            raise ShapeError(
+                f"{call}: proj_size={self.proj_size}, but the cell has {'a' if projects else 'no'} projection: {cure}"
+            )
+        if not 0 <= self.dropout <= 1:
+            raise ShapeError(f"{call}: dropout={self.dropout}, expected a share between 0 and 1")
+        if self.dropout and self.num_layers == 1:
+            warnings.warn(f"{call}: dropout acts between layers, and there is one layer: it does nothing", stacklevel=3)
+        if self.checkpoint_every is not None and self.checkpoint_every < 1:
+            raise ShapeError(f"{call}: checkpoint_every={self.checkpoint_every}, expected at least 1, or None")
+        if self.stateful and self.bidirectional:
+            raise ShapeError(
+                f"{call}: a bidirectional layer reads from the end, so no state can be carried: choose one"
+            )
+        if self.initial_state not in ("zeros", "learned"):
+            raise ShapeError(f"{call}: initial_state={self.initial_state!r}, expected 'zeros' or 'learned'")
+
+    def _places(self) -> Iterator[tuple[int, int, str]]:
+        """Each layer and direction, and how the names of its parameters end."""
+        for layer in range(self.num_layers):
+            for direction in range(2 if self.bidirectional else 1):
+                yield layer, direction, f"_l{layer}" + ("_reverse" if direction else "")
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shape of every parameter, by name, in torch's order."""
+        cell, shapes, initial = self.cell, dict[str, tuple[int, ...]](), dict[str, tuple[int, ...]]()
+        for layer, _, suffix in self._places():
+            H = self.hidden_sizes[layer]
+            P, rows, recurrent = self.proj_size or H, len(cell.input_gates) * H, len(cell.recurrent_gates) * H
+            below = self.proj_size or self.hidden_sizes[layer - 1]
+            I = self.input_size if layer == 0 else below * (2 if self.bidirectional else 1)
+            shapes |= {"weight_ih" + suffix: (rows, I), "weight_hh" + suffix: (recurrent, P)}
+            if self.bias:
+                shapes |= {"bias_ih" + suffix: (rows,), "bias_hh" + suffix: (recurrent,)}
+            if self.proj_size:
+                shapes["weight_hr" + suffix] = (P, H)
+            shapes |= {p.replace(".", "_") + suffix: (H,) for p in cell.parameters}
+            initial |= {f"initial_{s}{suffix}": (P if k == 0 else H,) for k, s in enumerate(cell.states)}
+        learned = initial if self.initial_state == "learned" else {}
+        return {name: shape for name, shape in (shapes | learned).items() if shape[0]}
+
+    def _weights(self, suffix: str, x: Tensor, layer: int) -> tuple[list[Tensor | None], list[Tensor]]:
+        """W, U, b, c, R, and the per-unit parameters, of one layer and direction."""
+        H, cell = self.hidden_sizes[layer], self.cell
+        inputs, recurrent = len(cell.input_gates) * H, len(cell.recurrent_gates) * H
+
+        def get(name: str, *shape: int) -> Tensor:
+            return self._parameter(name + suffix) if name + suffix in self._named else x.new_zeros(shape)
+
+        weights: list[Tensor | None] = [
+            get("weight_ih", inputs, x.shape[-1]),
+            get("weight_hh", recurrent, self.proj_size or H),
+            get("bias_ih", inputs),
+            get("bias_hh", recurrent),
+            get("weight_hr") if self.proj_size else None,
+        ]
+        return weights, [self._parameter(p.replace(".", "_") + suffix) for p in cell.parameters]
+
+    def _parameter(self, name: str) -> Tensor:
+        parameter = self._parameters.get(name)  # not there where it is parametrized
+        return getattr(self, name) if parameter is None else parameter
+
+    def _initial(self, x: Tensor, state: State | None, batched: bool) -> list[list[Tensor]] | None:
+        """Each state of each layer and direction, [B, H]; None: what the layer begins with."""
+        if state is not None:
+            return self._taken_apart(state, x, batched)
+        carried = self._carried
+        if carried is None or not self.stateful:
+            return None
+        was = carried[0][0]
+        if (was.shape[0], was.device) != (x.shape[1], x.device) or (
+            was.dtype != x.dtype and not is_autocast(x.device.type)
+        ):
+            return None
+        return carried
+
+    def _learned(self, suffix: str) -> list[Tensor]:
+        """What a row of one layer and direction begins with, [H] for each state, where that is learned."""
+        names = self.cell.states if self.initial_state == "learned" else ()
+        return [self._parameter(f"initial_{s}{suffix}") for s in names]
+
+    def _stack(
+        self, x: Tensor, initial: list[list[Tensor]] | None, lengths: Tensor | None, reset: Tensor | None
+    ) -> tuple[Tensor, list[list[Tensor]], list[Steps]]:
+        """All layers and directions over time-major x: the output, final states [state][place], and all steps."""
+        final: list[list[Tensor]] = [[] for _ in self.cell.states]
+        steps: list[Steps] = []
+        outputs: list[Tensor] = []
+        count, backward = (
+            len(final),
+            None if reset is None or not self.bidirectional else _cuts_backward(reset, lengths),
+        )
+        for place, (layer, direction, suffix) in enumerate(self._places()):
+            if direction == 0 and layer > 0:
+                x = torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0]
+                x = nn.functional.dropout(x, self.dropout, self.training) if self.dropout else x
+                outputs = []
+            weights, parameters = self._weights(suffix, x, layer)
+            fresh = self._learned(suffix)
+            begin = [s[place] for s in initial] if initial is not None else [s.expand(x.shape[1], -1) for s in fresh]
+            how = (bool(direction), self.checkpoint_every or 0, self.return_all)
+            if reset is not None and fresh:
+                got = scan_segments(self._text, x, weights, parameters, begin, fresh, lengths, reset, *how)
+            else:
+                mask = backward if direction else reset
+                got = scan(self._text, x, weights, parameters, begin, lengths, mask, *how)
+            outputs.append(got[0])
+            for k, s in enumerate(got[1 : 1 + count]):
+                final[k].append(s)
+            if self.return_all:
+                states = dict(zip(self.cell.states, got[1 + count : -1], strict=True))
+                steps.append(Steps(states, dict(zip(self.cell.gates, got[-1].unbind(), strict=True))))
+        if self.stateful:
+            self._carried = final
+        return torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0], final, steps
+
+    def _forward_packed(self, input: PackedSequence, state: State | None, lengths: Any, reset: Any) -> Any:
+        if lengths is not None or reset is not None or self.return_all:
+            raise ShapeError(
+                f"{self._call()}: a PackedSequence goes without lengths, reset and return_all: pass a tensor"
+            )
+        x, steps = pad_packed_sequence(PackedSequence(input.data, input.batch_sizes))
+        self._check_input(x)
+        order, back = input.sorted_indices, input.unsorted_indices
+        initial = self._initial(x, state, True)
+        if initial is not None and order is not None:
+            initial = [[s.index_select(0, order) for s in states] for states in initial]
+        output, final, _ = self._stack(x, initial, steps.to(x.device), None)
+        if back is not None:
+            final = [[s.index_select(0, back) for s in states] for states in final]
+            self._carried = final if self.stateful else None
+        data = pack_padded_sequence(output, steps).data
+        return PackedSequence(data, input.batch_sizes, order, back), self._joined(final, True)
+
+    def _joined(self, final: list[list[Tensor]], batched: bool) -> Any:
+        """Final states as they are returned."""
+        if not batched:
+            final = [[s.squeeze(0) for s in states] for states in final]
+        if self._even:
+            joined: list[Any] = [stack_states(states) for states in final]
+        else:
+            D = 2 if self.bidirectional else 1
+            joined = [tuple(torch.stack(states[i : i + D]) for i in range(0, len(states), D)) for states in final]
+        return joined[0] if len(joined) == 1 else tuple(joined)
+
+    def _taken_apart(self, state: State, x: Tensor, batched: bool) -> list[list[Tensor]]:
+        """States as they are given, [state][place], checked."""
+        count, D = len(self.cell.states), 2 if self.bidirectional else 1
+        given: Any = (state,) if count == 1 else state
+        names = ", ".join(self.cell.states)
+        if not isinstance(given, (tuple, list)) or len(given) != count:
+            raise ShapeError(f"{self._call()}: `state` is a {type(state).__name__}, expected a tuple of {names}")
+        apart = []
+        for k, (name, value) in enumerate(zip(self.cell.states, given, strict=True)):
+            widths = [self.proj_size if k == 0 and self.proj_size else H for H in self.hidden_sizes]
+            rows = (x.shape[1],) if batched else ()
+            if self._even:
+                parts, shapes = [value], [(self.num_layers * D, *rows, widths[0])]
+            else:
+                parts, shapes = (
+                    list(value) if isinstance(value, (tuple, list)) else [value],
+                    [(D, *rows, w) for w in widths],
+                )
+            if len(parts) != len(shapes) or any(not isinstance(p, Tensor) for p in parts):
+                raise ShapeError(
+                    f"{self._call()}: state {name} is not a tensor{'' if self._even else ' for each layer'}"
+                )
+            for part, shape in zip(parts, shapes, strict=True):
+                if part.shape != shape:
+                    got = tuple(part.shape)
+                    raise ShapeError(
+                        f"{self._call()}: state {name} has shape {got}, expected {shape}: layers * directions, B, H"
+                    )
+            flat = [s if batched else s.unsqueeze(0) for part in parts for s in part.unbind()]
+            apart.append(flat)
+        return apart
+
+    @property
+    def _even(self) -> bool:
+        """Whether one tensor holds a state of all layers: they are of one size."""
+        return len(set(self.hidden_sizes)) == 1
+
+    def _call(self) -> str:
+        return f"Recurrent({self.cell.name}).forward"
+
+    def _check_input(self, x: Tensor) -> None:
+        wanted = f"[{'B, T' if self.batch_first else 'T, B'}, {self.input_size}] or [T, {self.input_size}]"
+        if x.dim() not in (2, 3) or x.shape[-1] != self.input_size:
+            raise ShapeError(
+                f"{self._call()}: `input` has shape {tuple(x.shape)}, expected {wanted}: "
+                f"the layer has input_size={self.input_size}"
+            )
+        some = next(iter(self._parameters.values()), None)
+        dtype = next((p.dtype for p in self.parameters()), x.dtype) if some is None else some.dtype
+        if x.dtype != dtype and not is_autocast(x.device.type):
+            raise DtypeError(
+                f"{self._call()}: `input` has dtype {x.dtype}, expected {dtype} like the weights: use .to({dtype})"
+            )
+
+    def _check_lengths(self, lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
+        lengths = torch.as_tensor(lengths, device=x.device)
+        whole = not (lengths.is_floating_point() or lengths.is_complex() or lengths.dtype == torch.bool)
+        if lengths.shape != (x.shape[1],) or not whole:
+            raise ShapeError(
+                f"{self._call()}: `lengths` has shape {tuple(lengths.shape)} and dtype {lengths.dtype}, expected "
+                f"{x.shape[1]} whole numbers, one for each row"
+            )
+        return lengths.to(torch.int64)
+
+    def _check_reset(self, reset: Tensor, input: Tensor) -> None:
+        if reset.shape != input.shape[:-1] or reset.dtype != torch.bool:
+            raise ShapeError(
+                f"{self._call()}: `reset` has shape {tuple(reset.shape)} and dtype {reset.dtype}, expected "
+                f"{tuple(input.shape[:-1])} of torch.bool: one for each step of each row"
+            )
+
+
+def _sizes(hidden_size: int | Sequence[int], num_layers: int | None) -> tuple[int, ...]:
+    """The hidden size of each layer."""
+    if isinstance(hidden_size, int):
+        layers = 1 if num_layers is None else num_layers
+        if layers < 1:
+            raise ShapeError(f"Recurrent: num_layers={num_layers}, expected at least 1")
+        return (hidden_size,) * layers
+    sizes = tuple(hidden_size)
+    if not sizes or num_layers not in (None, len(sizes)):
+        raise ShapeError(
+            f"Recurrent: hidden_size={sizes} with num_layers={num_layers}, expected one size for each layer"
+        )
+    return sizes
+
+
+def _cuts_backward(reset: Tensor, lengths: Tensor | None) -> Tensor:
+    """The mask for reading backwards: the cut before step t comes before step t - 1 is read. Padding has no cuts."""
+    cuts = torch.cat([reset[1:], torch.zeros_like(reset[:1])])
+    if lengths is None:
+        return cuts
+    steps = torch.arange(1, reset.shape[0] + 1, device=reset.device)[:, None]
+    return cuts & (steps < lengths)
