@@ -28,6 +28,7 @@ demo: setup
 
 bench: setup
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.torch_layers
 
 check: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """A first cell: write equations, and have the definition, the gradient, fast kernels and a live step from them.
 
-    python examples/first_cell.py
+python examples/first_cell.py
 """
 
 from __future__ import annotations

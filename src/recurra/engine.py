@@ -246,7 +246,7 @@ def backward(
             check_array(name, f"d_state of {state}", d, dtype, shape)
     dx = np.empty_like(x) if want_x else None
     initial = [np.empty(shape, dtype) for shape in shapes]
-    to = weights.map(np.zeros_like)
+    to = weights.map(lambda a: np.zeros(a.shape, dtype))
     batch = _native.Batch(x, tape.reverse, tape.lengths, tape.reset, tape.initial)
     _native.backward(
         _kernel(cell),

@@ -23,6 +23,10 @@ class IsaError(RecurraError, RuntimeError):
     """`RECURRA_ISA` names an instruction set that is unknown or that this machine lacks."""
 
 
+class ConversionError(RecurraError, RuntimeError):
+    """A converted model does not compute what it computed before; nothing was changed."""
+
+
 class MissingExtraError(RecurraError, ImportError):
     """An optional dependency is not installed; the message has the pip line that installs it."""
 

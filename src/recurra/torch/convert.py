@@ -14,7 +14,7 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_leaves
 
-from recurra.errors import RecurraError
+from recurra.errors import ConversionError
 from recurra.torch.layers import GRU, LSTM, RNN, Layer
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -23,10 +23,6 @@ OURS: dict[type[nn.Module], type[Layer]] = {nn.RNN: RNN, nn.LSTM: LSTM, nn.GRU: 
 CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
 TOLERANCE = 1e-5
 _NAMES = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
-
-
-class ConversionError(RecurraError, RuntimeError):
-    """A converted model does not compute what it computed before; nothing was changed."""
 
 
 @dataclass

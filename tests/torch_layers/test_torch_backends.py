@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import torch
 from composed import B, I, T, fill
+from torch import Tensor, nn
 
 import recurra
-import torch
 from helpers import ALL_CELLS, generator
 from recurra import engine
 from recurra.cells import Cell
@@ -16,7 +17,6 @@ from recurra.errors import DtypeError
 from recurra.torch import GRU, LSTM, Recurrent, backend_for, kernels
 from recurra.torch.equations import run_equations
 from recurra.torch.kernels import Scan
-from torch import Tensor, nn
 
 LOW = {torch.bfloat16: 0.06, torch.float16: 0.015}
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import copy
 
 import pytest
+import torch
 from composed import fill
+from torch import Tensor, nn
 from torch.nn.utils import parametrizations, weight_norm
 
-import torch
+from recurra.errors import ConversionError
 from recurra.torch import GRU, LSTM, RNN, Recurrent, convert
-from recurra.torch.convert import ConversionError
-from torch import Tensor, nn
 
 
 class Tagger(nn.Module):

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
 import torch
+
 from helpers import generator
 from recurra import reference
 from recurra.torch import Recurrent

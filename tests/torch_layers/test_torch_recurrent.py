@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from composed import B, I, T, compose, fill
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_sequence, pad_packed_sequence
 
-import torch
 import user_cells
 from helpers import ALL_CELLS, generator
 from recurra import cells, engine
 from recurra.cells import Cell, cell
 from recurra.errors import CellError, DtypeError, RecurraError, ShapeError
 from recurra.torch import GRU, LSTM, RNN, Recurrent
-from torch import Tensor, nn
 
 RAGGED = np.array([11, 0, 4, 1, 10])
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-11}

@@ -9,16 +9,16 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import torch
 from composed import B, I, T, fill
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-import torch
 import user_cells
 from helpers import generator
 from recurra import cells, engine
 from recurra.torch import GRU, LSTM, RNN, Recurrent, kernels
 from recurra.torch.operator import scan
-from torch import Tensor, nn
 
 H = 7
 # Dynamo's bookkeeping warns of itself on this Python.
