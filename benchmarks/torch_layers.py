@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import typer
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor, nn
 from torch.nn.functional import linear
 
-import torch
 from benchmarks import machine
 from benchmarks.cases import highway_lstm
 from benchmarks.measure import FULL, QUICK, Effort, Spread, in_turns
@@ -28,7 +29,6 @@ from recurra import engine
 from recurra.cells import Cell
 from recurra.torch import GRU, LSTM, RNN, Recurrent
 from recurra.weights import Weights
-from torch import Tensor, nn
 
 torch.set_num_threads(1)
 engine.set_num_threads(1)

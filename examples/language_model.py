@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pydoc_data.topics import topics
 
 import torch
-from recurra.torch import Recurrent
 from torch import Tensor, nn
+
+from recurra.torch import Recurrent
 
 
 @dataclass

@@ -9,11 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from recurra.cells import cell, sigmoid, tanh
-from recurra.torch import Recurrent
 from torch import Tensor, nn
 
-# ruff: noqa: ANN001, ANN201, D103  (equations)
+from recurra.cells import cell, sigmoid, tanh
+from recurra.torch import Recurrent
 
 
 @cell(source="this file: a gated unit with a memory of its own that is only added to")

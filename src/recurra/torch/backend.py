@@ -4,16 +4,16 @@
 
 from __future__ import annotations
 
+import torch
+from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-import torch
 from recurra import engine
 from recurra.errors import DtypeError
 from recurra.torch.kernels import NATIVE_DTYPES
 from recurra.torch.layers import Layer
 from recurra.torch.operator import is_autocast
 from recurra.torch.recurrent import Recurrent
-from torch import Tensor
 
 
 def backend_for(module: Layer | Recurrent, input: Tensor | PackedSequence) -> str:

@@ -7,11 +7,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
+from torch import Tensor
 from torch.nn.functional import elu, linear
 
-import torch
 from recurra.cells.symbols import Node, walk
-from torch import Tensor
 
 if TYPE_CHECKING:
     from recurra.torch.kernels import Scan

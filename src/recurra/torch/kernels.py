@@ -15,15 +15,15 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
-
 import torch
+from torch import Tensor
+
 from recurra import engine
 from recurra.cells.cell import Cell
 from recurra.cells.trace import from_text
 from recurra.errors import ShapeError
 from recurra.torch.equations import run_equations
 from recurra.weights import Weights
-from torch import Tensor
 
 NATIVE_DTYPES = (torch.float32, torch.float64)
 

@@ -12,12 +12,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-import torch
 from recurra.cells import zoo
 from recurra.torch.operator import is_autocast, scan
-from torch import Tensor, nn
 
 
 class Layer(nn.RNNBase):

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.autograd import Function
 
-import torch
 from recurra.torch import kernels
 from recurra.torch.kernels import How, Scan, how
-from torch import Tensor
 
 _WEIGHTS = "Tensor W, Tensor U, Tensor b, Tensor c, Tensor? R, Tensor[] parameters, Tensor[] state"
 _HOW = "Tensor? lengths, Tensor? reset, str cell, bool reverse, int every"

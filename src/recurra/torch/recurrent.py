@@ -8,16 +8,16 @@ import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+import torch
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-import torch
 from recurra.cells.cell import Cell
 from recurra.cells.trace import get
 from recurra.errors import DtypeError, ShapeError
 from recurra.torch.layers import stack_states
 from recurra.torch.operator import is_autocast, scan
 from recurra.torch.segments import scan_segments
-from torch import Tensor, nn
 
 State: TypeAlias = "Tensor | tuple[Tensor, ...] | tuple[tuple[Tensor, ...], ...]"
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from recurra.torch.operator import scan
 from torch import Tensor
+
+from recurra.torch.operator import scan
 
 
 def scan_segments(
