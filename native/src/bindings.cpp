@@ -2,7 +2,6 @@
 
 #define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
 #include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
@@ -13,9 +12,8 @@
 #include <cstring>
 #include <optional>
 
-#include "recurra/isa.hpp"
+#include "bindings.hpp"
 #include "recurra/machine.hpp"
-#include "recurra/scan.hpp"
 #include "recurra/threads.hpp"
 #include "zoo.hpp"
 
@@ -25,30 +23,7 @@ using namespace nb::literals;
 namespace {
 
 using namespace recurra;
-
-using Array = nb::ndarray<nb::device::cpu, nb::c_contig>;
-using Maybe = std::optional<Array>;
-
-template <class T> T* pointer(const Array& array) { return static_cast<T*>(array.data()); }
-template <class T> T* pointer(const Maybe& array) { return array ? pointer<T>(*array) : nullptr; }
-template <class T, class Arrays> std::vector<T*> pointers(const Arrays& arrays) {
-    std::vector<T*> all;
-    for (const auto& array : arrays) all.push_back(pointer<T>(array));
-    return all;
-}
-
-// A cell's layout and routines for one ISA; sizes and dtype come with the arrays.
-struct Kernel {
-    Layout layout;
-    Routines<float> single;
-    Routines<double> twofold;
-    const Isa* isa;
-
-    template <class T> Cell<T> cell(int64_t input, int64_t hidden, int64_t output) const {
-        if constexpr (sizeof(T) == 4) return {layout, {input, hidden, output}, single, isa->kernels<T>()};
-        else return {layout, {input, hidden, output}, twofold, isa->kernels<T>()};
-    }
-};
+using namespace recurra::bindings;
 
 template <class T> Routines<T> routines_at(const std::vector<uintptr_t>& at) {
     const auto f = [&](int i) { return reinterpret_cast<Routine<T>>(at.at(i)); };
@@ -71,21 +46,6 @@ Kernel make_kernel(const std::string& isa, std::vector<int> counts, const std::v
     for (const auto& run : runs) layout.runs.push_back({run.at(0), run.at(1), run.at(2)});
     return {layout, routines_at<float>(single), routines_at<double>(twofold), find_isa(isa)};
 }
-
-// W, U, b, c, R and the per-unit parameters.
-struct WeightArrays {
-    Array input, recurrent, input_bias, recurrent_bias;
-    Maybe projection;
-    std::vector<Array> parameters;
-
-    template <class T> Weights<T> weights() const {
-        return {pointer<T>(input), pointer<T>(recurrent), pointer<T>(input_bias), pointer<T>(recurrent_bias),
-                pointer<T>(projection), pointers<const T>(parameters)};
-    }
-    template <class T> Cell<T> cell(const Kernel& kernel, int64_t hidden) const {
-        return kernel.cell<T>(input.shape(1), hidden, projection ? projection->shape(0) : hidden);
-    }
-};
 
 struct BatchArrays {
     Array x;
@@ -284,4 +244,5 @@ NB_MODULE(_native, m) {
 
     bind_live<float>(m, "LiveFloat32");
     bind_live<double>(m, "LiveFloat64");
+    bind_network(m);
 }

@@ -11,9 +11,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recurra import cells, engine, errors, reference
+    from recurra import cells, engine, errors, reference, runtime
     from recurra.cells import Cell, cell
     from recurra.engine import get_num_threads, set_num_threads
+    from recurra.runtime import load, save_model
     from recurra.weights import Weights
 
 __version__ = "0.1.0"
@@ -27,7 +28,10 @@ _NAMES = {
     "engine": None,
     "errors": None,
     "get_num_threads": "recurra.engine",
+    "load": "recurra.runtime",
     "reference": None,
+    "runtime": None,
+    "save_model": "recurra.runtime",
     "set_num_threads": "recurra.engine",
 }
 __all__ = [
@@ -38,7 +42,10 @@ __all__ = [
     "engine",
     "errors",
     "get_num_threads",
+    "load",
     "reference",
+    "runtime",
+    "save_model",
     "set_num_threads",
 ]
 

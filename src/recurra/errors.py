@@ -32,3 +32,15 @@ class MissingExtraError(RecurraError, ImportError):
 
     def __init__(self, what: str, package: str, extra: str) -> None:
         super().__init__(f"{what} needs {package}, which is not installed: pip install 'recurra[{extra}]'")
+
+
+class ModelFileError(RecurraError, ValueError):
+    """A model file cannot be read: truncated, foreign, newer than this program, or inconsistent."""
+
+
+class ExportError(RecurraError, ValueError):
+    """A module cannot be exported; the message names the layer."""
+
+
+class SessionError(RecurraError, RuntimeError):
+    """A session cannot do what was asked of it: a step of a network that reads whole sequences, a foreign snapshot."""

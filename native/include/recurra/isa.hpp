@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "recurra/elementwise.hpp"
 #include "recurra/product.hpp"
 #include "recurra/tile.hpp"
 
@@ -17,6 +18,7 @@ struct Isa {
     const Kernels<double>* twofold;
     const Routines<float>* zoo_single;
     const Routines<double>* zoo_twofold;
+    const Elementwise* elementwise;
 
     template <class T> const Kernels<T>* kernels() const;
     template <class T> const Routines<T>* zoo() const;

@@ -1,6 +1,6 @@
 """The routines of the zoo, and the vector functions they call, as C++; run at build time.
 
-python -m recurra.cells.emit_cpp OUTPUT_DIRECTORY     writes vmath.hpp, zoo.hpp and zoo_layouts.hpp there
+python -m recurra.cells.emit_cpp OUTPUT_DIRECTORY     writes vmath.hpp, activations.hpp, zoo.hpp, zoo_layouts.hpp there
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from recurra.cells import vmath, zoo_cells
+from recurra.cells import symbols, vmath, zoo_cells
 from recurra.cells.layout import numbers
 from recurra.cells.lower import lower
-from recurra.cells.routines import Place, routines
+from recurra.cells.routines import Place, Routine, routines
+from recurra.cells.symbols import WORDS, Node, node
 
 _HEADER = "// Written by recurra.cells.emit_cpp from the equations; not kept in the repository.\n#pragma once\n\n"
 
@@ -110,6 +111,53 @@ def vmath_header() -> str:
     return _HEADER + _namespaced("vmath", parts)
 
 
+# The activations that stand between the layers of a network, besides those within a cell.
+ACTIVATIONS = (
+    *("relu", "tanh", "sigmoid", "gelu", "silu", "softplus", "elu", "softsign", "hard_sigmoid", "leaky_relu"),
+    "identity",
+)
+
+
+class _FunctionPrinter(_Printer):
+    """Prints a function of x (and of `number`, the slope of leaky_relu) with values in registers."""
+
+    def load(self, place: Place) -> str:
+        return place.array
+
+    def store(self, place: Place, value: str) -> None:
+        self.lines.append(f"return {value};")
+
+
+def activations_header() -> str:
+    """activations.hpp: each activation for a vector, and their names."""
+    x, number = (node("state", value=name) for name in ("x", "number"))
+    loads = {x: Place("x", 0), number: Place("number", 0)}
+    parts = []
+    for name in ACTIVATIONS:
+        value: Node = _leaky_relu(x, number) if name == "leaky_relu" else WORDS[name](x)
+        printer: Any = _FunctionPrinter("float32")
+        lower(Routine(name, loads, ((Place("y", 0), value),)), printer)
+        parts.append(
+            f"struct {name} {{\n"
+            "    template <class T> static RECURRA_INLINE Vec<T> at(Vec<T> x, Vec<T> number [[maybe_unused]]) {\n"
+            "        using V [[maybe_unused]] = Vec<T>;\n"
+            f"{_indented(printer.lines, 8)}\n    }}\n}};\n"
+        )
+    names = ", ".join(f'"{name}"' for name in ACTIVATIONS)
+    table = ", ".join(f"map<activations::{name}>" for name in ACTIVATIONS)
+    return (
+        _HEADER
+        + f"namespace recurra {{\ninline constexpr const char* activation_names[] = {{{names}}};\n}}\n\n"
+        + '#ifdef RECURRA_ISA\n#include "vmath.hpp"\n'
+        + _namespaced("activations", parts)
+        + f"#define RECURRA_ACTIVATION_TABLE(map) {{{table}}}\n#endif\n"
+    )
+
+
+def _leaky_relu(x: Node, slope: Node) -> Node:
+    return symbols.where(x > 0.0, x, slope * x)
+
+
 def zoo_header() -> str:
     """zoo.hpp: one struct per routine of each cell, and the table of them all."""
     parts, rows, fingerprints = [], [], []
@@ -180,7 +228,12 @@ def _namespaced(inner: str, parts: Sequence[str]) -> str:
 
 def main(directory: str) -> None:
     """Write the headers; an unchanged file keeps its time, so that nothing is compiled again for it."""
-    headers = {"vmath.hpp": vmath_header(), "zoo.hpp": zoo_header(), "zoo_layouts.hpp": layouts_header()}
+    headers = {
+        "vmath.hpp": vmath_header(),
+        "activations.hpp": activations_header(),
+        "zoo.hpp": zoo_header(),
+        "zoo_layouts.hpp": layouts_header(),
+    }
     for name, text in headers.items():
         path = Path(directory, name)
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,80 @@
+// The elementwise kernels of one ISA; included once by its translation unit.
+#pragma once
+
+#include "recurra/elementwise.hpp"
+#include "recurra/simd.hpp"
+#include "activations.hpp"
+
+namespace recurra {
+inline namespace RECURRA_ISA {
+
+using V = Vec<float>;
+
+// Calls at(i, n) for each vector of a row, the last one with the n lanes that exist.
+template <class At> static RECURRA_INLINE void each_vector(int64_t count, At at) {
+    int64_t i = 0;
+    for (; i + V::lanes <= count; i += V::lanes) at(i, V::lanes);
+    if (i < count) at(i, static_cast<int>(count - i));
+}
+
+static RECURRA_INLINE V load(const float* p, int n) { return n == V::lanes ? V::load(p) : V::load_part(p, n); }
+static RECURRA_INLINE void store(float* p, int n, V v) { n == V::lanes ? v.store(p) : v.store_part(p, n); }
+
+template <class F> static void map(const float* x, int64_t count, float number, float* y) noexcept {
+    const V broadcast = V::set(number);
+    each_vector(count, [&](int64_t i, int n) { store(y + i, n, F::at(load(x + i, n), broadcast)); });
+}
+
+// The sum of term(v, sum) over a row: kPartialSums of them side by side, then one after the other. A term of lanes
+// beyond the row's end is dropped.
+template <class Term> static RECURRA_INLINE float sum_row(const float* x, int64_t count, Term term) {
+    constexpr int kVectors = kPartialSums / V::lanes;
+    V sums[kVectors];
+    for (V& sum : sums) sum = V::set(0);
+    alignas(64) float parts[kPartialSums];
+    each_vector(count, [&](int64_t i, int n) {
+        V& sum = sums[i / V::lanes % kVectors];
+        const V next = term(load(x + i, n), sum);
+        if (n == V::lanes) {
+            sum = next;
+        } else {   // through memory: only the lanes that exist change
+            sum.store(parts);
+            next.store_part(parts, n);
+            sum = V::load(parts);
+        }
+    });
+    for (int v = 0; v < kVectors; ++v) sums[v].store(parts + v * V::lanes);
+    float total = parts[0];
+    for (int i = 1; i < kPartialSums; ++i) total += parts[i];
+    return total;
+}
+
+static void layer_norm(const float* x, int64_t rows, int64_t n, const float* scale, const float* shift, float epsilon,
+                       float* y) noexcept {
+    for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
+        const V mean = V::set(sum_row(x, n, [](V v, V sum) { return sum + v; }) / static_cast<float>(n));
+        const float squares = sum_row(x, n, [&](V v, V sum) { return fma(v - mean, v - mean, sum); });
+        const V deviation = sqrt(V::set(squares / static_cast<float>(n) + epsilon));
+        each_vector(n, [&](int64_t i, int lanes) {
+            const V normal = (load(x + i, lanes) - mean) / deviation;
+            store(y + i, lanes, fma(normal, load(scale + i, lanes), load(shift + i, lanes)));
+        });
+    }
+}
+
+static void softmax(const float* x, int64_t rows, int64_t n, float* y) noexcept {
+    for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
+        float largest = x[0];
+        for (int64_t i = 1; i < n; ++i) largest = x[i] > largest ? x[i] : largest;   // a NaN shows in the sum
+        const V most = V::set(largest);
+        each_vector(n, [&](int64_t i, int lanes) { store(y + i, lanes, vmath::exp(load(x + i, lanes) - most)); });
+        const V sum = V::set(sum_row(y, n, [](V v, V total) { return total + v; }));
+        each_vector(n, [&](int64_t i, int lanes) { store(y + i, lanes, load(y + i, lanes) / sum); });
+    }
+}
+
+static constexpr Elementwise::Map maps[] = RECURRA_ACTIVATION_TABLE(map);
+static constexpr Elementwise elementwise{maps, layer_norm, softmax};
+
+}  // namespace RECURRA_ISA
+}  // namespace recurra

@@ -1,0 +1,193 @@
+#include "recurra/network.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+#include "recurra/rows.hpp"
+
+namespace recurra {
+
+namespace {
+
+Buffer<float> copy_of(const float* values, int64_t count) {
+    Buffer<float> copy(count);
+    if (count) std::memcpy(copy.data(), values, count * sizeof(float));
+    return copy;
+}
+
+}  // namespace
+
+Recurrence::Recurrence(const Cell<float>& of, const Weights<float>& weights) : cell(of), packing(cell, weights) {
+    for (size_t i = 0; i < weights.parameters.size(); ++i) {
+        parameters.push_back(copy_of(weights.parameters[i], cell.sizes.hidden));
+        packing.parameters[i] = parameters[i].data();
+    }
+}
+
+States::States(const std::vector<int64_t>& widths, int64_t rows) {
+    int64_t size = 0;
+    for (const int64_t width : widths) size += rows * width;
+    memory_ = Buffer<float>(2 * size);
+    float* next = memory_.data();
+    for (auto& side : arrays_) {
+        for (const int64_t width : widths) {
+            side.push_back(next);
+            next += rows * width;
+        }
+    }
+    clear();
+}
+
+void States::clear() noexcept {
+    side_ = 0;
+    if (memory_.size()) std::memset(memory_.data(), 0, memory_.size() * sizeof(float));
+}
+
+Workspace::Workspace(const Network& network, int64_t rows, int64_t positions)
+    : rows_(rows), positions_(std::max(rows, positions)) {
+    int64_t widest = std::max(network.input(), network.output()), row = 0;
+    size_t count = 0;
+    for (const Layer& layer : network.layers_) count += layer.directions.size();
+    steppers_.reserve(count);
+    for (const Layer& layer : network.layers_) {
+        widest = std::max({widest, layer.input, layer.output});
+        for (const auto& direction : layer.directions) {
+            const Cell<float>& cell = direction->cell;
+            steppers_.emplace_back(cell, direction->packing, rows);
+            row = std::max(row, cell.row());
+            if (layer.directions.size() < 2) continue;
+            std::vector<int64_t> widths;
+            for (int k = 0; k < cell.layout.states; ++k) widths.push_back(cell.width(k));
+            whole_.emplace_back(widths, rows);
+        }
+    }
+    slots_ = Buffer<float>(std::min(positions_, std::max(rows, kChunkRows)) * row);
+    for (Buffer<float>& values : values_) values = Buffer<float>(positions_ * widest);
+}
+
+void Network::add_embedding(const float* W, int64_t count, int64_t width) {
+    embedding_ = copy_of(W, count * width);
+    words_ = count;
+    embedded_ = width;
+}
+
+void Network::add_recurrent(std::vector<std::unique_ptr<Recurrence>> directions) {
+    const Cell<float>& cell = directions.front()->cell;
+    const int64_t output = cell.sizes.output * static_cast<int64_t>(directions.size());
+    if (directions.size() > 1) streams_ = false;
+    else for (int k = 0; k < cell.layout.states; ++k) widths_.push_back(cell.width(k));
+    layers_.push_back({Layer::Kind::recurrent, cell.sizes.input, output, std::move(directions)});
+}
+
+void Network::add_linear(const float* W, const float* b, int64_t input, int64_t output) {
+    Layer layer{Layer::Kind::linear, input, output};
+    const Kernels<float>& kernels = *isa_->kernels<float>();
+    layer.weight = Buffer<float>(packed_size<float>(kernels.lanes, input, output));
+    kernels.pack({layer.weight.data(), input, output}, W, 1, input, 0, input);
+    layer.biased = b != nullptr;
+    if (b) layer.bias = copy_of(b, output);
+    layers_.push_back(std::move(layer));
+}
+
+void Network::add_map(int activation, float number, int64_t width) {
+    Layer layer{Layer::Kind::map, width, width};
+    layer.map = activation;
+    layer.number = number;
+    layers_.push_back(std::move(layer));
+}
+
+void Network::add_layer_norm(const float* scale, const float* shift, float epsilon, int64_t width) {
+    Layer layer{Layer::Kind::layer_norm, width, width};
+    layer.weight = copy_of(scale, width);
+    layer.bias = copy_of(shift, width);
+    layer.number = epsilon;
+    layers_.push_back(std::move(layer));
+}
+
+void Network::add_softmax(int64_t width) { layers_.push_back({Layer::Kind::softmax, width, width}); }
+
+// One direction of a recurrent layer; the first step reads `now` and writes `next`, and they change places.
+void Network::recur(const Layer& layer, size_t direction, size_t stepper, const float* x, int64_t steps, int64_t rows,
+                    float* const* now, float* const* next, Workspace& scratch, float* out) const noexcept {
+    const Cell<float>& cell = layer.directions[direction]->cell;
+    const bool reverse = direction == 1;
+    const int64_t width = cell.width(0), at = static_cast<int64_t>(direction) * width;
+    const int64_t chunk = std::max<int64_t>(1, std::min(scratch.positions_, kChunkRows) / rows);
+    Stepper<float>& step = scratch.steppers_[stepper];
+    float* slots = scratch.slots_.data();
+    for (int64_t done = 0; done < steps; done += chunk) {
+        const int64_t count = std::min(chunk, steps - done);
+        const int64_t base = reverse ? steps - done - count : done;
+        step.project(x + base * rows * layer.input, count * rows, slots);
+        for (int64_t s = 0; s < count; ++s) {
+            const int64_t t = reverse ? count - 1 - s : s;
+            step.step(now, next, slots + t * rows * cell.row(), rows, false);
+            float* to = out + (base + t) * rows * layer.output + at;
+            if (layer.output == width) {
+                std::memcpy(to, next[0], rows * width * sizeof(float));
+            } else {
+                for (int64_t r = 0; r < rows; ++r) {
+                    std::memcpy(to + r * layer.output, next[0] + r * width, width * sizeof(float));
+                }
+            }
+            std::swap(now, next);
+        }
+    }
+}
+
+void Network::run(const void* x, int64_t steps, int64_t rows, States& states, Workspace& scratch, float* out) const noexcept {
+    const Elementwise& kernels = *isa_->elementwise;
+    const int64_t chunk = std::max<int64_t>(1, scratch.positions_ / rows);
+    for (int64_t from = 0; from < steps; from += chunk) {
+        const int64_t count = std::min(chunk, steps - from), positions = count * rows;
+        float* spare[2] = {scratch.values_[0].data(), scratch.values_[1].data()};
+        const float* in = static_cast<const float*>(x) + from * rows * input();
+        if (words_) {
+            const int64_t* ids = static_cast<const int64_t*>(x) + from * rows;
+            for (int64_t i = 0; i < positions; ++i) {
+                std::memcpy(spare[0] + i * embedded_, embedding_.data() + ids[i] * embedded_, embedded_ * sizeof(float));
+            }
+            in = spare[0];
+            std::swap(spare[0], spare[1]);
+        }
+        size_t stepper = 0, whole = 0, first = 0;
+        for (const Layer& layer : layers_) {
+            float* to = spare[0];
+            switch (layer.kind) {
+            case Layer::Kind::recurrent:
+                if (layer.directions.size() == 1) {
+                    recur(layer, 0, stepper++, in, count, rows, states.arrays(states.side()) + first,
+                          states.arrays(1 - states.side()) + first, scratch, to);
+                    first += layer.directions[0]->cell.layout.states;
+                } else {
+                    for (size_t d = 0; d < 2; ++d) {
+                        States& own = scratch.whole_[whole++];
+                        own.clear();
+                        recur(layer, d, stepper++, in, count, rows, own.arrays(0), own.arrays(1), scratch, to);
+                    }
+                }
+                break;
+            case Layer::Kind::linear:
+                isa_->kernels<float>()->product({in, layer.input, 1, positions,
+                                                 {layer.weight.data(), layer.input, layer.output},
+                                                 layer.biased ? layer.bias.data() : nullptr, 0, to, layer.output});
+                break;
+            case Layer::Kind::map:
+                kernels.maps[layer.map](in, positions * layer.input, layer.number, to);
+                break;
+            case Layer::Kind::layer_norm:
+                kernels.layer_norm(in, positions, layer.input, layer.weight.data(), layer.bias.data(), layer.number, to);
+                break;
+            case Layer::Kind::softmax:
+                kernels.softmax(in, positions, layer.input, to);
+                break;
+            }
+            in = to;
+            std::swap(spare[0], spare[1]);
+        }
+        std::memmove(out + from * rows * output(), in, positions * output() * sizeof(float));
+        states.flip(count);
+    }
+}
+
+}  // namespace recurra

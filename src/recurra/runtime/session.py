@@ -1,0 +1,152 @@
+"""`Session`: a live state of a model, which takes a step or a sequence a call."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import numpy as np
+
+from recurra import _native
+from recurra.checks import check_array
+from recurra.errors import DtypeError, SessionError, ShapeError
+from recurra.runtime.layers import FLOAT
+from recurra.weights import Array
+
+if TYPE_CHECKING:
+    from recurra.runtime.model import Model
+
+# A snapshot: magic, version, rows (0: one row without a batch axis), the model's fingerprint, a checksum of what
+# follows, and the states as little-endian float32, one after the other.
+_HEAD = struct.Struct("<4sHxxI32sI")
+_MAGIC, _VERSION = b"RcrS", 1
+
+
+class Session(_native.Session):
+    """A live state of a model: of one row, or of a batch.
+
+    `step(x, out=None)` advances by one step: x [I] (or [B, I]; for an embedding a whole number, or int64 [B]) in, the
+    network's output [O] (or [B, O]) out, written to `out` where it is given, and then nothing is allocated. It raises
+    ShapeError or DtypeError where x or out does not fit, and SessionError where the network cannot step; the state is
+    then unchanged. `reset()` makes the state zero.
+
+    The bits are those of `run` over the whole, in chunks of any size, or in any batch. A session is not to be used by
+    two threads at once.
+
+    >>> import numpy as np
+    >>> from recurra import cells, runtime
+    >>> from recurra.weights import Weights
+    >>> weights = Weights.random(cells.lstm, 2, 4, rng=np.random.default_rng(0))
+    >>> model = runtime.Model([runtime.Recurrent(cells.lstm, [weights])])
+    >>> live, x = model.session(), np.ones((3, 2), np.float32)
+    >>> whole = model.run(x)
+    >>> all((live.step(x[t]) == whole[t]).all() for t in range(3))
+    True
+    >>> list(live.state)
+    ['layers.0.h', 'layers.0.c']
+    """
+
+    __slots__ = ("batch", "model")
+
+    def __init__(self, model: Model, batch: int | None = None) -> None:
+        if batch is not None and batch < 1:
+            raise ShapeError(f"a session: batch is {batch}, expected at least 1, or None for vectors")
+        super().__init__(model._native, 1 if batch is None else batch, 1 if batch is None else 2)
+        self.model = model
+        self.batch = batch
+
+    def run(self, xs: Array) -> Array:
+        """Advance by T steps: xs [T, I], or [T, B, I] of a batch (ids [T] or [T, B]) in, the output of each step out.
+
+        A network with a layer of two directions starts each run from zeros.
+
+        Raises:
+            ShapeError, DtypeError: xs does not fit; the state is unchanged.
+        """
+        lead = ("T",) if self.batch is None else ("T", self.batch)
+        if self.batch is None and getattr(xs, "ndim", 0) == (2 if self.model.words else 3):
+            raise ShapeError(
+                f"run: `xs` has shape {xs.shape}, a batch, but this session is one row: use model.run(xs), or "
+                f"model.session(batch={xs.shape[1]})"
+            )
+        self.model.check_input("run", xs, lead)
+        out = np.empty((*xs.shape[: len(lead)], self.model.output_size), FLOAT)
+        self._run(xs, out)
+        return out
+
+    @property
+    def state(self) -> dict[str, Array]:
+        """A copy of each state by name, [width] or [B, width], in the order of the layers."""
+        lead = () if self.batch is None else (self.batch,)
+        arrays = {name: np.empty((*lead, width), FLOAT) for name, width in self.model.state_widths().items()}
+        self._read(list(arrays.values()))
+        return arrays
+
+    @state.setter
+    def state(self, values: Mapping[str, Array]) -> None:
+        lead = () if self.batch is None else (self.batch,)
+        wanted = self.model.state_widths()
+        if list(values) != list(wanted):
+            raise ShapeError(f"state: the names are {', '.join(values)}, expected {', '.join(wanted)}")
+        for name, width in wanted.items():
+            check_array("state", name, values[name], FLOAT, (*lead, width))
+        self._write([np.array(a) for a in values.values()])
+
+    def fork(self) -> Session:
+        """Another session with the same state, which goes its own way."""
+        other = Session(self.model, self.batch)
+        other.state = self.state
+        return other
+
+    def snapshot(self) -> bytes:
+        """The state as bytes, for `restore` in this or another process."""
+        states = b"".join(a.astype("<f4", copy=False).tobytes() for a in self.state.values())
+        owner = bytes.fromhex(self.model.fingerprint)
+        return _HEAD.pack(_MAGIC, _VERSION, self.batch or 0, owner, zlib.crc32(states)) + states
+
+    def restore(self, snapshot: bytes) -> None:
+        """Go on from a snapshot.
+
+        Raises:
+            SessionError: it is no snapshot, damaged, newer, of another model or of another batch; nothing has changed.
+        """
+        data = bytes(snapshot)
+        if len(data) < _HEAD.size or not data.startswith(_MAGIC):
+            raise SessionError(f"restore: got {len(data)} bytes that are no snapshot, expected what snapshot() returns")
+        _, version, rows, owner, checksum = _HEAD.unpack_from(data)
+        if version != _VERSION:
+            raise SessionError(f"restore: the snapshot has version {version}, expected {_VERSION}: update recurra")
+        if owner.hex() != self.model.fingerprint:
+            raise SessionError(
+                f"restore: the snapshot is of the model {owner.hex()[:12]}, expected {self.model.fingerprint[:12]}: "
+                "load the model that it was taken from"
+            )
+        if rows != (self.batch or 0):
+            raise SessionError(
+                f"restore: the snapshot has batch {rows or None}, expected {self.batch}: use "
+                f"model.session(batch={rows or None})"
+            )
+        state, body = self.state, data[_HEAD.size :]
+        if len(body) != 4 * sum(a.size for a in state.values()) or zlib.crc32(body) != checksum:
+            raise SessionError("restore: the snapshot is damaged or cut short: take an older one, or reset()")
+        at = 0
+        for array in state.values():
+            array[...] = np.frombuffer(body, "<f4", array.size, at).reshape(array.shape)
+            at += 4 * array.size
+        self.state = state
+
+    def _refuse(self, x: Any, out: Any) -> NoReturn:
+        """Say why a step was not done."""
+        model, lead = self.model, () if self.batch is None else (self.batch,)
+        model.check_streams("step")
+        if model.words and isinstance(x, (int, np.integer)):
+            model.refuse_ids("step", x)
+        model.check_input("step", x, lead)
+        if out is not None:
+            model.check_output("step", out, lead)
+        raise DtypeError("step: `x` or `out` is in another byte order: use .astype(np.float32)")
+
+    def __reduce__(self) -> NoReturn:
+        raise SessionError("a session cannot be pickled: use snapshot() and restore()")
