@@ -106,7 +106,8 @@ void Network::add_layer_norm(const float* scale, const float* shift, float epsil
 
 void Network::add_softmax(int64_t width) { layers_.push_back({Layer::Kind::softmax, width, width}); }
 
-// One direction of a recurrent layer; the first step reads `now` and writes `next`, and they change places.
+// One direction of a recurrent layer; the first step reads `now` and writes `next`, and they change places. Without
+// `out` the output of a single step stays where it is, in the first of `next`.
 void Network::recur(const Layer& layer, size_t direction, size_t stepper, const float* x, int64_t steps, int64_t rows,
                     float* const* now, float* const* next, Workspace& scratch, float* out) const noexcept {
     const Cell<float>& cell = layer.directions[direction]->cell;
@@ -122,6 +123,7 @@ void Network::recur(const Layer& layer, size_t direction, size_t stepper, const 
         for (int64_t s = 0; s < count; ++s) {
             const int64_t t = reverse ? count - 1 - s : s;
             step.step(now, next, slots + t * rows * cell.row(), rows, false);
+            if (!out) return;
             float* to = out + (base + t) * rows * layer.output + at;
             if (layer.output == width) {
                 std::memcpy(to, next[0], rows * width * sizeof(float));
@@ -156,9 +158,14 @@ void Network::run(const void* x, int64_t steps, int64_t rows, States& states, Wo
             switch (layer.kind) {
             case Layer::Kind::recurrent:
                 if (layer.directions.size() == 1) {
-                    recur(layer, 0, stepper++, in, count, rows, states.arrays(states.side()) + first,
-                          states.arrays(1 - states.side()) + first, scratch, to);
+                    float* const* next = states.arrays(1 - states.side()) + first;
+                    recur(layer, 0, stepper++, in, count, rows, states.arrays(states.side()) + first, next, scratch,
+                          count == 1 ? nullptr : to);
                     first += layer.directions[0]->cell.layout.states;
+                    if (count == 1) {
+                        in = next[0];
+                        continue;
+                    }
                 } else {
                     for (size_t d = 0; d < 2; ++d) {
                         States& own = scratch.whole_[whole++];

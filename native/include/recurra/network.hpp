@@ -43,6 +43,11 @@ public:
     int side() const { return side_; }
     float* const* arrays(int side) const { return arrays_[side].data(); }
     float* now(size_t k) const { return arrays_[side_][k]; }
+    float* present() const { return memory_.data() + side_ * (memory_.size() / 2); }   // all states as they are now, in order
+    void prefetch() const {
+        const float* from = present();
+        for (int64_t i = 0; i < memory_.size() / 2; i += 16) __builtin_prefetch(from + i);
+    }
 
 private:
     Buffer<float> memory_;

@@ -10,6 +10,7 @@ The arrays of layer i are tensors of float32 named `layers.i.W` and so on.
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import os
 import tempfile
@@ -194,9 +195,7 @@ def _layers(path: Path, described: list[Any], arrays: dict[str, Array]) -> list[
 
 
 def _version() -> str:
-    import recurra
-
-    return recurra.__version__
+    return str(importlib.import_module("recurra").__version__)
 
 
 def _umask() -> int:
