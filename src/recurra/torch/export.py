@@ -101,7 +101,8 @@ def export(
     if not report["torch_difference"] <= TOLERANCE:
         raise ExportError(
             f"export: the model's output is {report['torch_difference']:.2g} from the module's, expected at most "
-            f"{TOLERANCE}: a layer with a hook or a `forward` of its own is not exported as it runs"
+            f"{TOLERANCE}: a layer with a hook or a `forward` of its own is not exported as it runs, and some networks "
+            "enlarge rounding errors: give a typical `sample`"
         )
     model.parity = report
     file.save_model(model, path)
@@ -247,7 +248,7 @@ def _sample(model: Model, sample: Tensor | Array | None, batch_first: bool) -> A
     features = () if model.words else (model.input_size,)
     if x.ndim != batched or x.shape[2:] != features or 0 in x.shape:
         raise ExportError(
-            f"export: `sample` has shape {np.shape(sample)}, expected steps, rows and {features or 'no'} features"
+            f"export: `sample` has shape {tuple(np.shape(sample))}, expected steps, rows and {features or 'no'} features"
         )
     return np.ascontiguousarray(x, np.int64 if model.words else np.float32)
 
