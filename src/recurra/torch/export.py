@@ -247,9 +247,8 @@ def _sample(model: Model, sample: Tensor | Array | None, batch_first: bool) -> A
         x = x.swapaxes(0, 1)
     features = () if model.words else (model.input_size,)
     if x.ndim != batched or x.shape[2:] != features or 0 in x.shape:
-        raise ExportError(
-            f"export: `sample` has shape {tuple(np.shape(sample))}, expected steps, rows and {features or 'no'} features"
-        )
+        wanted = ", ".join(["steps", "rows", *map(str, features)])
+        raise ExportError(f"export: `sample` has shape {tuple(np.shape(sample))}, expected one of [{wanted}]")
     return np.ascontiguousarray(x, np.int64 if model.words else np.float32)
 
 
