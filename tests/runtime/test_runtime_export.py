@@ -15,6 +15,7 @@ from recurra import cells
 from recurra.errors import ExportError, ModelFileError
 from recurra.runtime import parity
 from recurra.torch import Stack, export
+from recurra.torch.operator import scan
 from runtime.networks import same
 
 MODULES = {
@@ -22,6 +23,10 @@ MODULES = {
     "ours": lambda: Stack(ours.GRU(3, 8, num_layers=2, dropout=0.4), nn.Linear(8, 4), nn.LeakyReLU(0.2)),
     "batch first": lambda: Stack(ours.LSTM(2, 9, batch_first=True), nn.Tanh(), nn.GRU(9, 5, batch_first=True)),
     "a layer alone": lambda: nn.RNN(3, 7, nonlinearity="relu", bias=False),
+    "any cell": lambda: Stack(
+        ours.Recurrent("lstm_peephole", 3, (8, 5), stateful=True), ours.Recurrent("mingru", 5, 7), nn.Linear(7, 2)
+    ),
+    "any cell in both directions": lambda: ours.Recurrent("lstm_projected", 3, 8, 2, bidirectional=True, proj_size=4),
     "both directions": lambda: Stack(nn.LSTM(2, 6, num_layers=2, bidirectional=True), nn.Linear(12, 3)),
     "projected": lambda: ours.LSTM(2, 9, proj_size=4, bidirectional=True),
     "tagger": lambda: Stack(
@@ -74,6 +79,14 @@ def test_exported_modules(name, tmp_path) -> None:
     assert np.abs(again.run(x) - (y.swapaxes(0, 1) if first else y)).max() < 1e-5
 
 
+def test_a_stateful_layer_is_left_as_it_is(tmp_path) -> None:
+    layer = ours.Recurrent("gru", 2, 4, stateful=True)
+    layer(torch.ones(3, 3, 2))
+    before = [s.clone() for states in layer._carried for s in states]
+    export(layer, tmp_path / "m.recurra")
+    assert all(torch.equal(a, b) for a, b in zip(before, [s for states in layer._carried for s in states], strict=True))
+
+
 def test_a_sample_of_ones_own(tmp_path) -> None:
     module = make("batch first")
     model = export(module, tmp_path / "m.recurra", torch.ones(4, 7, 2))
@@ -96,7 +109,7 @@ class Hooked(nn.Module):
 
     def forward(self, x):
         weights = [self.W, self.U, self.b, torch.zeros(8), None]
-        return ours.layers.scan(cells.mgu, x, weights, (), ())[0]
+        return scan(cells.mgu.text, x, weights, (), ())[0]
 
 
 def test_a_layer_with_the_hook(tmp_path) -> None:
@@ -115,6 +128,9 @@ REFUSED = {
     "0 is a LayerNorm, expected": lambda: Stack(nn.LayerNorm((3, 2))),
     "0 has parameters of torch.float64, expected torch.float32: use module.float": lambda: Stack(nn.RNN(2, 2).double()),
     r"layer 1 \(linear\) takes 3 features, expected 2": lambda: Stack(nn.RNN(2, 2), nn.Linear(3, 1)),
+    "1: initial_state is 'learned', expected 'zeros'": lambda: Stack(
+        nn.RNN(2, 2), ours.Recurrent("gru", 2, 2, initial_state="learned")
+    ),
     "a network has no layer with weights": lambda: Stack(nn.Tanh()),
     "put recurrent layers into recurra.torch.Stack": lambda: nn.Sequential(nn.RNN(2, 2), nn.Linear(2, 1)),
     "batch_first is {'0': True, '1': False}": lambda: Stack(nn.RNN(2, 2, batch_first=True), nn.RNN(2, 2)),

@@ -8,6 +8,7 @@ torch.nn.
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -156,7 +157,10 @@ def _layers_of(name: str, module: nn.Module) -> list[layers.Layer]:
                 )
     if isinstance(module, nn.RNNBase) or hasattr(module, "recurrences"):
         hook: Any = module
-        entries = _of_torch(module) if isinstance(module, nn.RNNBase) else hook.recurrences()
+        try:
+            entries = _of_torch(module) if isinstance(module, nn.RNNBase) else hook.recurrences()
+        except ExportError as error:
+            raise ExportError(f"export: {name}: {error}") from error
         return [_recurrent(name, entry) for entry in entries]
     if isinstance(module, nn.Linear):
         bias = module.bias
@@ -254,11 +258,10 @@ def _sample(model: Model, sample: Tensor | Array | None, batch_first: bool) -> A
 
 def _difference(module: nn.Module, model: Model, x: Array, batch_first: bool) -> float:
     """The largest difference from the module's own output, relative to its largest number where that is above 1."""
-    modes = [(part, part.training) for part in module.modules()]
+    module = copy.deepcopy(module).eval()  # which begins anew, and is not trained further
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     given = torch.from_numpy(np.ascontiguousarray(x.swapaxes(0, 1) if batch_first else x)).to(device)
     try:
-        module.eval()
         with torch.no_grad():
             result = module(given)
     except Exception as error:
@@ -266,9 +269,6 @@ def _difference(module: nn.Module, model: Model, x: Array, batch_first: bool) ->
             f"export: the module itself fails on the sample ({error}): put recurrent layers into recurra.torch.Stack, "
             "which passes on their outputs"
         ) from error
-    finally:
-        for part, mode in modes:
-            part.training = mode
     theirs = (result[0] if isinstance(result, tuple) else result).cpu().numpy()
     theirs, ours = theirs.swapaxes(0, 1) if batch_first else theirs, model.run(x)
     if theirs.shape != ours.shape:

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from recurra.cells.cell import Cell
 from recurra.cells.trace import get
-from recurra.errors import DtypeError, ShapeError
+from recurra.errors import DtypeError, ExportError, ShapeError
 from recurra.torch.layers import stack_states
 from recurra.torch.operator import is_autocast, scan
 from recurra.torch.segments import scan_segments
@@ -170,6 +170,25 @@ class Recurrent(nn.Module):
     def reset_state(self) -> None:
         """Forget the carried state: the next call begins anew."""
         self._carried = None
+
+    def recurrences(self) -> list[list[tuple[Cell, dict[str, Tensor]]]]:
+        """What `export` takes: for each layer and direction the cell, and its arrays as `Weights.shapes` names them.
+
+        Raises:
+            ExportError: the initial state is learned.
+        """
+        if self.initial_state == "learned":
+            raise ExportError("initial_state is 'learned', expected 'zeros': a model file's sessions begin at zero")
+        layers: list[list[tuple[Cell, dict[str, Tensor]]]] = [[] for _ in self.hidden_sizes]
+        some = next(iter(self.parameters()))
+        for layer, _, suffix in self._places():
+            below = (self.proj_size or self.hidden_sizes[layer - 1]) * (2 if self.bidirectional else 1)
+            x = some.new_empty(0, below if layer else self.input_size)
+            weights, parameters = self._weights(suffix, x, layer)
+            named = zip(("W", "U", "b", "c_", "R"), weights, strict=True)
+            arrays = {name: array for name, array in named if array is not None}
+            layers[layer].append((self.cell, arrays | dict(zip(self.cell.parameters, parameters, strict=True))))
+        return layers
 
     def detach_state(self) -> None:
         """Cut the carried state from its graph: the next backward stops there (truncated back-propagation)."""
