@@ -42,7 +42,7 @@ constexpr int64_t kAhead = 8;
 struct Session {
     Session(nb::object owner, int64_t rows, int dimensions)
         : shared(nb::cast<SharedNetwork*>(owner)), keep(std::move(owner)), rows(rows), dimensions(dimensions),
-          states(shared->network.widths(), rows) {
+          states(shared->network.widths(), shared->network.initial(), rows) {
         if (rows > 1) own = std::make_unique<Workspace>(shared->network, rows, rows);
     }
     Session(const Session&) = delete;
@@ -152,7 +152,7 @@ int64_t step_many(nb::handle self, nb::list sessions, nb::handle x, nb::handle o
     const int64_t row_bytes = words ? sizeof(int64_t) : width * sizeof(float);
     float* to = static_cast<float*>(PyArray_DATA(as_array(out.ptr())));
     if (!shared.many) shared.many = std::make_unique<Workspace>(network, kBlock, kBlock);
-    States block(network.widths(), kBlock);
+    States block(network.widths(), network.initial(), kBlock);
     const std::vector<int64_t>& widths = network.widths();
     for (int64_t from = 0; from < count; from += kBlock) {
         const int64_t rows = std::min(kBlock, count - from);
@@ -200,10 +200,13 @@ void bind_network(nb::module_& m) {
         .def("add_embedding", [](SharedNetwork& n, const Array& W) {
             n.network.add_embedding(pointer<float>(W), W.shape(0), W.shape(1));
         })
-        .def("add_recurrent", [](SharedNetwork& n, const Kernel& kernel, const std::vector<const WeightArrays*>& weights, int64_t hidden) {
+        .def("add_recurrent", [](SharedNetwork& n, const Kernel& kernel, const std::vector<const WeightArrays*>& weights, int64_t hidden,
+                                 const std::vector<std::vector<Array>>& initial) {
             std::vector<std::unique_ptr<Recurrence>> directions;
-            for (const WeightArrays* w : weights) {
-                directions.push_back(std::make_unique<Recurrence>(w->cell<float>(kernel, hidden), w->weights<float>()));
+            for (size_t d = 0; d < weights.size(); ++d) {
+                const WeightArrays& w = *weights[d];
+                directions.push_back(std::make_unique<Recurrence>(w.cell<float>(kernel, hidden), w.weights<float>(),
+                                                                  pointers<const float>(initial.at(d))));
             }
             n.network.add_recurrent(std::move(directions));
         })

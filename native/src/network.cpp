@@ -17,14 +17,21 @@ Buffer<float> copy_of(const float* values, int64_t count) {
 
 }  // namespace
 
-Recurrence::Recurrence(const Cell<float>& of, const Weights<float>& weights) : cell(of), packing(cell, weights) {
+Recurrence::Recurrence(const Cell<float>& of, const Weights<float>& weights, const std::vector<const float*>& begin)
+    : cell(of), packing(cell, weights) {
+    for (int k = 0; k < cell.layout.states; ++k) {
+        widths.push_back(cell.width(k));
+        if (!begin.empty()) states.push_back(copy_of(begin[k], cell.width(k)));
+        initial.push_back(begin.empty() ? nullptr : states[k].data());
+    }
     for (size_t i = 0; i < weights.parameters.size(); ++i) {
         parameters.push_back(copy_of(weights.parameters[i], cell.sizes.hidden));
         packing.parameters[i] = parameters[i].data();
     }
 }
 
-States::States(const std::vector<int64_t>& widths, int64_t rows) {
+States::States(const std::vector<int64_t>& widths, const std::vector<const float*>& initial, int64_t rows)
+    : widths_(&widths), initial_(&initial), rows_(rows) {
     int64_t size = 0;
     for (const int64_t width : widths) size += rows * width;
     memory_ = Buffer<float>(2 * size);
@@ -41,6 +48,12 @@ States::States(const std::vector<int64_t>& widths, int64_t rows) {
 void States::clear() noexcept {
     side_ = 0;
     if (memory_.size()) std::memset(memory_.data(), 0, memory_.size() * sizeof(float));
+    for (size_t k = 0; k < widths_->size(); ++k) {
+        const int64_t width = (*widths_)[k];
+        for (int64_t r = 0; (*initial_)[k] && r < rows_; ++r) {
+            std::memcpy(now(k) + r * width, (*initial_)[k], width * sizeof(float));
+        }
+    }
 }
 
 Workspace::Workspace(const Network& network, int64_t rows, int64_t positions)
@@ -56,9 +69,7 @@ Workspace::Workspace(const Network& network, int64_t rows, int64_t positions)
             steppers_.emplace_back(cell, direction->packing, rows);
             row = std::max(row, cell.row());
             if (layer.directions.size() < 2) continue;
-            std::vector<int64_t> widths;
-            for (int k = 0; k < cell.layout.states; ++k) widths.push_back(cell.width(k));
-            whole_.emplace_back(widths, rows);
+            whole_.emplace_back(direction->widths, direction->initial, rows);
         }
     }
     slots_ = Buffer<float>(std::min(positions_, std::max(rows, kChunkRows)) * row);
@@ -72,10 +83,15 @@ void Network::add_embedding(const float* W, int64_t count, int64_t width) {
 }
 
 void Network::add_recurrent(std::vector<std::unique_ptr<Recurrence>> directions) {
-    const Cell<float>& cell = directions.front()->cell;
+    const Recurrence& first = *directions.front();
+    const Cell<float>& cell = first.cell;
     const int64_t output = cell.sizes.output * static_cast<int64_t>(directions.size());
-    if (directions.size() > 1) streams_ = false;
-    else for (int k = 0; k < cell.layout.states; ++k) widths_.push_back(cell.width(k));
+    if (directions.size() > 1) {
+        streams_ = false;
+    } else {
+        widths_.insert(widths_.end(), first.widths.begin(), first.widths.end());
+        initial_.insert(initial_.end(), first.initial.begin(), first.initial.end());
+    }
     layers_.push_back({Layer::Kind::recurrent, cell.sizes.input, output, std::move(directions)});
 }
 

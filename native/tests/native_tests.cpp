@@ -5,12 +5,16 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <algorithm>
+#include <iterator>
 #include <limits>
 #include <random>
 #include <vector>
 
 #include "recurra/isa.hpp"
+#include "recurra/network.hpp"
 #include "recurra/scan.hpp"
+#include "activations.hpp"
 #include "zoo.hpp"
 #include "zoo_layouts.hpp"
 
@@ -190,6 +194,63 @@ void run(const Layout& layout, const Isa& isa, int cell, const Case& c) {
     }
 }
 
+// A network with every kind of layer around a cell: rows alone, steps, chunks and the whole must have the same bits.
+void run_network(const Layout& layout, const Isa& isa, int index, bool both) {
+    constexpr int64_t T = 70, B = 5, I = 7, H = 19, P = 6, O = 17;
+    const Case c{T, B, I, H, P, false, false, false, 1, 0};
+    Problem<float> p(layout, isa, index, c), q(layout, isa, index, c);
+    std::vector<const float*> begin;
+    for (const auto& state : p.initial) begin.push_back(state.data());   // its first row
+    std::vector<std::unique_ptr<Recurrence>> directions;
+    directions.push_back(std::make_unique<Recurrence>(p.cell, p.weights(), begin));
+    if (both) directions.push_back(std::make_unique<Recurrence>(q.cell, q.weights(), std::vector<const float*>()));
+    const int64_t width = p.cell.sizes.output * (both ? 2 : 1);
+    std::mt19937 random(11);
+    std::uniform_real_distribution<float> uniform(-0.7f, 0.7f);
+    std::vector<float> numbers(std::max(I, width) * O);
+    for (float& v : numbers) v = uniform(random);
+    Network network(isa);
+    network.add_embedding(numbers.data(), O, I);
+    network.add_layer_norm(numbers.data(), numbers.data() + I, 1e-5f, I);
+    network.add_recurrent(std::move(directions));
+    network.add_linear(numbers.data(), numbers.data(), width, O);
+    for (size_t i = 0; i < std::size(activation_names); ++i) network.add_map(static_cast<int>(i), 0.3f, O);
+    network.add_linear(numbers.data(), nullptr, O, O - 2);
+    network.add_softmax(O - 2);
+    std::vector<int64_t> ids(T * B);
+    for (int64_t& id : ids) id = static_cast<int64_t>(random() % O);
+
+    std::vector<float> whole(T * B * network.output()), other(whole.size());
+    States states(network.widths(), network.initial(), B);
+    Workspace scratch(network, B, T * B);
+    network.run(ids.data(), T, B, states, scratch, whole.data());
+    if (!both) {
+        Workspace small(network, B, 3 * B);
+        states.clear();
+        for (int64_t t = 0, next = 1; t < T; ++next) {
+            const int64_t n = std::min(next, T - t);
+            network.run(ids.data() + t * B, n, B, states, small, other.data() + t * B * network.output());
+            t += n;
+        }
+        check(other == whole, "chunks of a network", "zoo", isa.name);
+    }
+    for (int64_t r = 0; r < B; ++r) {
+        std::vector<int64_t> mine(T);
+        for (int64_t t = 0; t < T; ++t) mine[t] = ids[t * B + r];
+        States alone(network.widths(), network.initial(), 1);
+        Workspace single(network, 1, T);
+        std::vector<float> out(T * network.output());
+        network.run(mine.data(), T, 1, alone, single, out.data());
+        bool same = true;
+        for (int64_t t = 0; t < T; ++t) {
+            for (int64_t o = 0; o < network.output(); ++o) {
+                same &= out[t * network.output() + o] == whole[(t * B + r) * network.output() + o];
+            }
+        }
+        check(same, "a row of a network alone", "zoo", isa.name);
+    }
+}
+
 }  // namespace
 
 int main() {
@@ -203,6 +264,7 @@ int main() {
     for (const Isa* isa : isas()) {
         if (!isa->available()) continue;
         for (size_t cell = 0; cell < layouts.size(); ++cell) {
+            for (const bool both : {false, true}) run_network(layouts[cell], *isa, static_cast<int>(cell), both);
             for (const Case& c : cases) run(layouts[cell], *isa, static_cast<int>(cell), c);
         }
         check(*isa->ran, "the ISA ran", "all", isa->name);

@@ -79,6 +79,26 @@ def test_exported_modules(name, tmp_path) -> None:
     assert np.abs(again.run(x) - (y.swapaxes(0, 1) if first else y)).max() < 1e-5
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_learned_initial_states(both, tmp_path) -> None:
+    torch.manual_seed(1)
+    layer = ours.Recurrent("lstm", 2, (4, 3), bidirectional=both, initial_state="learned")
+    for name, parameter in layer.named_parameters():
+        if name.startswith("initial"):
+            nn.init.normal_(parameter)
+    model = export(layer, tmp_path / "m.recurra")
+    assert not any(model.parity["differing"].values())
+    assert model.parity["torch_difference"] <= 1e-5
+    assert "layers.0.forward.initial:h" in model.arrays() if both else "layers.1.initial:c" in model.arrays()
+    if not both:
+        session = recurra.load(tmp_path / "m.recurra").session(batch=2)
+        fresh = session.snapshot()
+        assert np.abs(session.state["layers.0.h"] - layer.initial_h_l0.detach().numpy()).max() == 0
+        session.run(np.ones((3, 2, 2), np.float32))
+        session.reset()
+        assert session.snapshot() == fresh
+
+
 def test_a_stateful_layer_is_left_as_it_is(tmp_path) -> None:
     layer = ours.Recurrent("gru", 2, 4, stateful=True)
     layer(torch.ones(3, 3, 2))
@@ -128,9 +148,6 @@ REFUSED = {
     "0 is a LayerNorm, expected": lambda: Stack(nn.LayerNorm((3, 2))),
     "0 has parameters of torch.float64, expected torch.float32: use module.float": lambda: Stack(nn.RNN(2, 2).double()),
     r"layer 1 \(linear\) takes 3 features, expected 2": lambda: Stack(nn.RNN(2, 2), nn.Linear(3, 1)),
-    "1: initial_state is 'learned', expected 'zeros'": lambda: Stack(
-        nn.RNN(2, 2), ours.Recurrent("gru", 2, 2, initial_state="learned")
-    ),
     "a network has no layer with weights": lambda: Stack(nn.Tanh()),
     "put recurrent layers into recurra.torch.Stack": lambda: nn.Sequential(nn.RNN(2, 2), nn.Linear(2, 1)),
     "batch_first is {'0': True, '1': False}": lambda: Stack(nn.RNN(2, 2, batch_first=True), nn.RNN(2, 2)),

@@ -13,12 +13,15 @@ namespace recurra {
 
 // A cell with its weights, packed; it stays where it is, for steppers refer to it.
 struct Recurrence {
-    Recurrence(const Cell<float>& cell, const Weights<float>& weights);   // copies the weights
+    // Copies the weights and the initial states, an array [width] for each state, or none: zeros.
+    Recurrence(const Cell<float>& cell, const Weights<float>& weights, const std::vector<const float*>& initial);
     Recurrence(const Recurrence&) = delete;
 
     Cell<float> cell;
     Packing<float> packing;
-    std::vector<Buffer<float>> parameters;
+    std::vector<Buffer<float>> parameters, states;
+    std::vector<int64_t> widths;                // of each state
+    std::vector<const float*> initial;          // of each state, or null: zeros
 };
 
 struct Layer {
@@ -37,8 +40,9 @@ class Network;
 // The states of some rows, each twice: [rows, width] as it is now, and room for the next.
 class States {
 public:
-    States(const std::vector<int64_t>& widths, int64_t rows);
-    void clear() noexcept;
+    // The widths and what each state begins with (null: zeros), which must stay where they are.
+    States(const std::vector<int64_t>& widths, const std::vector<const float*>& initial, int64_t rows);
+    void clear() noexcept;   // to the beginning
     void flip(int64_t steps) noexcept { side_ ^= static_cast<int>(steps & 1); }
     int side() const { return side_; }
     float* const* arrays(int side) const { return arrays_[side].data(); }
@@ -50,6 +54,9 @@ public:
     }
 
 private:
+    const std::vector<int64_t>* widths_;
+    const std::vector<const float*>* initial_;
+    int64_t rows_;
     Buffer<float> memory_;
     std::vector<float*> arrays_[2];
     int side_ = 0;
@@ -88,12 +95,13 @@ public:
     int64_t words() const { return words_; }                          // of the embedding; 0: there is none
     bool streams() const { return streams_; }                         // no layer reads from the end
     const std::vector<int64_t>& widths() const { return widths_; }    // of every state, layer by layer
+    const std::vector<const float*>& initial() const { return initial_; }
     const Isa& isa() const { return *isa_; }
 
     // Run `steps` steps of `rows` rows. x is [steps, rows, input] of float, or, with an embedding, [steps, rows] of
     // int64_t below words(); out [steps, rows, output], which may overlap x in a single step. `states` has the rows' states before and after.
     // A network that does not stream needs a workspace for all positions at once, and its two-directional layers start
-    // from zeros.
+    // from their beginning.
     void run(const void* x, int64_t steps, int64_t rows, States& states, Workspace& scratch, float* out) const noexcept;
 
 private:
@@ -104,6 +112,7 @@ private:
     const Isa* isa_;
     std::vector<Layer> layers_;
     std::vector<int64_t> widths_;
+    std::vector<const float*> initial_;
     Buffer<float> embedding_;
     int64_t words_ = 0, embedded_ = 0;
     bool streams_ = true;

@@ -72,12 +72,16 @@ class Layer:
 class Recurrent(Layer):
     """A cell over time; two sets of weights are two directions, whose outputs stand side by side.
 
+    `initial` has, for each direction, what each state begins with, [width] each, in the order of the cell's states;
+    without it they begin with zeros.
+
     Raises:
         ShapeError, DtypeError: the weights do not fit the cell or one another, or are not float32.
     """
 
     cell: Cell
     weights: Sequence[Weights]
+    initial: Sequence[Sequence[Array]] = ()
     kind: ClassVar[str] = "recurrent"
 
     def __post_init__(self) -> None:
@@ -93,6 +97,14 @@ class Recurrent(Layer):
                 raise ShapeError(f"{name}: `W` has shape {weights.W.shape}, expected at least one gate and one input")
             sizes.add(check_weights(name, self.cell, weights))
             _check_float32(name, dict(weights.items()))
+        if len(self.initial) not in (0, len(self.weights)) or any(
+            len(i) != len(self.cell.states) for i in self.initial
+        ):
+            raise ShapeError(f"{name}: `initial` has other states than {', '.join(self.cell.states)} of each direction")
+        for states, weights in zip(self.initial, self.weights, strict=False):
+            for k, (state, array) in enumerate(zip(self.cell.states, states, strict=True)):
+                width = weights.hidden_size if k else weights.U.shape[1]
+                check_array(name, f"initial:{state}", array, FLOAT, (width,))
         if len(sizes) > 1:
             raise ShapeError(f"{name}: its directions have the sizes {sizes}, expected the same of both")
 
@@ -112,10 +124,13 @@ class Recurrent(Layer):
 
     def arrays(self) -> dict[str, Array]:
         """The weights; of two directions under the direction's name."""
-        if len(self.weights) == 1:
-            return dict(self.weights[0].items())
-        both = zip(DIRECTIONS, self.weights, strict=True)
-        return {f"{direction}.{name}": array for direction, w in both for name, array in w.items()}
+        named: dict[str, Array] = {}
+        for d, weights in enumerate(self.weights):
+            prefix = f"{DIRECTIONS[d]}." if len(self.weights) > 1 else ""
+            named |= {prefix + name: array for name, array in weights.items()}
+            states = zip(self.cell.states, self.initial[d], strict=True) if self.initial else ()
+            named |= {f"{prefix}initial:{state}": array for state, array in states}
+        return named
 
     @classmethod
     def read(cls, settings: Settings, arrays: Arrays) -> Recurrent:
@@ -129,17 +144,19 @@ class Recurrent(Layer):
             cell = from_text(text)
             prefixes = [""] if directions == 1 else [f"{d}." for d in DIRECTIONS]
             names = [*Weights.shapes(cell, 1, 1, None)]
+            begins = [f"initial:{state}" for state in cell.states] if any("initial:" in n for n in arrays) else []
         except (RecursionError, MemoryError, ValueError) as error:
             raise CellError(str(error) or "the equations of the cell are nested too deeply") from error
-        wanted = {p + n for p in prefixes for n in names}
+        wanted = {p + n for p in prefixes for n in (*names, *begins)}
         _check_names(wanted, arrays)
         weights = [Weights.of(cell, {n: arrays[p + n] for n in names}) for p in prefixes]
-        return cls(cell, weights)
+        return cls(cell, weights, [[arrays[p + n] for n in begins] for p in prefixes] if begins else ())
 
     def add_to(self, network: Any, width: int) -> None:
         """All directions at once."""
         native = [_native_weights(self.cell, w) for w in self.weights]
-        network.add_recurrent(_kernel(self.cell), native, self.weights[0].hidden_size)
+        initial = self.initial or [[] for _ in self.weights]
+        network.add_recurrent(_kernel(self.cell), native, self.weights[0].hidden_size, initial)
 
 
 @dataclass(frozen=True, eq=False)

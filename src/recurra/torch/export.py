@@ -2,7 +2,8 @@
 
 A layer of another kind takes part by a method of its own, `recurrences()`: a list with one entry for each of its
 layers, from the input on; an entry is a list of one or two (two directions) pairs `(cell, arrays)`, where `arrays` has
-a tensor for each name in `Weights.shapes(cell, ...)`. `batch_first`, where the layer has it, means what it does in
+a tensor for each name in `Weights.shapes(cell, ...)` and, where its states do not begin with zeros, `initial:h` [P] and
+so on for each state. `batch_first`, where the layer has it, means what it does in
 torch.nn.
 """
 
@@ -212,9 +213,11 @@ def _of_torch(module: nn.RNNBase) -> list[Entry]:
 
 def _recurrent(name: str, entry: Entry) -> layers.Recurrent:
     cell = entry[0][0]
-    weights = [Weights.of(cell, {n: _array(name, a) for n, a in arrays.items()}) for _, arrays in entry]
+    directions = [{n: _array(name, a) for n, a in arrays.items()} for _, arrays in entry]
+    begins = [f"initial:{state}" for state in cell.states if f"initial:{state}" in directions[0]]
+    initial = [[arrays[n] for n in begins] for arrays in directions] if begins else ()
     try:
-        return layers.Recurrent(cell, weights)
+        return layers.Recurrent(cell, [Weights.of(cell, arrays) for arrays in directions], initial)
     except RecurraError as error:
         raise ExportError(f"export: {name}: {error}") from error
 

@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from recurra.cells.cell import Cell
 from recurra.cells.trace import get
-from recurra.errors import DtypeError, ExportError, ShapeError
+from recurra.errors import DtypeError, ShapeError
 from recurra.torch.layers import stack_states
 from recurra.torch.operator import is_autocast, scan
 from recurra.torch.segments import scan_segments
@@ -174,11 +174,8 @@ class Recurrent(nn.Module):
     def recurrences(self) -> list[list[tuple[Cell, dict[str, Tensor]]]]:
         """What `export` takes: for each layer and direction the cell, and its arrays as `Weights.shapes` names them.
 
-        Raises:
-            ExportError: the initial state is learned.
+        Learned initial states are `initial:h` and so on.
         """
-        if self.initial_state == "learned":
-            raise ExportError("initial_state is 'learned', expected 'zeros': a model file's sessions begin at zero")
         layers: list[list[tuple[Cell, dict[str, Tensor]]]] = [[] for _ in self.hidden_sizes]
         some = next(iter(self.parameters()))
         for layer, _, suffix in self._places():
@@ -187,7 +184,9 @@ class Recurrent(nn.Module):
             weights, parameters = self._weights(suffix, x, layer)
             named = zip(("W", "U", "b", "c_", "R"), weights, strict=True)
             arrays = {name: array for name, array in named if array is not None}
-            layers[layer].append((self.cell, arrays | dict(zip(self.cell.parameters, parameters, strict=True))))
+            arrays |= dict(zip(self.cell.parameters, parameters, strict=True))
+            begins = zip(self.cell.states, self._learned(suffix), strict=False)
+            layers[layer].append((self.cell, arrays | {f"initial:{state}": value for state, value in begins}))
         return layers
 
     def detach_state(self) -> None:
