@@ -246,6 +246,14 @@ def test_a_cell_of_very_many_steps(content, tmp_path) -> None:
     refused(tmp_path, joined(header, body), "layer 0")
 
 
+@pytest.mark.parametrize("slope", [10**400, "0.1", None, True, [0.1], 1e39])
+def test_a_slope_that_is_no_number(slope, content, tmp_path) -> None:
+    layers = [{"kind": "activation", "name": "leaky_relu", "slope": slope}]
+    manifest = json.loads(parts(content)[0]["__metadata__"]["recurra"]) | {"layers": layers}
+    header = {"__metadata__": {"recurra": json.dumps(manifest)}}
+    refused(tmp_path, joined(header, b""), "layer 0 (activation)", "`slope` is ", "expected a finite number")
+
+
 def test_layers_without_end(content, tmp_path) -> None:
     many = [{"kind": "softmax"}] * 1001
     refused(tmp_path, changed(content, {"layers": many}), "there are 1001 layers, expected at most 1000")

@@ -100,7 +100,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     try:
         model = Model(layers, **{name: manifest[name] for name in ("preprocessing", "card", "parity")})
     except (ShapeError, DtypeError, CellError) as error:
-        raise ModelFileError(f"{target}: {error}; {_CURE}") from error
+        raise ModelFileError(f"{target}: {_line(error)}; {_CURE}") from error
     except RecursionError as error:
         raise ModelFileError(f"{target}: the equations of a cell are nested too deeply; {_CURE}") from error
     if manifest["fingerprint"] != model.fingerprint:
@@ -141,7 +141,7 @@ def _read(path: Path) -> tuple[dict[str, Array], str]:
     except (SafetensorError, ValueError, OverflowError) as error:
         if isinstance(error, ModelFileError):
             raise
-        raise ModelFileError(f"{path}: {error}, expected a whole .safetensors file; {_CURE}") from error
+        raise ModelFileError(f"{path}: {_line(error)}, expected a whole .safetensors file; {_CURE}") from error
 
 
 def _manifest(path: Path, text: str) -> dict[str, Any]:
@@ -190,8 +190,13 @@ def _layers(path: Path, described: list[Any], arrays: dict[str, Array]) -> list[
         try:
             layers.append(KINDS[kind].read(settings, own))
         except (ShapeError, DtypeError, CellError) as error:
-            raise ModelFileError(f"{path}: layer {i} ({kind}): {error}; {_CURE}") from error
+            raise ModelFileError(f"{path}: layer {i} ({kind}): {_line(error)}; {_CURE}") from error
     return layers
+
+
+def _line(error: Exception) -> str:
+    """An error's message in one line of bounded length, whatever of the file it quotes."""
+    return " ".join(str(error).split())[:400]
 
 
 def _version() -> str:

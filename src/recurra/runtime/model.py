@@ -90,7 +90,7 @@ class Model:
         }
 
     def session(self, batch: int | None = None) -> Session:
-        """A live state at zero: of one row that takes vectors [I], or of `batch` rows that takes [B, I].
+        """A live state at its beginning: of one row that takes vectors [I], or of `batch` rows that takes [B, I].
 
         Raises:
             ShapeError: batch is less than 1.
@@ -100,7 +100,7 @@ class Model:
         return Session(self, batch)
 
     def run(self, xs: Array) -> Array:
-        """Whole sequences from a state of zeros: [T, I] or [T, B, I] in (ids [T] or [T, B]), as many steps out.
+        """Whole sequences from the beginning: [T, I] or [T, B, I] in (ids [T] or [T, B]), as many steps out.
 
         Raises:
             ShapeError, DtypeError: xs does not fit.

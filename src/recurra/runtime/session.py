@@ -30,7 +30,7 @@ class Session(_native.Session):
     `step(x, out=None)` advances by one step: x [I] (or [B, I]; for an embedding a whole number, or int64 [B]) in, the
     network's output [O] (or [B, O]) out, written to `out` where it is given, and then nothing is allocated. It raises
     ShapeError or DtypeError where x or out does not fit, and SessionError where the network cannot step; the state is
-    then unchanged. `reset()` makes the state zero.
+    then unchanged. `reset()` goes back to the beginning: zeros, or what the model begins with.
 
     The bits are those of `run` over the whole, in chunks of any size, or in any batch. A session is not to be used by
     two threads at once.
@@ -60,7 +60,7 @@ class Session(_native.Session):
     def run(self, xs: Array) -> Array:
         """Advance by T steps: xs [T, I], or [T, B, I] of a batch (ids [T] or [T, B]) in, the output of each step out.
 
-        A network with a layer of two directions starts each run from zeros.
+        A network with a layer of two directions starts each run from its beginning.
 
         Raises:
             ShapeError, DtypeError: xs does not fit; the state is unchanged.
