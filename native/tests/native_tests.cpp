@@ -207,7 +207,7 @@ void run_network(const Layout& layout, const Isa& isa, int index, bool both) {
     const int64_t width = p.cell.sizes.output * (both ? 2 : 1);
     std::mt19937 random(11);
     std::uniform_real_distribution<float> uniform(-0.7f, 0.7f);
-    std::vector<float> numbers(std::max(I, width) * O);
+    std::vector<float> numbers(std::max(O, width) * O);
     for (float& v : numbers) v = uniform(random);
     Network network(isa);
     network.add_embedding(numbers.data(), O, I);
