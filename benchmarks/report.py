@@ -25,6 +25,12 @@ def median(result: Result, name: str) -> float:
     return Spread.of(result.seconds[name]).median
 
 
+def console() -> Console:
+    """The terminal; in a file or a pipe, which have no width of their own, as wide as the tables need."""
+    own = Console()
+    return own if own.is_terminal else Console(width=180)
+
+
 def print_machine(console: Console, machine: dict[str, object]) -> None:
     table = Table(title="Machine", show_header=False, title_justify="left")
     for key, value in machine.items():

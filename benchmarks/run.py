@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from benchmarks import accuracy, machine, report
 from benchmarks.adapters.recurra_engine import available
@@ -24,7 +23,7 @@ def main(
     output: Annotated[Path | None, typer.Option("--json", help="Also write the results to this file.")] = None,
 ) -> None:
     """Compare Recurra with PyTorch, ONNX Runtime and NumPy, on one thread."""
-    console = Console()
+    console = report.console()
     description = machine.describe()
     report.print_machine(console, description)
     results: list[Result] = []

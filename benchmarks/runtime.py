@@ -18,12 +18,11 @@ from typing import Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from benchmarks import machine
 from benchmarks.measure import FULL, QUICK, Effort, Spread, in_turns
-from benchmarks.report import duration
+from benchmarks.report import console, duration
 from benchmarks.task import Task
 from recurra.runtime import Model, load
 
@@ -154,7 +153,7 @@ def main(
         table.add_column(column)
     for line in lines:
         table.add_row(line.what, line.got, line.goal, "" if not line.goal else "yes" if line.reached else "[red]no[/]")
-    Console().print(table)
+    console().print(table)
     if output is not None:
         content = {"machine": machine.describe(), "runtime": [vars(line) for line in lines]}
         output.write_text(json.dumps(content, indent=1) + "\n")

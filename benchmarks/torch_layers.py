@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import torch
 import typer
-from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 from torch.nn.functional import linear
@@ -24,6 +23,7 @@ from torch.nn.functional import linear
 from benchmarks import machine
 from benchmarks.cases import highway_lstm
 from benchmarks.measure import FULL, QUICK, Effort, Spread, in_turns
+from benchmarks.report import console
 from benchmarks.task import Task
 from recurra import engine
 from recurra.cells import Cell
@@ -205,8 +205,8 @@ def memory(kind: str) -> float:
 
 def main(quick: bool = False, only: str = "") -> None:
     """Print each ratio beside its goal."""
-    console = Console()
-    console.print(machine.describe())
+    out = console()
+    out.print(machine.describe())
     table = Table("forward + backward", "of", "against", "ratio", "quartiles", "goal", "")
     missed = 0
     for make in ROWS:
@@ -234,7 +234,7 @@ def main(quick: bool = False, only: str = "") -> None:
             "<= 1.00",
             "" if met else "missed",
         )
-    console.print(table)
+    out.print(table)
     if missed:
         raise typer.Exit(1)
 
