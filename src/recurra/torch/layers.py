@@ -19,6 +19,8 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from recurra.cells import zoo
 from recurra.torch.operator import is_autocast, scan
 
+_CELLS = {"RNN_TANH": zoo.rnn, "RNN_RELU": zoo.rnn_relu, "LSTM": zoo.lstm, "GRU": zoo.gru}  # by torch's modes
+
 
 class Layer(nn.RNNBase):
     """What the three layers share: torch's forward, with `scan` in place of its kernels."""
@@ -26,7 +28,7 @@ class Layer(nn.RNNBase):
     stock: type[nn.RNNBase]
 
     def _text(self) -> str:
-        raise NotImplementedError
+        return (zoo.lstm_projected if self.proj_size else _CELLS[self.mode]).text
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """As the layer of torch.nn: input [T, B, I] (or [T, I], or [B, T, I] if batch_first), or a PackedSequence."""
@@ -142,9 +144,6 @@ class RNN(Layer):
             raise ValueError(f"Unknown nonlinearity '{self.nonlinearity}'. Select from 'tanh' or 'relu'.")
         super().__init__(f"RNN_{self.nonlinearity.upper()}", *args, **kwargs)
 
-    def _text(self) -> str:
-        return (zoo.rnn if self.nonlinearity == "tanh" else zoo.rnn_relu).text
-
 
 class LSTM(Layer):
     """torch.nn.LSTM on Recurra's kernels, with `proj_size`."""
@@ -170,9 +169,6 @@ class LSTM(Layer):
         theirs: Any = nn.LSTM.permute_hidden
         return theirs(self, hx, permutation)
 
-    def _text(self) -> str:
-        return (zoo.lstm_projected if self.proj_size else zoo.lstm).text
-
 
 class GRU(Layer):
     """torch.nn.GRU on Recurra's kernels: the reset gate applied after the recurrent product."""
@@ -182,9 +178,6 @@ class GRU(Layer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         _without_projection(kwargs)
         super().__init__("GRU", *args, **kwargs)
-
-    def _text(self) -> str:
-        return zoo.gru.text
 
 
 def _without_projection(kwargs: dict[str, Any]) -> None:
