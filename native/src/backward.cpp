@@ -124,7 +124,7 @@ private:
         const int64_t H = cell_.sizes.hidden, row = cell_.row(), n = part_.active(s);
         const int64_t kept = part_.first[s] - part_.first[begin], at = part_.first[s] - part_.first[from];
         T* slot_gradient = slot_gradient_.data() + at * row;
-        if (gradients_.output) rows_.gather_add(s, n, gradients_.output, cell_.width(0), state_gradient_[0]);
+        if (gradients_.output) rows_.gather_add(*cell_.kernels, s, n, gradients_.output, cell_.width(0), state_gradient_[0]);
         for (int k = 0; k < layout.states; ++k) {
             prev_[k] = before(k, s, begin, entry, stash);
             next_[k] = stash.states[k].data() + kept * cell_.width(k);

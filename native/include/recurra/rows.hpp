@@ -42,11 +42,9 @@ public:
         else for (int64_t r = 0; r < n; ++r) std::memcpy(to + position(r, s) * width, from + r * width, width * sizeof(T));
     }
 
-    void gather_add(int64_t s, int64_t n, const T* from, int64_t width, T* to) const {
-        for (int64_t r = 0; r < n; ++r) {
-            const T* row = from + position(r, s) * width;
-            for (int64_t i = 0; i < width; ++i) to[r * width + i] += row[i];
-        }
+    void gather_add(const Kernels<T>& kernels, int64_t s, int64_t n, const T* from, int64_t width, T* to) const {
+        if (part_.contiguous) return kernels.add_rows(block(from, s, width), 0, 1, n * width, to);
+        for (int64_t r = 0; r < n; ++r) kernels.add_rows(from + position(r, s) * width, 0, 1, width, to + r * width);
     }
 
     // Zero what lies past the end of each row.
