@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "recurra/rows.hpp"
 #include "recurra/scan.hpp"
@@ -257,13 +258,8 @@ void backward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& ba
     const int64_t all = input + recurrent + projection + layout.parameters * H + row;
     const BackPacking<T> packing(cell, weights, gradients.x != nullptr);
     const bool again = tape.every > 0;
-    Buffer<T> unused(0);
-    const Packing<T>* forward_packing = nullptr;
-    std::vector<Packing<T>> repacked;
-    if (again) {
-        repacked.emplace_back(cell, weights);
-        forward_packing = &repacked.back();
-    }
+    std::optional<Packing<T>> forward_packing;
+    if (again) forward_packing.emplace(cell, weights);
     std::vector<Buffer<T>> sums;
     std::vector<WeightGradients<T>> own;
     for (size_t p = 0; p < tape.parts.size(); ++p) {

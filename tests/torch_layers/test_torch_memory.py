@@ -26,9 +26,6 @@ print(peak_mib() - before)
 """
 
 
-KEPT = (4 + 2) * 128 * 32 * 1000 * 4 / 2**20  # MiB: gates and states of every step
-
-
 def growth(*of: object) -> float:
     """By how many MiB a step raises the peak: the least of three processes, for where an array that is freed in between
     has its place is the allocator's, and a peak only errs upwards."""
@@ -40,4 +37,4 @@ def test_a_training_step_needs_no_more_than_torchs() -> None:
     print(f"MiB at B32 T1000 H128: torch {theirs:.0f}, recurra {ours:.0f}, checkpoints every 32 steps {less:.0f}")
     assert theirs > 50
     assert ours <= 1.03 * theirs
-    assert less < ours - KEPT / 2
+    assert less < 0.7 * ours
