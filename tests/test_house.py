@@ -17,14 +17,14 @@ SOURCE = Path(recurra.__file__).parent
 
 # What may import what: a module may import its own layer and those above it here.
 LAYERS = (
-    ("errors",),
+    ("errors", "files"),
     ("cells",),
     ("weights", "checks", "reference", "_native", "jit", "engine"),
     ("torch", "keras", "onnx", "runtime"),
     ("data", "models", "train"),
     ("tasks",),
     ("compare", "doctor", "draw", "server"),
-    ("cli",),
+    ("cli", "__main__"),
 )
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
 

@@ -9,18 +9,18 @@ The arrays of layer i are tensors of float32 named `layers.i.W` and so on.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recurra.errors import CellError, DtypeError, ModelFileError, ShapeError
-from recurra.runtime.layers import KINDS, Layer
+from recurra.files import write_atomically
+from recurra.runtime.kinds import KINDS
+from recurra.runtime.layers import Layer
 from recurra.runtime.model import Model
 from recurra.weights import Array
 
@@ -67,20 +67,7 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
             "dicts in preprocessing, card and parity"
         ) from error
     content = save({n: np.ascontiguousarray(a) for n, a in model.arrays().items()}, {KEY: text})
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-    except BaseException:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-        raise
+    write_atomically(target, content)
 
 
 def load(path: str | os.PathLike[str]) -> Model:
@@ -201,10 +188,3 @@ def _line(error: Exception) -> str:
 
 def _version() -> str:
     return str(importlib.import_module("recurra").__version__)
-
-
-def _umask() -> int:
-    """The process's mask for new files, which can only be read by setting it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask

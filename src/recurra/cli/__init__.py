@@ -1,0 +1,42 @@
+"""The command line: each command is one library call. What goes wrong is one line on standard error and status 2."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import typer
+
+from recurra.errors import RecurraError
+
+# In the order in which `recurra --help` lists them; each is a function in a module of its own name.
+COMMANDS = ("demo", "info", "cells")
+
+app = typer.Typer(
+    help="Recurrent networks: from a table of numbers to a live forecast, and to a look inside.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for _name in COMMANDS:
+    app.command(_name)(getattr(importlib.import_module(f"recurra.cli.{_name}"), _name))
+
+
+def main() -> None:
+    """Run the command line; what `recurra` and `python -m recurra` call."""
+    try:
+        app(prog_name="recurra")
+    except BrokenPipeError:  # the reader of our output, `head` say, has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except (RecurraError, OSError) as error:
+        print(f"recurra: {_line(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _line(error: Exception) -> str:
+    """One line: what the system says of a file comes after the file's name."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return " ".join(str(error).split())

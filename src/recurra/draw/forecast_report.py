@@ -1,0 +1,247 @@
+"""The report of a forecaster: one HTML page, from the plain data that `Forecaster.report_` is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from recurra.draw.page import COLOURS, axes, chart, page, table
+from recurra.files import write_atomically
+
+Report = Mapping[str, Any]
+LINES = ("accent", "second", "third", "fourth", "muted")
+
+
+def write_forecast_report(report: Report, path: str | os.PathLike[str], diagram: str = "") -> None:
+    """Write the page in one move: a reader sees the old page or the new one.
+
+    Args:
+        report: what `Forecaster.report_` has.
+        path: where to write.
+        diagram: the network unrolled, as an `<svg>` element, if there is a picture of it.
+
+    Raises:
+        MissingExtraError: Matplotlib is not installed.
+        OSError: the file cannot be written; what was there is untouched.
+    """
+    write_atomically(path, forecast_page(report, diagram).encode())
+
+
+def forecast_page(report: Report, diagram: str = "") -> str:
+    """The page as text; see `write_forecast_report`."""
+    sections = [
+        ("The forecast and the truth", _forecast(report)),
+        ("Against the baselines", _table(report)),
+        ("Where it errs", _errors(report)),
+        ("Training", _training(report)),
+        ("The network", _network(report, diagram)),
+        ("The data", _data(report)),
+        ("What is trained is what runs", _parity(report)),
+        ("Run it live", _live(report)),
+    ]
+    summary = "".join(f"<p>{escape(sentence)}</p>" for sentence in report["verdict"])
+    return page(f"A forecast of {report['target']}, {report['horizon']} steps ahead", sections, summary)
+
+
+def _forecast(report: Report) -> str:
+    example, fan = report["example"], report["fan"]
+    unit = _unit(report)
+    figure, ax = axes(7.2, 2.9, ylabel=f"{report['target']}{unit}")
+    times = _times(example["times"])
+    ax.fill_between(times, example["low"], example["high"], color=COLOURS["accent"], alpha=0.22, linewidth=0)
+    ax.plot(
+        times,
+        example["naive"],
+        color=COLOURS["muted"],
+        linewidth=0.9,
+        linestyle=(0, (2, 2)),
+        label=example["naive_name"],
+    )
+    ax.plot(times, example["truth"], color=COLOURS["ink"], linewidth=1.3, label="truth")
+    ax.plot(times, example["median"], color=COLOURS["accent"], linewidth=1.5, label="forecast and its interval")
+    _dates(ax, times)
+    ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    lead = f"{example['lead']} steps of {report['step']}"
+    inside = np.mean(_inside(example))
+    week = chart(
+        figure,
+        f"The end of the test part, each value as it was forecast {lead} before. Of these values {inside:.0%} "
+        "lie in the interval, which is meant to hold 80 %.",
+        wide=True,
+    )
+    figure, ax = axes(4.7, 2.6, ylabel=f"{report['target']}{unit}")
+    past, ahead = _times(fan["past_times"]), _times(fan["times"])
+    ax.fill_between(ahead, fan["low"], fan["high"], color=COLOURS["accent"], alpha=0.22, linewidth=0)
+    ax.plot(past, fan["past"], color=COLOURS["ink"], linewidth=1.3, label="known")
+    ax.plot(ahead, fan["truth"], color=COLOURS["ink"], linewidth=1.1, linestyle=(0, (2, 1.5)), label="what came")
+    ax.plot(ahead, fan["median"], color=COLOURS["accent"], linewidth=1.5, label="forecast")
+    ax.axvline(past[-1], color=COLOURS["muted"], linewidth=0.8)
+    _dates(ax, np.concatenate([past, ahead]))
+    ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    one = chart(figure, f"One forecast: all {report['horizon']} steps, made at the line from what was known there.")
+    return week + f'<div class="pair">{one}{_by_horizon(report)}</div>'
+
+
+def _by_horizon(report: Report) -> str:
+    figure, ax = axes(4.7, 2.6, xlabel="steps ahead", ylabel=f"MAE{_unit(report)}")
+    for colour, (name, values) in zip(LINES, report["by_horizon"].items(), strict=False):
+        ax.plot(range(1, len(values) + 1), values, color=COLOURS[colour], linewidth=1.5, label=name)
+    ax.set_ylim(bottom=0)
+    ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    first, last = (next(iter(report["by_horizon"].values()))[i] for i in (0, -1))
+    return chart(figure, f"Error against the horizon, test part: {first:.3g} one step ahead, {last:.3g} at the last.")
+
+
+def _table(report: Report) -> str:
+    columns = ("mae", "mase", "smape", "coverage", "pinball")
+    rows = [[row["name"], *(_number(row[c], c) for c in columns)] for row in report["table"]]
+    best = min(report["table"], key=lambda row: row["mae"])["name"]
+    return table(["", f"MAE{_unit(report)}", "MASE", "sMAPE", "in the interval", "pinball"], rows, best=best) + (
+        "<p class='muted'>Every origin of the test part, all steps ahead. MASE divides by the error of the seasonal "
+        "naive forecast on the training part: below 1 is better than that.</p>"
+    )
+
+
+def _errors(report: Report) -> str:
+    parts = []
+    for key, heading in (("by_hour", "hour of the day"), ("by_weekday", "day of the week")):
+        labels, values = report[key].get("labels", []), report[key].get("values", {})
+        if not labels:
+            continue
+        figure, ax = axes(4.7, 2.4, xlabel=heading, ylabel=f"MAE{_unit(report)}")
+        places, width = np.arange(len(labels)), 0.8 / len(values)
+        for k, (colour, (name, errors)) in enumerate(
+            zip(("accent", *LINES[-1:], *LINES[1:]), values.items(), strict=False)
+        ):
+            ax.bar(places + (k + 0.5) * width - 0.4, errors, width, color=COLOURS[colour], label=name)
+        every = max(1, len(labels) // 8)
+        ax.set_xticks(places[::every], labels[::every])
+        ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+        errors = next(iter(values.values()))
+        worst, least = labels[int(np.nanargmax(errors))], labels[int(np.nanargmin(errors))]
+        most, fewest = f"{worst} ({np.nanmax(errors):.3g})", f"{least} ({np.nanmin(errors):.3g})"
+        text = f"Mean error by {heading}: largest at {most}, least at {fewest}."
+        parts.append(chart(figure, text))
+    if not parts:
+        return f"<p>Steps of {escape(report['step'])} have no hours or weekdays to tell apart.</p>"
+    return f'<div class="pair">{"".join(parts)}</div>'
+
+
+def _training(report: Report) -> str:
+    history, naive = report["history"], report["baseline_mae"]
+    epochs, errors = [h["epoch"] for h in history], [h["valid_mae"] for h in history]
+    figure, ax = axes(4.7, 2.4, xlabel="epoch", ylabel=f"validation MAE{_unit(report)}")
+    ax.plot(epochs, errors, color=COLOURS["accent"], linewidth=1.5, marker="o", markersize=2.5, label="network")
+    ax.axhline(naive, color=COLOURS["muted"], linestyle=(0, (2, 2)), label="best naive forecast")
+    ax.set_ylim(bottom=0)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
+    best = int(np.nanargmin(errors))
+    text = (
+        f"Least at epoch {epochs[best]} of {epochs[-1]}: {errors[best]:.3g}, {1 - errors[best] / naive:.0%} below the "
+        "naive forecast; the weights of that epoch are kept."
+    )
+    figure_loss, ax = axes(4.7, 2.4, xlabel="epoch", ylabel="training loss (pinball, scaled)")
+    ax.plot(epochs, [h["train_loss"] for h in history], color=COLOURS["second"], linewidth=1.5)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    took = f"Training took {report['seconds']['training']:.0f} s."
+    return f'<div class="pair">{chart(figure, text)}{chart(figure_loss, took)}</div>'
+
+
+def _network(report: Report, diagram: str) -> str:
+    model = report["model"]
+    layers = f"{model['layers']} recurrent layer" + ("s" if model["layers"] > 1 else "")
+    picture = (
+        f'<figure class="wide">{diagram}<figcaption>The network, unrolled over time.</figcaption></figure>'
+        if diagram
+        else ""
+    )
+    return (
+        f"<p>{layers} of {model['hidden']} units ({escape(model['cell'])}), then a head that sees, for each step "
+        "ahead, what is known of it and the same time one season earlier: "
+        f"{model['parameters']:,} parameters in all.</p>{picture}"
+        f"<pre><code>{escape(model['equations'].strip())}</code></pre>"
+        "<p class='muted'>x.g is an input product W x + b, h.g a recurrent product U h + c, and h alone the state "
+        "itself.</p>"
+    )
+
+
+def _data(report: Report) -> str:
+    data = report["data"]
+    seasons = " and ".join(str(s) for s in data["seasons"]) or "none"
+    known = ", ".join(data["known_ahead"]) or "nothing but the calendar"
+    text = (
+        f"<p>{data['rows']:,} rows of {escape(str(data['source']))}, one every {escape(report['step'])}, in "
+        f"{data['series']} series. "
+        f"Seasons found in the training part: {seasons} steps. Known ahead: {escape(known)}; known up to now: "
+        f"{escape(', '.join([report['target'], *data['past']]))}.</p>"
+    )
+    rows = [[part["name"], f"{part['rows']:,}", part["first"], part["last"]] for part in data["parts"]]
+    notes = "".join(f"<p>{escape(note)}</p>" for note in data["notes"])
+    return text + table(["part", "rows", "from", "to"], rows) + notes
+
+
+def _parity(report: Report) -> str:
+    parity = report["parity"]
+    differing = parity.get("differing", {})
+    rows = [[f"{name} against the whole sequence", f"{count} numbers differ"] for name, count in differing.items()]
+    if "torch_difference" in parity:
+        rows.append(
+            ["the training module against the model file (scaled)", f"{parity['torch_difference']:.1e} at most"]
+        )
+    live = report.get("live")
+    if live:
+        rows.append(["the live stream against these forecasts", f"{live['difference']:.1e} at most"])
+    return (
+        table(["", "measured"], rows) + f"<p class='muted'>Instruction set: {escape(str(parity.get('isa', '')))}.</p>"
+    )
+
+
+def _live(report: Report) -> str:
+    file = escape(report["model_file"])
+    columns = ",".join(["time", report["target"], *report["data"]["past"], *report["data"]["known_ahead"]])
+    cost = (
+        f" Here one step took {report['live']['microseconds']:.0f} µs, features included." if report.get("live") else ""
+    )
+    return (
+        f"<pre><code>recurra stream {file} --snapshot state.bin &lt; observations.csv</code></pre>"
+        f"<p>One observation a line, with the columns <code>{escape(columns)}</code>; one forecast a line comes back."
+        f"{cost} No training framework is loaded.</p>"
+        f"<pre><code>import recurra\n\nmodel = recurra.load({file!r})\nsession = model.session()</code></pre>"
+    )
+
+
+def _unit(report: Report) -> str:
+    return f" ({report['unit']})" if report.get("unit") else ""
+
+
+def _times(times: Sequence[Any]) -> Any:
+    return np.array(times) if not isinstance(times[0], str) else np.array(times, dtype="datetime64[s]")
+
+
+def _dates(ax: Any, times: Any) -> None:
+    """As few dates as can be read."""
+    if np.issubdtype(times.dtype, np.datetime64):
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+        locator: Any = AutoDateLocator(maxticks=7)  # type: ignore[no-untyped-call]
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        ax.xaxis.get_offset_text().set(fontsize=8.5, color=COLOURS["muted"])
+    ax.margins(x=0.01)
+
+
+def _inside(example: Mapping[str, Any]) -> Any:
+    truth = np.array(example["truth"], float)
+    known = np.isfinite(truth)
+    return ((truth >= np.array(example["low"])) & (truth <= np.array(example["high"])))[known]
+
+
+def _number(value: float | None, column: str) -> str:
+    if value is None:
+        return ""
+    return f"{value:.1%}" if column in ("smape", "coverage") else f"{value:.3g}"
