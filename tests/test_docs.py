@@ -1,0 +1,41 @@
+"""Every code block of the documentation runs, page by page; every command that it names exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(page: Path, *languages: str) -> list[str]:
+    return [code for language, code in FENCE.findall(page.read_text()) if language in languages]
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name)
+def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    space: dict[str, object] = {"__name__": name(page)}
+    for k, code in enumerate(blocks(page, "python"), 1):
+        exec(compile(code, f"{name(page)}, block {k}", "exec"), space)
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if "recurra " in "".join(blocks(p, "sh"))], ids=name)
+def test_the_commands_of_a_page_exist(page: Path) -> None:
+    from recurra.cli import app
+
+    commands = get_command(app).commands
+    for line in re.findall(r"\brecurra [^|<>#\n]+", "".join(blocks(page, "sh")).replace("\\\n", "")):
+        _, command, *rest = line.split()
+        assert command in commands, line
+        options = {option for parameter in commands[command].params for option in parameter.opts}
+        assert {word for word in rest if word.startswith("--")} <= options, line
