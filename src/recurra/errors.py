@@ -44,3 +44,43 @@ class ExportError(RecurraError, ValueError):
 
 class SessionError(RecurraError, RuntimeError):
     """A session cannot do what was asked of it: a step of a network that reads whole sequences, a foreign snapshot."""
+
+
+class DataError(RecurraError, ValueError):
+    """A table, or a row of a stream, is not what was expected; the message names the file, the line or the column."""
+
+
+class CompareError(RecurraError, ValueError):
+    """A comparison cannot be done as asked: a setting, a candidate, or a folder of another comparison."""
+
+
+class LeakageError(RecurraError, ValueError):
+    """The data would tell a model what it is to predict: a target in disguise, or windows on both sides of a split."""
+
+
+class OnnxError(RecurraError, ValueError):
+    """An ONNX model is malformed, or has what Recurra does not know; the message names the node."""
+
+
+class DrawError(RecurraError, ValueError):
+    """A picture cannot be drawn as asked: an unknown thing, task, theme or file ending, or no steps."""
+
+
+class TrainingError(RecurraError, RuntimeError):
+    """Training cannot go on: the loss is no longer a number."""
+
+
+class CheckpointError(RecurraError, ValueError):
+    """A checkpoint cannot be read, or belongs to another run."""
+
+
+class DoctorError(RecurraError, ValueError):
+    """The doctor cannot examine this: no recurrent layer, no steps, a loss without a gradient, data that do not fit."""
+
+
+class SettingError(RecurraError, ValueError):
+    """A parameter of a task is out of range or unknown; the message names it."""
+
+
+class NotFittedError(RecurraError, RuntimeError):
+    """Something was asked of a task's model before `fit` or `load`."""

@@ -1,0 +1,362 @@
+"""`Features`: all that is learned from data before the network, and the network's input rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.data.calendar import CYCLES, Calendar
+from recurra.data.clock import Clock
+from recurra.data.scale import Scaler
+from recurra.data.seasons import find_seasons, recalled, remembered
+from recurra.data.series import Columns, Series, put_on_step
+from recurra.data.split import Split, check_horizon
+from recurra.data.step import LONGEST_SEASON, WEEK, Step
+from recurra.data.table import Table
+from recurra.errors import DataError
+
+if TYPE_CHECKING:
+    from recurra.data.live import LiveFeatures
+
+F32 = NDArray[np.float32]
+_MOST_COLUMNS = 10_000
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What turns a series into the rows of numbers that the network reads, learned from the training part alone.
+
+    A row at t is [I numbers of the encoder | for n = 1 .. N: F numbers known ahead, S seasonal numbers], float32:
+
+    - the encoder sees the scaled target (the last one where it is missing) and whether it is missing; the scaled
+      target less that of one season earlier, for each season but the first (0 where one is missing); the scaled past
+      columns like the target (whether they are missing for those that were in training); the F numbers of t itself;
+    - the F numbers of a time are its scaled known-ahead columns, whether they are unknown (where that happened in
+      training), and its calendar;
+    - the S seasonal numbers of t + n are the scaled target at the same time one season earlier,
+      t + n - s * ceil(n / s), for each season s; the first season is 1, which is the last value. Where it is missing
+      the season before is taken, then the shorter season, then 0, the mean.
+
+    A known-ahead value that nobody has announced is taken from `ahead_season` rows earlier, then is the last known.
+
+    Attributes:
+        horizon: N, how many steps are forecast.
+        columns, step, clock: the names, the distance of rows, and the meaning of times.
+        seasons: (1, and those that were found or given), in rows.
+        ahead_season: where unknown known-ahead values are taken from, in rows.
+        calendar: the numbers of a time.
+        pooled: the target's scaler for a series that was not in training; `scalers` has the others, by name.
+        past, ahead: scalers of the past and known-ahead columns.
+        past_flags, ahead_flags: the columns, by number, that have a number for being missing.
+    """
+
+    horizon: int
+    columns: Columns
+    step: Step
+    clock: Clock
+    seasons: tuple[int, ...]
+    ahead_season: int
+    calendar: Calendar
+    pooled: Scaler
+    scalers: Mapping[str, Scaler]
+    past: tuple[Scaler, ...]
+    ahead: tuple[Scaler, ...]
+    past_flags: tuple[int, ...]
+    ahead_flags: tuple[int, ...]
+    _prepared: WeakKeyDictionary[Series, _Prepared] = field(default_factory=WeakKeyDictionary, repr=False)
+
+    @classmethod
+    def fit(
+        cls,
+        series: Sequence[Series],
+        splits: Sequence[Split],
+        *,
+        horizon: int,
+        seasons: str | Sequence[int] = "auto",
+    ) -> Features:
+        """Learn from the training rows of the series.
+
+        Args:
+            series: as `series_of` gives them.
+            splits: one for each, as `split_by_time` gives them.
+            horizon: how many steps to forecast.
+            seasons: "auto", or lengths in rows; () for none beside the last value.
+
+        Raises:
+            DataError: the horizon or the seasons are out of range, or the training part holds no target that changes.
+        """
+        check_horizon(horizon)
+        train = [(one, split.train_end) for one, split in zip(series, splits, strict=True)]
+        step, clock, columns = series[0].step, series[0].clock, series[0].columns
+        pooled = Scaler.fit([one.target[:end] for one, end in train], math.nan)
+        if math.isnan(pooled.scale):
+            raise DataError(
+                f"the target {columns.target!r} does not change in the training part, expected a column that does: "
+                "give more rows"
+            )
+        scalers = {}
+        if len(series) > 1:
+            seen = [(one, end) for one, end in train if np.isfinite(one.target[:end]).any()]
+            scalers = {one.name: Scaler.fit([one.target[:end]], pooled.scale) for one, end in seen}
+        if isinstance(seasons, str):
+            if seasons != "auto":
+                raise DataError(f"seasons is {seasons!r}, expected 'auto' or lengths in rows, such as (48, 336)")
+            parts = [scalers.get(one.name, pooled).many(one.target[:end]).astype(np.float64) for one, end in train]
+            found = find_seasons([part for part in parts if len(part)], step)
+        else:
+            found = _checked_seasons(seasons)
+        P, K = len(columns.past), len(columns.ahead)
+        return cls(
+            horizon=int(horizon),
+            columns=columns,
+            step=step,
+            clock=clock,
+            seasons=(1, *found),
+            ahead_season=_ahead_season(found, step),
+            calendar=Calendar.for_rows(clock, step, max(end for _, end in train)),
+            pooled=pooled,
+            scalers=scalers,
+            past=tuple(Scaler.fit([one.past[:end, i] for one, end in train]) for i in range(P)),
+            ahead=tuple(Scaler.fit([one.ahead[:end, i] for one, end in train]) for i in range(K)),
+            past_flags=tuple(i for i in range(P) if any(np.isnan(one.past[:end, i]).any() for one, end in train)),
+            ahead_flags=tuple(i for i in range(K) if any(np.isnan(one.ahead[:end, i]).any() for one, end in train)),
+        )
+
+    @cached_property
+    def ahead_size(self) -> int:
+        """F: the numbers known ahead, of one time."""
+        return len(self.ahead) + len(self.ahead_flags) + self.calendar.size
+
+    @cached_property
+    def season_size(self) -> int:
+        """S: the seasonal numbers of one time."""
+        return len(self.seasons)
+
+    @cached_property
+    def input_size(self) -> int:
+        """I: the numbers that the encoder sees at one step."""
+        return 1 + self.season_size + len(self.past) + len(self.past_flags) + self.ahead_size
+
+    @cached_property
+    def row_size(self) -> int:
+        """I + N * (F + S): the numbers of a whole row."""
+        return self.input_size + self.horizon * (self.ahead_size + self.season_size)
+
+    @property
+    def names(self) -> list[str]:
+        """What each of the first I + F + S numbers of a row is: the encoder's, then those of one time ahead."""
+        c = self.columns
+        changes = [f"{c.target} less {s} before" for s in self.seasons[1:]]
+        ahead = [*c.ahead, *(f"{c.ahead[i]} unknown" for i in self.ahead_flags)]
+        ahead += [
+            f"{f}{k + 1} of {c}" for c in self.calendar.cycles for k in range(CYCLES[c][1]) for f in ("sin", "cos")
+        ]
+        past = [*c.past, *(f"{c.past[i]} missing" for i in self.past_flags)]
+        now = [c.target, f"{c.target} missing", *changes, *past, *ahead]
+        return [*now, *(f"{n} to come" for n in ahead), *(f"{c.target} {s} before" for s in self.seasons)]
+
+    def scaler(self, name: str) -> Scaler:
+        """The target's scaler of a series; that of all together where it was not in training."""
+        return self.scalers.get(name, self.pooled)
+
+    def rows(self, series: Series, start: int, stop: int) -> F32:
+        """The network's input at rows start .. stop - 1 of a series: float32 [stop - start, I + N * (F + S)]."""
+        return self._of(series).rows(start, stop)
+
+    def targets(self, series: Series, start: int, stop: int) -> F32:
+        """The scaled targets of the next N rows: float32 [stop - start, N]; NaN where missing, or past the end."""
+        return self._of(series).targets(start, stop)
+
+    def unscale(self, name: str, z: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Scaled forecasts of a series in the target's units."""
+        return self.scaler(name).undo(z)
+
+    def series_of(self, table: Table) -> list[Series]:
+        """The series of another table with the same columns, on the step and the clock of the training.
+
+        Raises:
+            DataError: as `recurra.data.series_of`, save that a target may be constant or missing.
+        """
+        columns = self.columns
+        if columns.time is not None and columns.time not in table.columns and table.index is not None:
+            columns = replace(columns, time=table.index)
+        return put_on_step(table, columns, clock=self.clock, step=self.step)
+
+    def live(self, name: str = "") -> LiveFeatures:
+        """The same rows, one at a time, from a bounded memory."""
+        from recurra.data.live import LiveFeatures
+
+        return LiveFeatures(self, name)
+
+    def _of(self, series: Series) -> _Prepared:
+        prepared = self._prepared.get(series)
+        if prepared is None:
+            prepared = self._prepared[series] = _Prepared(self, series)
+        return prepared
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON, to the last bit: part of a model file."""
+        return {
+            "horizon": self.horizon,
+            "columns": self.columns.to_dict(),
+            "step": self.step.to_dict(),
+            "clock": self.clock.to_dict(),
+            "seasons": list(self.seasons),
+            "ahead_season": self.ahead_season,
+            "calendar": list(self.calendar.cycles),
+            "pooled": self.pooled.to_dict(),
+            "scalers": {name: s.to_dict() for name, s in self.scalers.items()},
+            "past": [s.to_dict() for s in self.past],
+            "ahead": [s.to_dict() for s in self.ahead],
+            "past_flags": list(self.past_flags),
+            "ahead_flags": list(self.ahead_flags),
+        }
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> Features:
+        """From `to_dict`; whatever the dict says ends here or works.
+
+        Raises:
+            DataError: it is not what `to_dict` writes.
+        """
+        try:
+            return cls._from_dict(described)
+        except DataError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
+            raise DataError(
+                f"the features of the model are unreadable ({type(error).__name__}: {str(error)[:80]}), expected what "
+                "recurra writes: save the model again"
+            ) from error
+
+    @classmethod
+    def _from_dict(cls, described: Mapping[str, Any]) -> Features:
+        check_horizon(described["horizon"])
+        columns, clock = Columns.from_dict(described["columns"]), Clock.from_dict(described["clock"])
+        seasons = tuple(described["seasons"])
+        cycles = tuple(described["calendar"])
+        lists = {name: tuple(described[name]) for name in ("past", "ahead", "past_flags", "ahead_flags")}
+        fits = (
+            seasons[0] == 1
+            and _checked_seasons(seasons[1:]) == seasons[1:]
+            and described["ahead_season"] in seasons
+            and set(cycles) <= set(CYCLES)
+            and len(set(cycles)) == len(cycles)
+            and all(len(lists[n]) == len(getattr(columns, n)) <= _MOST_COLUMNS for n in ("past", "ahead"))
+            and all(i in range(len(lists[n])) for n in ("past", "ahead") for i in lists[f"{n}_flags"])
+            and all(sorted(set(lists[f"{n}_flags"])) == list(lists[f"{n}_flags"]) for n in ("past", "ahead"))
+        )
+        if not fits:
+            raise DataError("the features of the model contradict themselves: save the model again")
+        return cls(
+            horizon=described["horizon"],
+            columns=columns,
+            step=Step.from_dict(described["step"]),
+            clock=clock,
+            seasons=seasons,
+            ahead_season=described["ahead_season"],
+            calendar=Calendar(clock, cycles),
+            pooled=Scaler.from_dict(described["pooled"]),
+            scalers={str(name): Scaler.from_dict(s) for name, s in described["scalers"].items()},
+            past=tuple(Scaler.from_dict(s) for s in lists["past"]),
+            ahead=tuple(Scaler.from_dict(s) for s in lists["ahead"]),
+            past_flags=lists["past_flags"],
+            ahead_flags=lists["ahead_flags"],
+        )
+
+
+class _Prepared:
+    """The arrays of one series from which rows are cut."""
+
+    def __init__(self, features: Features, series: Series) -> None:
+        f, N, T = features, features.horizon, len(series)
+        self.features, self.length = f, T
+        self.target = f.scaler(series.name).many(series.target)
+        to_come = np.concatenate([self.target[1:], np.full(N, np.nan, np.float32)])
+        self.windows = np.lib.stride_tricks.sliding_window_view(to_come, N)
+        self.memories = [remembered(self.target, s) for s in f.seasons]
+        ahead = np.full((T + N, len(f.ahead)), np.nan, np.float32)
+        for i, scaler in enumerate(f.ahead):
+            ahead[:T, i] = scaler.many(series.ahead[:, i])
+        self.ahead_memories = [[remembered(a, s) for s in (1, f.ahead_season)] for a in ahead[:T].T]
+        ticks = series.step.add(int(series.ticks[0]), np.arange(T + N))
+        self.future = np.concatenate(
+            [ahead, np.isnan(ahead[:, list(f.ahead_flags)]), f.calendar.many(ticks)], 1, dtype=np.float32
+        )
+        now = self.future[:T].copy()
+        for i, (last, season) in enumerate(self.ahead_memories):
+            now[:, i] = _first(now[:, i], season, last)
+        past = [scaler.many(series.past[:, i]) for i, scaler in enumerate(f.past)]
+        flags = [np.isnan(past[i]) for i in f.past_flags]
+        values = [_first(remembered(p, 1)) for p in (self.target, *past)]
+        changes = [self._change(m, s) for m, s in zip(self.memories[1:], f.seasons[1:], strict=True)]
+        own = [values[0], np.isnan(self.target), *changes, *values[1:], *flags]
+        self.encoder = np.concatenate([np.stack(own, 1, dtype=np.float32), now], 1, dtype=np.float32)
+
+    def _change(self, memory: F32, season: int) -> F32:
+        """The target less what was remembered of one season earlier, [T]; 0 where one is missing."""
+        change = np.zeros(self.length, np.float32)
+        change[season:] = _first(self.target[season:] - memory[: max(0, self.length - season)])
+        return change
+
+    def rows(self, start: int, stop: int) -> F32:
+        f, N, F = self.features, self.features.horizon, self.features.ahead_size
+        self._check(start, stop)
+        at = np.arange(start, stop)
+        out = np.empty((len(at), f.row_size), np.float32)
+        out[:, : f.input_size] = self.encoder[start:stop]
+        beside = out[:, f.input_size :].reshape(len(at), N, F + f.season_size)
+        beside[..., :F] = self.future[at[:, None] + np.arange(1, N + 1)]
+        for i, memories in enumerate(self.ahead_memories):
+            if np.isnan(beside[..., i]).any():
+                last, earlier = (recalled(m, s, at, N) for m, s in zip(memories, (1, f.ahead_season), strict=True))
+                beside[..., i] = _first(beside[..., i], earlier, last)
+        before = np.zeros((len(at), N), np.float32)
+        for i, (season, memory) in enumerate(zip(f.seasons, self.memories, strict=True)):
+            found = recalled(memory, season, at, N)
+            before = np.where(np.isnan(found), before, found)
+            beside[..., F + i] = before
+        return out
+
+    def targets(self, start: int, stop: int) -> F32:
+        self._check(start, stop)
+        return self.windows[start:stop].copy()
+
+    def _check(self, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self.length:
+            raise DataError(f"rows {start} to {stop} were asked for, expected some of 0 to {self.length}")
+
+
+def _first(*choices: F32) -> F32:
+    """The first of the choices that is no NaN, else 0."""
+    out = choices[0]
+    for other in choices[1:]:
+        out = np.where(np.isnan(out), other, out)
+    return np.where(np.isnan(out), np.float32(0), out)
+
+
+def _ahead_season(seasons: Sequence[int], step: Step) -> int:
+    """The longest season up to a week, for holidays do not return on the same day of the year; else the longest."""
+    short = [s for s in seasons if step.unit == "second" and s * step.count <= WEEK]
+    if step.unit == "weekday":
+        short = [s for s in seasons if s <= 5]
+    return max(short or seasons, default=1)
+
+
+def _checked_seasons(seasons: Sequence[int]) -> tuple[int, ...]:
+    whole = all(isinstance(s, (int, np.integer)) and not isinstance(s, bool) for s in seasons)
+    if (
+        not whole
+        or any(not 1 < s <= LONGEST_SEASON for s in seasons)
+        or len(set(seasons)) < len(seasons)
+        or len(seasons) > 100
+    ):
+        raise DataError(f"seasons are {seasons!r}, expected 'auto' or different lengths of 2 to {LONGEST_SEASON} rows")
+    return tuple(sorted(int(s) for s in seasons))

@@ -1,0 +1,245 @@
+"""`Series`: the numbers of one series on its regular step, checked; `series_of` makes them of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.data.clock import Clock
+from recurra.data.step import Step
+from recurra.data.table import Table
+from recurra.data.times import check_order, place, read_times, reread_times, time_column
+from recurra.errors import DataError
+
+Floats = NDArray[np.float64]
+_MOST_FILLED = 100  # rows filled in as missing for each row that is there
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of a table is what.
+
+    Attributes:
+        target: what is forecast.
+        past: known up to the time of forecasting.
+        ahead: known ahead of time: holidays, prices that were announced, plans.
+        time, series: the columns of times and of the series' names, or None where there are none.
+    """
+
+    target: str
+    past: tuple[str, ...] = ()
+    ahead: tuple[str, ...] = ()
+    time: str | None = None
+    series: str | None = None
+
+    def __post_init__(self) -> None:
+        used = [self.target, *self.past, *self.ahead, *(n for n in (self.time, self.series) if n is not None)]
+        for name in used:
+            if used.count(name) > 1:
+                raise DataError(
+                    f"the column {name!r} has two roles, expected one of target, time, series, past and known ahead: "
+                    "the past of the target is always an input, so name it only once"
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> Columns:
+        """From `to_dict`."""
+        d = dict(described)
+        return cls(d["target"], tuple(d["past"]), tuple(d["ahead"]), d["time"], d["series"])
+
+
+@dataclass(frozen=True, eq=False)
+class Series:
+    """One series of T rows on a regular step; NaN is a missing value.
+
+    Attributes:
+        name: its name in the series column, "" where there is only one.
+        ticks: the times as whole numbers, int64 [T], as `clock` reads and writes them.
+        target: float64 [T]; NaN also in rows of the future, of which only what is known ahead is known.
+        past, ahead: float64 [T, P] and [T, K].
+        observed: rows before this one have been observed; the rest are the future.
+        step, clock, columns: the distance of rows, the meaning of times, and the names.
+        notes: what was done to the table: rows filled in, values missing.
+    """
+
+    name: str
+    ticks: NDArray[np.int64]
+    target: Floats
+    past: Floats
+    ahead: Floats
+    observed: int
+    step: Step
+    clock: Clock
+    columns: Columns
+    notes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.target)
+
+    @property
+    def time(self) -> NDArray[Any]:
+        """The times: datetime64[s] [T], UTC where they have a zone and steps of less than a day; or a count, int64."""
+        return self.clock.array(self.ticks)
+
+
+def series_of(
+    data: Table,
+    target: str | int,
+    *,
+    time: str | None = None,
+    known_ahead: Sequence[str] | str = (),
+    past: Sequence[str] | str = (),
+    series: str | None = None,
+    zone: str | None = None,
+) -> list[Series]:
+    """The series of a table, each on a regular step, in the order in which they first come.
+
+    Rows of different series may be interleaved; the times of each must rise by the step that most rows have, or by
+    whole multiples of it: rows that were left out are filled in as missing, and `notes` says so. Where there are
+    known-ahead columns, rows at the end whose target and past columns are empty are the future.
+    `recurra.data.clock.Clock` says what times may look like and what their zones mean.
+
+    Args:
+        data: the table.
+        target: the column to forecast.
+        time: the column of times; None: a frame's index of times, or a column called time, date, datetime or timestamp,
+            and otherwise rows count.
+        known_ahead: columns that are known ahead of time.
+        past: columns that are known up to the time of forecasting.
+        series: the column that names the series of each row, where there are several.
+        zone: the time zone of the clock on the wall, such as "Europe/Berlin", where times do not say it.
+
+    Raises:
+        DataError: a column is missing, is no number, or is infinite; times are missing, repeated, out of order or off
+            their step; the target never changes.
+
+    >>> from recurra.data import as_table
+    >>> table = as_table({"year": [2019, 2020, 2022], "y": [1.0, 2.0, 4.0]})
+    >>> one = series_of(table, "y", time="year")[0]
+    >>> one.target, str(one.step), one.notes
+    (array([ 1.,  2., nan,  4.]), '1 year', ('1 row filled in as missing, the first before row 2',))
+    """
+    name, notes = time_column(data, time)
+    columns = Columns(str(target), _names(past), _names(known_ahead), name, series)
+    made = put_on_step(data, columns, notes=notes, zone=zone)
+    _check_targets(data, made)
+    return made
+
+
+def put_on_step(
+    data: Table,
+    columns: Columns,
+    *,
+    clock: Clock | None = None,
+    step: Step | None = None,
+    zone: str | None = None,
+    notes: Sequence[str] = (),
+) -> list[Series]:
+    """The series of a table, where its columns, and perhaps their clock and step, are known; as `series_of`."""
+    values = data.numbers(columns.target, "target")
+    past_values = _matrix(data, columns.past, "past column")
+    ahead_values = _matrix(data, columns.ahead, "known-ahead column")
+    groups = _groups(data, columns.series)
+    if clock is None:
+        clock, times, more = read_times(data, columns.time, zone, list(groups.values()))
+        notes = [*notes, *more]
+    else:
+        times = reread_times(data, columns.time, clock, list(groups.values()))
+    for group, rows in groups.items():
+        check_order(data, rows, times[rows], clock, group)
+    step = step or _step(data, [times[rows] for rows in groups.values()], clock)
+    numbers = (values, past_values, ahead_values)
+    return [_one(data, group, rows, times, numbers, step, clock, columns, notes) for group, rows in groups.items()]
+
+
+def _one(
+    table: Table,
+    name: str,
+    rows: NDArray[np.int64],
+    times: NDArray[np.int64],
+    values: tuple[Floats, Floats, Floats],
+    step: Step,
+    clock: Clock,
+    columns: Columns,
+    notes: Sequence[str],
+) -> Series:
+    """One series, its rows put on the step."""
+    index = place(table, rows, times[rows], clock, step, name)
+    T = int(index[-1]) + 1
+    if T // (len(rows) + 10) > _MOST_FILLED:
+        gap = int(np.argmax(np.diff(index)))
+        raise DataError(
+            f"{table.where(int(rows[gap + 1]))}: {int(index[gap + 1] - index[gap]) - 1} rows are missing before this "
+            f"one, expected a row every {step}: correct the time, or resample the table"
+        )
+    target, past, ahead = (np.full((T, *v.shape[1:]), np.nan) for v in values)
+    for full, part in zip((target, past, ahead), values, strict=True):
+        full[index] = part[rows]
+    seen = np.isfinite(target) | np.isfinite(past).any(1)
+    observed = int(np.flatnonzero(seen)[-1]) + 1 if seen.any() else 0
+    if not columns.ahead:
+        observed = T
+    own = list(notes)
+    filled = T - len(rows)
+    if filled:
+        gap = int(rows[int(np.argmax(np.diff(index) > 1)) + 1])
+        place_ = table.where(gap).rpartition(", ")[2]
+        own.append(f"{filled} {'row' if filled == 1 else 'rows'} filled in as missing, the first before {place_}")
+    for column, array in ((columns.target, target[:observed]), *zip(columns.past, past[:observed].T, strict=True)):
+        empty = int(np.isnan(array).sum()) - filled
+        if empty > 0:
+            own.append(f"{column}: {empty} of {len(array)} values are missing")
+    ticks = step.add(int(times[rows[0]]), np.arange(T))
+    return Series(name, ticks, target, past, ahead, observed, step, clock, columns, tuple(own))
+
+
+def _groups(table: Table, series: str | None) -> dict[str, NDArray[np.int64]]:
+    """The rows of each series, by its name."""
+    if series is None:
+        return {"": np.arange(len(table))}
+    groups: dict[str, list[int]] = {}
+    for row, value in enumerate(table.column(series, "series column")):
+        name = "" if value is None or value != value else str(value).strip()
+        if not name:
+            raise DataError(f"{table.where(row)}: the series {series!r} is missing, expected a name in every row")
+        groups.setdefault(name, []).append(row)
+    return {name: np.array(rows) for name, rows in groups.items()}
+
+
+def _step(table: Table, times: list[NDArray[np.int64]], clock: Clock) -> Step:
+    try:
+        return Step.infer(*times, clock=clock)
+    except DataError as error:
+        raise DataError(f"{table.source}: {error}") from None
+
+
+def _check_targets(table: Table, made: list[Series]) -> None:
+    for one in made:
+        if not np.isfinite(one.target).any():
+            which = f"the series {one.name!r} of " if one.name else ""
+            raise DataError(
+                f"{table.source}: {which}the target {one.columns.target!r} has no value at all, expected numbers: "
+                "remove the series, or name another target"
+            )
+    values = np.concatenate([one.target for one in made])
+    if np.nanmin(values) == np.nanmax(values):
+        raise DataError(
+            f"{table.source}: the target {made[0].columns.target!r} is {np.nanmin(values):g} in every row, expected a "
+            "column that changes: there is nothing to forecast"
+        )
+
+
+def _names(names: Sequence[str] | str) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(str(n) for n in names)
+
+
+def _matrix(table: Table, names: Sequence[str], role: str) -> Floats:
+    return np.stack([table.numbers(n, role) for n in names], 1) if names else np.empty((len(table), 0))

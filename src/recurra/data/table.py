@@ -1,0 +1,242 @@
+"""`Table`: named columns of a file, a frame or an array, which remember where each row came from."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.errors import DataError, MissingExtraError
+
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "nat"})  # cells of a text file, in small letters
+_TRUTH = {"true": 1.0, "false": 0.0}
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns of equal length. Text files keep their cells as text until a column is asked for as numbers.
+
+    Attributes:
+        columns: a NumPy array [T] for each name, in order.
+        source: what to call it in messages: the file's name, or "the table".
+        lines: the line of the file that each row is on [T], or None where rows have no lines.
+        zones: the time zones of columns of times that have one; such times are held as UTC.
+        index: the name of the column that was a frame's index of times, if any.
+    """
+
+    columns: Mapping[str, NDArray[Any]]
+    source: str = "the table"
+    lines: NDArray[np.int64] | None = None
+    zones: Mapping[str, str] = field(default_factory=dict)
+    index: str | None = None
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()))) if self.columns else 0
+
+    def where(self, row: int) -> str:
+        """How a message calls a row: `demand.csv, line 13` or `the table, row 11`."""
+        return f"{self.source}, row {row}" if self.lines is None else f"{self.source}, line {self.lines[row]}"
+
+    def column(self, name: str, role: str = "column") -> NDArray[Any]:
+        """A column as it is.
+
+        Raises:
+            DataError: there is none of this name; the message has the nearest names.
+        """
+        if name not in self.columns:
+            raise DataError(f"{self.source}: there is no {role} {name!r}; {nearest(name, self.columns)}")
+        return self.columns[name]
+
+    def numbers(self, name: str, role: str = "column") -> NDArray[np.float64]:
+        """A column as float64 [T], NaN where a value is missing; true and false are 1 and 0.
+
+        Raises:
+            DataError: there is no such column, or a value in it is no finite number; the message names the row.
+
+        >>> Table({"y": np.array(["1.5", "NA", "true"])}).numbers("y")
+        array([1.5, nan, 1. ])
+        """
+        column = self.column(name, role)
+        if column.dtype.kind in "biuf":
+            values = column.astype(np.float64)
+        elif column.dtype.kind in "mM":
+            raise DataError(f"{self.source}: the {role} {name!r} holds times, expected numbers: name another column")
+        else:
+            values = np.array([self._number(cell, row, name, role) for row, cell in enumerate(column)], np.float64)
+        infinite = np.flatnonzero(np.isinf(values))
+        if len(infinite):
+            raise DataError(
+                f"{self.where(int(infinite[0]))}: the {role} {name!r} is infinite, expected a finite number: "
+                "leave the cell empty where the value is missing"
+            )
+        return values
+
+    def _number(self, cell: Any, row: int, name: str, role: str) -> float:
+        try:
+            return number(cell)
+        except ValueError:
+            cure = "correct it, or leave it empty where it is missing"
+            if role == "known-ahead column":
+                cure = "encode words as numbers, one column of 0 and 1 for each"
+            elif isinstance(cell, str) and cell.count(",") == 1 and cell.replace(",", "").strip("+- ").isdecimal():
+                cure = "write decimals with a point"
+            raise DataError(
+                f"{self.where(row)}: the {role} {name!r} is {str(cell)[:40]!r}, expected a number: {cure}"
+            ) from None
+
+
+def number(cell: Any) -> float:
+    """A cell as a number; NaN where it is missing.
+
+    Raises:
+        ValueError: it is neither.
+
+    >>> number(" 2.5"), number("n/a"), number(True), number(None)
+    (2.5, nan, 1.0, nan)
+    """
+    if cell is None:
+        return np.nan
+    if isinstance(cell, str):
+        text = cell.strip().lower()
+        if text in MISSING:
+            return np.nan
+        if text in _TRUTH:
+            return _TRUTH[text]
+        if "_" in text:  # which Python takes for a separator of thousands
+            raise ValueError(cell)
+        return float(text)
+    try:
+        return float(cell)
+    except TypeError as error:
+        if type(cell).__name__ in ("NAType", "NaTType"):
+            return np.nan
+        raise ValueError(str(error)) from None
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """The end of a message about a name that is not there.
+
+    >>> nearest("demand", ["Demand", "Time"])
+    "did you mean 'Demand'?"
+    """
+    known = list(names)
+    by_small = {n.lower(): n for n in reversed(known)}
+    small = str(name).lower()
+    begun = [n for n in by_small if small and n.startswith(small)]
+    close = begun or difflib.get_close_matches(small, list(by_small), 1)
+    if close:
+        return f"did you mean {by_small[close[0]]!r}?"
+    shown = ", ".join(known[:12]) + (", ..." if len(known) > 12 else "")
+    return f"expected one of: {shown}"
+
+
+def as_table(data: Any, source: str = "the table") -> Table:
+    """A table of a pandas, Polars or PyArrow frame, a dict of arrays, or a NumPy array [T] or [T, columns].
+
+    The columns of an array are named "0", "1" and so on. The index of a pandas frame is taken along as a column where
+    it holds times. Strings that name files are for `read_table`.
+
+    Raises:
+        DataError: it is none of these, is empty, or has two columns of one name or of different lengths.
+        MissingExtraError: it is a frame, and narwhals is not installed.
+
+    >>> list(as_table(np.zeros((4, 2))).columns)
+    ['0', '1']
+    """
+    if isinstance(data, Table):
+        return data
+    zones: dict[str, str] = {}
+    index = None
+    if isinstance(data, np.ndarray):
+        if data.ndim not in (1, 2):
+            raise DataError(f"{source}: the array has shape {data.shape}, expected [T] or [T, columns]")
+        columns = {str(i): column for i, column in enumerate(data.T if data.ndim == 2 else [data])}
+    elif isinstance(data, Mapping):
+        columns = {str(name): _array(values) for name, values in data.items()}
+    else:
+        columns, zones, index = _of_frame(data, source)
+    table = Table(columns, source, None, zones, index)
+    lengths = {name: len(column) for name, column in columns.items() if column.ndim == 1}
+    for name, column in columns.items():
+        if column.ndim != 1:
+            raise DataError(f"{source}: the column {name!r} has shape {column.shape}, expected one value a row")
+    if len(set(lengths.values())) > 1:
+        raise DataError(f"{source}: the columns have the lengths {lengths}, expected one length")
+    if not len(table):
+        raise DataError(f"{source}: it has {len(columns)} columns and no rows, expected at least one row")
+    return table
+
+
+def _array(values: Any) -> NDArray[Any]:
+    """Values as an array; what has no common type stays as it is."""
+    if isinstance(values, np.ndarray):
+        return values
+    values = list(values)
+    kinds = {type(v) for v in values if v is not None}
+    if kinds <= {int, float, bool}:
+        return np.array([np.nan if v is None else v for v in values]) if None in values else np.array(values)
+    return np.array(values, dtype=object)
+
+
+def _of_frame(frame: Any, source: str) -> tuple[dict[str, NDArray[Any]], dict[str, str], str | None]:
+    """The columns of a frame, the zones of those that have one, and the name of an index of times."""
+    kind = type(frame)  # a lazy frame must not be asked itself
+    if not hasattr(kind, "columns") and not hasattr(kind, "to_frame"):
+        raise DataError(_no_table(frame, source))
+    try:
+        import narwhals as nw
+    except ImportError as error:
+        raise MissingExtraError("reading a frame", "narwhals", "data") from error
+    labels = [str(name) for name in getattr(frame, "columns", ())] if not hasattr(kind, "schema") else []
+    doubled = sorted({name for name in labels if labels.count(name) > 1})
+    if doubled:
+        raise DataError(f"{source}: the column {doubled[0]!r} comes twice, expected different names: rename one")
+    index = None
+    if type(getattr(frame, "index", None)).__name__ in ("DatetimeIndex", "PeriodIndex"):
+        index = str(frame.index.name or "time")
+        if index not in labels:
+            times = frame.index.to_timestamp() if hasattr(frame.index, "to_timestamp") else frame.index
+            frame = frame.to_frame() if not hasattr(kind, "columns") else frame.copy(deep=False)
+            frame[index] = times
+    try:
+        wrapped = nw.from_native(frame, allow_series=True)
+    except TypeError as error:
+        raise DataError(_no_table(frame, source)) from error
+    if isinstance(wrapped, nw.Series):
+        wrapped = wrapped.to_frame()
+    if isinstance(wrapped, nw.LazyFrame):
+        wrapped = wrapped.collect()
+    columns, zones = {}, {}
+    for name in wrapped.columns:
+        columns[str(name)], zone = _of_series(wrapped[name])
+        if zone:
+            zones[str(name)] = zone
+    return columns, zones, index
+
+
+def _no_table(data: Any, source: str) -> str:
+    kinds = "a pandas or Polars frame, a dict of arrays or a NumPy array"
+    return f"{source}: got a {type(data).__name__}, expected {kinds}"
+
+
+def _of_series(series: Any) -> tuple[NDArray[Any], str | None]:
+    """One column of a frame as an array, and its time zone."""
+    import narwhals as nw
+
+    kind = series.dtype
+    if kind == nw.Date:
+        return series.cast(nw.Datetime("us")).to_numpy().astype("datetime64[us]"), None
+    if isinstance(kind, nw.Datetime):
+        zone = kind.time_zone
+        if zone:
+            series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
+        return series.to_numpy().astype("datetime64[us]"), zone
+    if kind == nw.Boolean or kind.is_float() or kind.is_decimal():
+        return series.cast(nw.Float64).to_numpy().astype(np.float64), None
+    if kind.is_integer():
+        return (series.cast(nw.Float64) if series.null_count() else series).to_numpy(), None
+    return np.array(series.to_list(), dtype=object), None
