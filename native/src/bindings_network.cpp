@@ -220,6 +220,16 @@ void bind_network(nb::module_& m) {
             n.network.add_layer_norm(pointer<float>(scale), pointer<float>(shift), epsilon, scale.shape(0));
         })
         .def("add_softmax", [](SharedNetwork& n, int64_t width) { n.network.add_softmax(width); })
+        .def("add_split", [](SharedNetwork& n, int64_t first, int64_t beside) { n.network.add_split(first, beside); })
+        .def("add_forecast", [](SharedNetwork& n, const Array& A, const Array& B, const Array& e, const Array& W, const Array& w,
+                                const Array& C, const Array& c, const Array& D, const Array& k, int64_t middle) {
+            const int64_t S = W.shape(0);
+            const ForecastSizes sizes{static_cast<int64_t>(e.shape(0)), static_cast<int64_t>(A.shape(1)),
+                                      static_cast<int64_t>(A.shape(0)), static_cast<int64_t>(B.shape(1)) - S, S,
+                                      static_cast<int64_t>(C.shape(0)), middle};
+            n.network.add_forecast(sizes, {pointer<float>(A), pointer<float>(B), pointer<float>(e), pointer<float>(W), pointer<float>(w),
+                                           pointer<float>(C), pointer<float>(c), pointer<float>(D), pointer<float>(k)});
+        })
         .def("step_many", &step_many, "sessions"_a, "x"_a, "out"_a);
 
     nb::class_<Session>(m, "Session")

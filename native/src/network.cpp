@@ -58,12 +58,13 @@ void States::clear() noexcept {
 
 Workspace::Workspace(const Network& network, int64_t rows, int64_t positions)
     : rows_(rows), positions_(std::max(rows, positions)) {
-    int64_t widest = std::max(network.input(), network.output()), row = 0;
+    int64_t widest = std::max(network.embedded_, network.output()), row = 0, head = 0;
     size_t count = 0;
     for (const Layer& layer : network.layers_) count += layer.directions.size();
     steppers_.reserve(count);
     for (const Layer& layer : network.layers_) {
-        widest = std::max({widest, layer.input, layer.output});
+        widest = std::max(widest, layer.output);
+        if (layer.head) head = std::max(head, layer.head->scratch());
         for (const auto& direction : layer.directions) {
             const Cell<float>& cell = direction->cell;
             steppers_.emplace_back(cell, direction->packing, rows);
@@ -74,12 +75,17 @@ Workspace::Workspace(const Network& network, int64_t rows, int64_t positions)
     }
     slots_ = Buffer<float>(std::min(positions_, std::max(rows, kChunkRows)) * row);
     for (Buffer<float>& values : values_) values = Buffer<float>(positions_ * widest);
+    head_ = Buffer<float>(head);
 }
 
 void Network::add_embedding(const float* W, int64_t count, int64_t width) {
     embedding_ = copy_of(W, count * width);
     words_ = count;
     embedded_ = width;
+}
+
+void Network::add_split(int64_t first, int64_t beside) {
+    layers_.push_back({Layer::Kind::split, first + beside, first});
 }
 
 void Network::add_recurrent(std::vector<std::unique_ptr<Recurrence>> directions) {
@@ -121,6 +127,12 @@ void Network::add_layer_norm(const float* scale, const float* shift, float epsil
 }
 
 void Network::add_softmax(int64_t width) { layers_.push_back({Layer::Kind::softmax, width, width}); }
+
+void Network::add_forecast(const ForecastSizes& sizes, const ForecastWeights& weights) {
+    Layer layer{Layer::Kind::forecast, sizes.hidden, sizes.output()};
+    layer.head = std::make_unique<ForecastHead>(*isa_, sizes, weights);
+    layers_.push_back(std::move(layer));
+}
 
 // One direction of a recurrent layer; the first step reads `now` and writes `next`, and they change places. Without
 // `out` the output of a single step stays where it is, in the first of `next`.
@@ -168,10 +180,18 @@ void Network::run(const void* x, int64_t steps, int64_t rows, States& states, Wo
             in = spare[0];
             std::swap(spare[0], spare[1]);
         }
+        const float* beside = nullptr;
         size_t stepper = 0, whole = 0, first = 0;
         for (const Layer& layer : layers_) {
             float* to = spare[0];
             switch (layer.kind) {
+            case Layer::Kind::split:
+                beside = in + layer.output;
+                if (positions == 1) continue;   // what goes on is dense as it is
+                for (int64_t i = 0; i < positions; ++i) {
+                    std::memcpy(to + i * layer.output, in + i * layer.input, layer.output * sizeof(float));
+                }
+                break;
             case Layer::Kind::recurrent:
                 if (layer.directions.size() == 1) {
                     float* const* next = states.arrays(1 - states.side()) + first;
@@ -203,6 +223,9 @@ void Network::run(const void* x, int64_t steps, int64_t rows, States& states, Wo
                 break;
             case Layer::Kind::softmax:
                 kernels.softmax(in, positions, layer.input, to);
+                break;
+            case Layer::Kind::forecast:
+                layer.head->run(in, beside, input(), positions, scratch.head_.data(), to);
                 break;
             }
             in = to;

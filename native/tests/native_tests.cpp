@@ -251,6 +251,77 @@ void run_network(const Layout& layout, const Isa& isa, int index, bool both) {
     }
 }
 
+// A forecast head behind a split and a linear layer: its definition in double precision, rows alone, and chunks.
+void run_forecast(const Isa& isa, int64_t N, int64_t P, int64_t U, int64_t F, int64_t S, int64_t Q) {
+    constexpr int64_t T = 13, B = 3, I = 5;
+    const ForecastSizes sizes{N, P, U, F, S, Q, Q / 2};
+    std::mt19937 random(5);
+    std::uniform_real_distribution<float> uniform(-0.9f, 0.9f);
+    const auto fill = [&](int64_t size) {
+        std::vector<float> values(size);
+        for (float& v : values) v = uniform(random);
+        return values;
+    };
+    const auto A = fill(U * P), Bx = fill(U * (F + S)), e = fill(N * U), W = fill(S * U), w = fill(N * S), C = fill(Q * U),
+               c = fill(N * Q), D = fill(N * P), first = fill(P * I);
+    auto k = fill(N * Q);
+    for (float& v : k) v = std::fabs(v);
+    Network network(isa);
+    network.add_split(I, sizes.beside());
+    network.add_linear(first.data(), nullptr, I, P);
+    network.add_forecast(sizes, {A.data(), Bx.data(), e.data(), W.data(), w.data(), C.data(), c.data(), D.data(), k.data()});
+    const int64_t in = network.input(), out = network.output();
+    const auto x = fill(T * B * in);
+    std::vector<float> whole(T * B * out), other(whole.size());
+    States states(network.widths(), network.initial(), B), one(network.widths(), network.initial(), 1);
+    Workspace scratch(network, B, T * B), small(network, B, 2 * B), single(network, 1, 1);
+    network.run(x.data(), T, B, states, scratch, whole.data());
+    network.run(x.data(), T, B, states, small, other.data());
+    check(other == whole, "chunks of a forecast", "forecast", isa.name);
+    bool near = true, ordered = true;
+    for (int64_t i = 0; i < T * B; ++i) {
+        network.run(x.data() + i * in, 1, 1, one, single, other.data() + i * out);
+        std::vector<double> h(P);
+        for (int64_t p = 0; p < P; ++p) {
+            for (int64_t j = 0; j < I; ++j) h[p] += double(first[p * I + j]) * x[i * in + j];
+        }
+        for (int64_t n = 0; n < N; ++n) {
+            const float* known = x.data() + i * in + I + n * (F + S);
+            std::vector<double> u(U), trust(S), v(Q), want(Q);
+            for (int64_t a = 0; a < U; ++a) {
+                double sum = e[n * U + a];
+                for (int64_t p = 0; p < P; ++p) sum += A[a * P + p] * h[p];
+                for (int64_t f = 0; f < F + S; ++f) sum += double(Bx[a * (F + S) + f]) * known[f];
+                u[a] = std::tanh(sum);
+            }
+            double total = 0, at = 0;
+            for (int64_t s = 0; s < S; ++s) {
+                double sum = w[n * S + s];
+                for (int64_t a = 0; a < U; ++a) sum += W[s * U + a] * u[a];
+                total += trust[s] = std::exp(sum);
+            }
+            for (int64_t q = 0; q < Q; ++q) {
+                v[q] = c[n * Q + q];
+                for (int64_t a = 0; a < U; ++a) v[q] += C[q * U + a] * u[a];
+            }
+            for (int64_t s = 0; s < S; ++s) at += trust[s] / total * known[F + s];
+            for (int64_t p = 0; p < P; ++p) at += D[n * P + p] * h[p];
+            const int64_t middle = sizes.middle;
+            want[middle] = at + v[middle];
+            for (int64_t q = middle + 1; q < Q; ++q) want[q] = want[q - 1] + k[n * Q + q] * std::log1p(std::exp(v[q]));
+            for (int64_t q = middle - 1; q >= 0; --q) want[q] = want[q + 1] - k[n * Q + q] * std::log1p(std::exp(v[q]));
+            for (int64_t q = 0; q < Q; ++q) {
+                const float* got = whole.data() + i * out + n * Q;
+                near &= std::fabs(got[q] - want[q]) < 1e-5 * (1 + std::fabs(want[q]));
+                ordered &= q == 0 || got[q] >= got[q - 1];
+            }
+        }
+    }
+    check(near, "a forecast", "forecast", isa.name);
+    check(ordered, "quantiles in order", "forecast", isa.name);
+    check(other == whole, "a row of a forecast alone", "forecast", isa.name);
+}
+
 }  // namespace
 
 int main() {
@@ -267,6 +338,9 @@ int main() {
             for (const bool both : {false, true}) run_network(layouts[cell], *isa, static_cast<int>(cell), both);
             for (const Case& c : cases) run(layouts[cell], *isa, static_cast<int>(cell), c);
         }
+        run_forecast(*isa, 48, 64, 32, 11, 3, 3);
+        run_forecast(*isa, 7, 19, 5, 1, 2, 4);
+        run_forecast(*isa, 1, 1, 1, 0, 1, 1);
         check(*isa->ran, "the ISA ran", "all", isa->name);
     }
     std::printf("%d passed, %d failed\n", passed, failed);

@@ -11,10 +11,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recurra import cells, engine, errors, reference, runtime
+    from recurra import cells, compare, doctor, engine, errors, reference, runtime
     from recurra.cells import Cell, cell
+    from recurra.conversion import convert
     from recurra.engine import get_num_threads, set_num_threads
     from recurra.runtime import load, save_model
+    from recurra.tasks.forecast import Forecaster
     from recurra.weights import Weights
 
 __version__ = "0.1.0"
@@ -22,9 +24,13 @@ __version__ = "0.1.0"
 # The public names and where they live; each is imported when it is first used.
 _NAMES = {
     "Cell": "recurra.cells",
+    "Forecaster": "recurra.tasks.forecast",
     "Weights": "recurra.weights",
     "cell": "recurra.cells",
     "cells": None,
+    "compare": None,
+    "convert": "recurra.conversion",
+    "doctor": None,
     "engine": None,
     "errors": None,
     "get_num_threads": "recurra.engine",
@@ -36,9 +42,13 @@ _NAMES = {
 }
 __all__ = [
     "Cell",
+    "Forecaster",
     "Weights",
     "cell",
     "cells",
+    "compare",
+    "convert",
+    "doctor",
     "engine",
     "errors",
     "get_num_threads",

@@ -7,9 +7,20 @@ import numpy as np
 import user_cells
 from helpers import generator, random_weights
 from recurra import _native, cells
-from recurra.runtime import Activation, Dropout, Embedding, LayerNorm, Linear, Model, Recurrent, Softmax
+from recurra.runtime import (
+    Activation,
+    Dropout,
+    Embedding,
+    Forecast,
+    LayerNorm,
+    Linear,
+    Model,
+    Recurrent,
+    Softmax,
+    Split,
+)
 
-F = np.float32
+F = F32 = np.float32
 
 
 def recurrent(cell, I, H, P=None, directions=1, key=0) -> Recurrent:
@@ -56,6 +67,20 @@ def tagger() -> Model:
     )
 
 
+def forecast_head(P, N=7, F=3, S=2, U=6, levels=(0.05, 0.3, 0.5, 0.9)) -> Forecast:
+    rng, Q = generator("head", P, N, F, S, U), len(levels)
+    shapes = [(U, P), (U, F + S), (N, U), (S, U), (N, S), (Q, U), (N, Q), (N, P), (N, Q)]
+    arrays = [(0.6 * rng.normal(size=shape)).astype(F32) for shape in shapes]
+    arrays[-1] = abs(arrays[-1])
+    return Forecast(levels, *arrays)
+
+
+def quantiles() -> Model:
+    """A split, two recurrent layers, and the forecast head that takes what the split set aside."""
+    head = forecast_head(5)
+    return Model([Split(4, head.beside), recurrent(cells.gru, 4, 9), recurrent(cells.lstm_projected, 9, 8, 5), head])
+
+
 def deep() -> Model:
     """Several recurrent layers of the zoo one after the other."""
     stack = [recurrent(cells.get(n), 9, 9, key=n) for n in ("lstm_peephole", "gru_reset_before", "mingru", "indrnn")]
@@ -66,7 +91,7 @@ def both_ways() -> Model:
     return Model([recurrent(cells.gru, 3, 10, directions=2), recurrent(cells.lstm, 20, 9), linear(2, 9)])
 
 
-STREAMING = {"forecaster": forecaster, "tagger": tagger, "deep": deep}
+STREAMING = {"forecaster": forecaster, "tagger": tagger, "deep": deep, "quantiles": quantiles}
 
 
 def sample(model: Model, T: int, B: int, key: object = 0) -> np.ndarray:

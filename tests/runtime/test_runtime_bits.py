@@ -13,7 +13,7 @@ from helpers import ALL_CELLS, ISAS, generator, on_isa, printed
 from recurra import _native, cells, engine, errors, runtime
 from recurra.cells.functions import FUNCTIONS
 from recurra.runtime import Activation, LayerNorm, Model, Softmax, check_parity
-from runtime.networks import STREAMING, F, both_ways, deep, forecaster, recurrent, row, same, sample, tagger
+from runtime.networks import STREAMING, F, both_ways, deep, forecaster, quantiles, recurrent, row, same, sample, tagger
 
 
 @pytest.mark.parametrize("isa", ISAS)
@@ -61,7 +61,7 @@ def test_two_directions_have_the_bits_of_the_engine() -> None:
     assert same(Model([layer]).run(x), np.concatenate(halves, -1))
 
 
-@pytest.mark.parametrize("make", [forecaster, tagger, deep, both_ways])
+@pytest.mark.parametrize("make", [forecaster, tagger, deep, quantiles, both_ways])
 def test_isas_with_fused_multiply_add_agree(make) -> None:
     code = """
 import hashlib, sys

@@ -18,7 +18,7 @@ from helpers import generator, peak_mib, printed, random_weights
 from recurra import cells, engine
 from recurra.errors import ModelFileError
 from recurra.runtime import Model, Recurrent, load, save_model
-from runtime.networks import F, both_ways, deep, forecaster, same, sample, tagger
+from runtime.networks import F, both_ways, deep, forecaster, quantiles, same, sample, tagger
 
 MODEL = forecaster()
 
@@ -56,7 +56,7 @@ def refused(tmp_path, content: bytes, *words: str) -> str:
     return message
 
 
-@pytest.mark.parametrize("make", [forecaster, tagger, deep, both_ways])
+@pytest.mark.parametrize("make", [forecaster, tagger, deep, quantiles, both_ways])
 def test_what_is_saved_is_loaded(make, tmp_path) -> None:
     model = make()
     model.preprocessing, model.card = {"mean": [0.5, 2.0]}, {"data": "tests", "größe": 3}

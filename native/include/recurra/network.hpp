@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "recurra/forecast.hpp"
 #include "recurra/isa.hpp"
 #include "recurra/scan.hpp"
 
@@ -25,7 +26,7 @@ struct Recurrence {
 };
 
 struct Layer {
-    enum class Kind { recurrent, linear, map, layer_norm, softmax };
+    enum class Kind { split, recurrent, linear, map, layer_norm, softmax, forecast };
     Kind kind;
     int64_t input, output;                                     // features of a row
     std::vector<std::unique_ptr<Recurrence>> directions = {};  // forward, and reverse where there are two
@@ -33,6 +34,7 @@ struct Layer {
     bool biased = false;
     int map = 0;                                               // which activation
     float number = 0;                                          // its slope, or the epsilon of layer_norm
+    std::unique_ptr<ForecastHead> head = {};                   // of forecast
 };
 
 class Network;
@@ -74,7 +76,7 @@ private:
     int64_t rows_, positions_;
     std::vector<Stepper<float>> steppers_;      // of each direction of each recurrent layer
     std::vector<States> whole_;                 // the states of layers that read whole sequences, one each direction
-    Buffer<float> slots_, values_[2];
+    Buffer<float> slots_, values_[2], head_;
 };
 
 class Network {
@@ -84,11 +86,14 @@ public:
     // Layers are added in their order. The caller has checked that each takes what the one before gives.
     // An embedding comes first; W [count, width].
     void add_embedding(const float* W, int64_t count, int64_t width);
+    // Only the first layer: a row's first numbers go on, and `beside` others wait for the forecast head.
+    void add_split(int64_t first, int64_t beside);
     void add_recurrent(std::vector<std::unique_ptr<Recurrence>> directions);
     void add_linear(const float* W, const float* b, int64_t input, int64_t output);   // W [output, input]; b or null
     void add_map(int activation, float number, int64_t width);
     void add_layer_norm(const float* scale, const float* shift, float epsilon, int64_t width);
     void add_softmax(int64_t width);
+    void add_forecast(const ForecastSizes& sizes, const ForecastWeights& weights);   // takes what a split set beside
 
     int64_t input() const { return layers_.empty() ? embedded_ : layers_.front().input; }
     int64_t output() const { return layers_.empty() ? embedded_ : layers_.back().output; }

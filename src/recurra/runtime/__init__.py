@@ -14,6 +14,7 @@
 """
 
 from recurra.runtime.file import load, save_model
+from recurra.runtime.heads import Forecast, Split
 from recurra.runtime.layers import Activation, Dropout, Embedding, LayerNorm, Linear, Recurrent, Softmax
 from recurra.runtime.model import Model
 from recurra.runtime.parity import check_parity
@@ -23,12 +24,14 @@ __all__ = [
     "Activation",
     "Dropout",
     "Embedding",
+    "Forecast",
     "LayerNorm",
     "Linear",
     "Model",
     "Recurrent",
     "Session",
     "Softmax",
+    "Split",
     "check_parity",
     "load",
     "save_model",

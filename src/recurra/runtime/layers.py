@@ -148,7 +148,7 @@ class Recurrent(Layer):
         except (RecursionError, MemoryError, ValueError) as error:
             raise CellError(str(error) or "the equations of the cell are nested too deeply") from error
         wanted = {p + n for p in prefixes for n in (*names, *begins)}
-        _check_names(wanted, arrays)
+        check_names(wanted, arrays)
         weights = [Weights.of(cell, {n: arrays[p + n] for n in names}) for p in prefixes]
         return cls(cell, weights, [[arrays[p + n] for n in begins] for p in prefixes] if begins else ())
 
@@ -168,9 +168,9 @@ class Linear(Layer):
     kind: ClassVar[str] = "linear"
 
     def __post_init__(self) -> None:
-        _check("linear", "W", self.W, ("O", "I"))
+        check_layer_array("linear", "W", self.W, ("O", "I"))
         if self.b is not None:
-            _check("linear", "b", self.b, (self.W.shape[0],))
+            check_layer_array("linear", "b", self.b, (self.W.shape[0],))
 
     @property
     def input(self) -> int:
@@ -189,7 +189,7 @@ class Linear(Layer):
     @classmethod
     def read(cls, settings: Settings, arrays: Arrays) -> Linear:
         """From W and perhaps b."""
-        _check_names({"W", "b"} & {"W", *arrays}, arrays)
+        check_names({"W", "b"} & {"W", *arrays}, arrays)
         return cls(arrays["W"], arrays.get("b"))
 
     def add_to(self, network: Any, width: int) -> None:
@@ -205,7 +205,7 @@ class Embedding(Layer):
     kind: ClassVar[str] = "embedding"
 
     def __post_init__(self) -> None:
-        _check("embedding", "W", self.W, ("count", "O"))
+        check_layer_array("embedding", "W", self.W, ("count", "O"))
 
     @property
     def output(self) -> int:
@@ -219,7 +219,7 @@ class Embedding(Layer):
     @classmethod
     def read(cls, settings: Settings, arrays: Arrays) -> Embedding:
         """From W."""
-        _check_names({"W"}, arrays)
+        check_names({"W"}, arrays)
         return cls(arrays["W"])
 
     def add_to(self, network: Any, width: int) -> None:
@@ -237,8 +237,8 @@ class LayerNorm(Layer):
     kind: ClassVar[str] = "layer_norm"
 
     def __post_init__(self) -> None:
-        _check("layer_norm", "scale", self.scale, ("I",))
-        _check("layer_norm", "shift", self.shift, self.scale.shape)
+        check_layer_array("layer_norm", "scale", self.scale, ("I",))
+        check_layer_array("layer_norm", "shift", self.shift, self.scale.shape)
         _check_number("layer_norm", "epsilon", self.epsilon)
 
     @property
@@ -257,7 +257,7 @@ class LayerNorm(Layer):
     @classmethod
     def read(cls, settings: Settings, arrays: Arrays) -> LayerNorm:
         """From scale, shift and epsilon."""
-        _check_names({"scale", "shift"}, arrays)
+        check_names({"scale", "shift"}, arrays)
         return cls(arrays["scale"], arrays["shift"], settings.get("epsilon", 1e-5))
 
     def add_to(self, network: Any, width: int) -> None:
@@ -328,36 +328,8 @@ class Dropout(Layer):
         return cls(settings.get("p", 0.5))
 
 
-KINDS: dict[str, type[Layer]] = {
-    k.kind: k for k in (Recurrent, Linear, Embedding, LayerNorm, Activation, Softmax, Dropout)
-}
-
-
-def widths(layers: Sequence[Layer]) -> list[int]:
-    """The features that each layer gives, after the features that go into the first (1 for the ids of an embedding).
-
-    Raises:
-        ShapeError: a layer does not take what the one before it gives; the message names it.
-    """
-    known = next((w for w in (_first_width(layer) for layer in layers) if w is not None), None)
-    if known is None:
-        raise ShapeError("a network has no layer with weights, expected at least one")
-    all_widths = [known]
-    for i, layer in enumerate(layers):
-        before = all_widths[-1]
-        if isinstance(layer, Embedding) and i > 0:
-            raise ShapeError(f"layer {i} is an embedding, expected it only as the first layer")
-        if layer.input is not None and layer.input != before:
-            raise ShapeError(f"layer {i} ({layer.kind}) takes {layer.input} features, expected {before}: what comes in")
-        all_widths.append(before if layer.output is None else layer.output)
-    return all_widths
-
-
-def _first_width(layer: Layer) -> int | None:
-    return 1 if isinstance(layer, Embedding) else layer.input
-
-
-def _check(kind: str, name: str, array: Array, shape: tuple[int | str, ...]) -> None:
+def check_layer_array(kind: str, name: str, array: Array, shape: tuple[int | str, ...]) -> None:
+    """Raise unless it is float32 of this shape, with nothing that is empty."""
     check_array(f"a {kind} layer", name, array, FLOAT, shape)
     if 0 in array.shape:
         raise ShapeError(f"a {kind} layer: `{name}` has shape {array.shape}, expected at least 1 in each direction")
@@ -374,7 +346,8 @@ def _check_number(kind: str, name: str, value: object) -> None:
         raise ShapeError(f"{kind}: `{name}` is {str(value)[:80]!r}, expected a finite number that float32 holds")
 
 
-def _check_names(wanted: set[str], arrays: Arrays) -> None:
+def check_names(wanted: set[str], arrays: Arrays) -> None:
+    """Raise unless these are the names of the arrays."""
     if wanted != set(arrays):
         got, expected = ", ".join(sorted(arrays)[:8]) or "none", ", ".join(sorted(wanted))
         raise ShapeError(f"its arrays are {got}, expected {expected}")

@@ -14,7 +14,8 @@ from recurra import _native
 from recurra.checks import check_array
 from recurra.engine import isa
 from recurra.errors import SessionError, ShapeError
-from recurra.runtime.layers import FLOAT, Embedding, Layer, Recurrent, widths
+from recurra.runtime.kinds import widths
+from recurra.runtime.layers import FLOAT, Embedding, Layer, Recurrent
 from recurra.weights import Array
 
 if TYPE_CHECKING:

@@ -4,7 +4,8 @@ A layer of another kind takes part by a method of its own, `recurrences()`: a li
 layers, from the input on; an entry is a list of one or two (two directions) pairs `(cell, arrays)`, where `arrays` has
 a tensor for each name in `Weights.shapes(cell, ...)` and, where its states do not begin with zeros, `initial:h` [P] and
 so on for each state. `batch_first`, where the layer has it, means what it does in
-torch.nn.
+torch.nn. A network that is no sequence of layers takes part by `model_layers()`: the layers of `recurra.runtime` that
+compute what its forward (or the first of what that returns) does; `layers_of` gives them for a part of it.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ def export(
 
     Raises:
         ExportError: a layer cannot be exported, or the model does not compute what the module does.
+        OSError: the file cannot be written.
 
     >>> import tempfile, torch, recurra
     >>> from recurra.torch import LSTM, Stack, export
@@ -86,9 +88,21 @@ def export(
     >>> model.parity["differing"]["stepped"]
     0
     """
-    found = [layer for name, part in _leaves(module, "") for layer in _layers_of(name, part)]
+    model = to_model(module, sample, preprocessing=preprocessing, card=card)
+    file.save_model(model, path)
+    return model
+
+
+def to_model(
+    module: nn.Module,
+    sample: Tensor | Array | None = None,
+    *,
+    preprocessing: dict[str, Any] | None = None,
+    card: dict[str, Any] | None = None,
+) -> Model:
+    """As `export`, without a file."""
     try:
-        model = Model(found, preprocessing=preprocessing, card=card)
+        model = Model(layers_of(module), preprocessing=preprocessing, card=card)
     except RecurraError as error:
         raise ExportError(f"export of {type(module).__name__}: {error}") from error
     batch_first = _batch_first(module)
@@ -107,8 +121,16 @@ def export(
             "enlarge rounding errors: give a typical `sample`"
         )
     model.parity = report
-    file.save_model(model, path)
     return model
+
+
+def layers_of(module: nn.Module) -> list[layers.Layer]:
+    """The layers of a model that compute what a module does.
+
+    Raises:
+        ExportError: one of its layers cannot be exported.
+    """
+    return [layer for name, part in _leaves(module, "") for layer in _layers_of(name, part)]
 
 
 def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
@@ -156,8 +178,11 @@ def _layers_of(name: str, module: nn.Module) -> list[layers.Layer]:
                 raise ExportError(
                     f"export: {name} is {module}, expected {attribute} to be {' or '.join(map(repr, allowed))}"
                 )
+    hook: Any = module
+    if hasattr(module, "model_layers"):
+        own: list[layers.Layer] = hook.model_layers()
+        return own
     if isinstance(module, nn.RNNBase) or hasattr(module, "recurrences"):
-        hook: Any = module
         try:
             entries = _of_torch(module) if isinstance(module, nn.RNNBase) else hook.recurrences()
         except ExportError as error:

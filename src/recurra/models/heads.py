@@ -1,0 +1,142 @@
+"""Heads: what turns a state into a task's numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from recurra.errors import ShapeError
+from recurra.runtime import Forecast
+from recurra.runtime.heads import middle_of
+from recurra.runtime.layers import Layer
+
+SPREAD = 0.3  # of the quantiles at first, in standard deviations of the target, from one to the next
+
+
+class ForecastHead(nn.Module):
+    """Quantiles of N horizons from a state h and what is known of each horizon, as `recurra.runtime.Forecast` has it.
+
+        u_n = tanh(A h + e_n + B x_n)
+        trust_n = softmax(W u_n + w_n)
+        v_n = C u_n + c_n
+        middle = trust_n . season_n + D_n . h + v_n[middle]
+        the others: outward from there, by k softplus(v_n) from one to the next, so that they never cross
+
+    At first it forecasts the mean of the seasons. `k` is no parameter: `calibrate` sets it after training.
+
+    Args:
+        state_size: P, of h.
+        horizon: N.
+        known: F, numbers known of each horizon.
+        seasons: S, values of each horizon one season earlier.
+        levels: of the quantiles.
+        units: U.
+        dropout: the share of h and of u that is dropped in training.
+
+    Raises:
+        ShapeError: a size is less than it can be.
+    """
+
+    def __init__(
+        self,
+        state_size: int,
+        horizon: int,
+        known: int,
+        seasons: int,
+        levels: Sequence[float] = (0.1, 0.5, 0.9),
+        *,
+        units: int = 32,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if min(state_size, horizon, seasons, units, known + 1) < 1:
+            raise ShapeError(
+                f"ForecastHead: sizes {state_size}, {horizon}, {known}, {seasons}, {units} of state, horizon, known "
+                "numbers, seasons and units, expected at least 1 of each (0 known numbers)"
+            )
+        self.levels = tuple(float(level) for level in levels)
+        self.middle = middle_of(self.levels)
+        self.horizon, self.known, self.seasons = horizon, known, seasons
+        N, P, U, F, S, Q = horizon, state_size, units, known, seasons, len(self.levels)
+        self.A = nn.Parameter(_uniform(U, P))
+        self.B = nn.Parameter(_uniform(U, F + S))
+        self.e = nn.Parameter(0.3 * torch.randn(N, U))
+        self.W = nn.Parameter(_uniform(S, U))
+        self.w = nn.Parameter(torch.zeros(N, S))
+        self.C = nn.Parameter(torch.zeros(Q, U))
+        start = [0.0 if q == self.middle else float(np.log(np.expm1(SPREAD))) for q in range(Q)]
+        self.c = nn.Parameter(torch.tensor(start).repeat(N, 1))
+        self.D = nn.Parameter(torch.zeros(N, P))
+        self.k: Tensor
+        self.register_buffer("k", torch.ones(N, Q))
+        self.dropout = nn.Dropout(dropout)
+
+    @property
+    def beside(self) -> int:
+        """How many numbers it takes besides h."""
+        return self.horizon * (self.known + self.seasons)
+
+    def forward(self, h: Tensor, beside: Tensor) -> Tensor:
+        """Quantiles [..., N, Q] from h [..., P] and beside [..., N * (F + S)], horizon after horizon."""
+        h = self.dropout(h)
+        units, seasons = self._units(h, beside)
+        trust = torch.softmax(units @ self.W.T + self.w, -1)
+        value = units @ self.C.T + self.c
+        middle = (trust * seasons).sum(-1) + h @ self.D.T + value[..., self.middle]
+        step = self.k * nn.functional.softplus(value)
+        above = middle.unsqueeze(-1) + step[..., self.middle + 1 :].cumsum(-1)
+        below = middle.unsqueeze(-1) - step[..., : self.middle].flip(-1).cumsum(-1).flip(-1)
+        return torch.cat([below, middle.unsqueeze(-1), above], -1)
+
+    def trust(self, h: Tensor, beside: Tensor) -> Tensor:
+        """How much of each season is taken, [..., N, S]: shares that add up to 1."""
+        shares: Tensor = torch.softmax(self._units(h, beside)[0] @ self.W.T + self.w, -1)
+        return shares
+
+    def _units(self, h: Tensor, beside: Tensor) -> tuple[Tensor, Tensor]:
+        """u [..., N, U], and the seasons' values [..., N, S]."""
+        x = beside.unflatten(-1, (self.horizon, self.known + self.seasons))
+        units = torch.tanh((h @ self.A.T).unsqueeze(-2) + self.e + x @ self.B.T)
+        if self.training and self.dropout.p:  # the same units for all horizons, so that there is less chance to draw
+            units = units * self.dropout(torch.ones_like(units[..., :1, :]))
+        return units, x[..., self.known :]
+
+    @torch.no_grad()
+    def calibrate(self, quantiles: Tensor, target: Tensor) -> None:
+        """Widen or narrow the quantiles so that on these data each has its share of targets below it.
+
+        One factor for each quantile, the same for all horizons. Call it with the network's own output on data that
+        it was not trained on.
+
+        Args:
+            quantiles: [..., N, Q], from this head as it is.
+            target: [..., N], NaN where it is missing.
+        """
+        there = ~target.isnan()
+        given, y = quantiles[there].double(), target[there].double()
+        if len(y) == 0:
+            return
+        Q = len(self.levels)
+        for outward in (range(self.middle + 1, Q), range(self.middle - 1, -1, -1)):
+            before = given[:, self.middle]
+            for q in outward:
+                sign = 1 if q > self.middle else -1
+                step = (given[:, q] - given[:, q - sign]) * sign
+                share = self.levels[q] if sign > 0 else 1 - self.levels[q]
+                ratio = (y - before) * sign / step.clamp(min=1e-12)
+                factor = max(0.0, float(np.quantile(ratio.numpy(), share)))
+                before = before + sign * factor * step
+                self.k[:, q] *= factor
+
+    def model_layers(self) -> list[Layer]:
+        """What it is in a model file."""
+        named = {n: np.array(getattr(self, n).detach().cpu().numpy(), order="C") for n in Forecast.names}
+        return [Forecast(self.levels, **named)]
+
+
+def _uniform(rows: int, columns: int) -> Tensor:
+    """Within +-1/sqrt(columns), as nn.Linear's weights."""
+    return nn.init.uniform_(torch.empty(rows, columns), -(columns**-0.5), columns**-0.5)

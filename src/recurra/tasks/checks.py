@@ -1,0 +1,61 @@
+"""The parameters of a forecaster, checked when it is fitted."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from recurra.cells.trace import get
+from recurra.errors import SettingError
+
+MOST_SIZE = 1 << 14
+
+
+def check_parameters(forecaster: Any) -> None:
+    """Raise SettingError where a parameter is out of range; the message names it. CellError: no such cell."""
+    call = type(forecaster).__name__
+
+    def whole(name: str, low: int, high: int, none: bool = False) -> None:
+        value = getattr(forecaster, name)
+        if none and value is None:
+            return
+        if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= int(value) <= high:
+            raise SettingError(
+                f"{call}: {name}={value!r}, expected a whole number from {low} to {high}{', or None' if none else ''}"
+            )
+
+    def real(name: str, low: float, high: float) -> None:
+        value = getattr(forecaster, name)
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not (number and math.isfinite(value) and low <= value < high and (value > low or name == "dropout")):
+            raise SettingError(f"{call}: {name}={value!r}, expected a number above {low:g} and below {high:g}")
+
+    whole("horizon", 1, 10_000)
+    whole("hidden", 1, MOST_SIZE)
+    whole("layers", 1, 100)
+    whole("projection", 1, MOST_SIZE, none=True)
+    whole("epochs", 1, 1_000_000, none=True)
+    whole("batch", 1, MOST_SIZE, none=True)
+    whole("chunk", 1, 100_000)
+    whole("patience", 1, 1_000_000)
+    whole("seed", 0, 2**63 - 1)
+    real("dropout", 0, 1)
+    real("learning_rate", 0, 10)
+    real("clip", 0, 1e9)
+    check_quantiles(call, forecaster.quantiles)
+    cell = get(forecaster.cell)
+    if forecaster.projection is not None and cell.projection is None:
+        raise SettingError(f"{call}: projection={forecaster.projection}, but {cell.name} has none, expected None")
+
+
+def check_quantiles(call: str, levels: Any) -> None:
+    """Raise SettingError unless the levels rise between 0 and 1 and 0.5 is one of them."""
+    try:
+        given = [float(level) for level in levels]
+    except (TypeError, ValueError):
+        given = []
+    if 0.5 not in given or given != sorted(set(given)) or not 0 < given[0] <= given[-1] < 1:
+        raise SettingError(
+            f"{call}: quantiles={levels!r}, expected rising levels between 0 and 1 with 0.5, the forecast, among them, "
+            "such as (0.1, 0.5, 0.9)"
+        )
