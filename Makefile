@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 SHARED ?= ../shared
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/include/recurra/*.hpp native/src/*.cpp src/recurra/cells/*.py)
 
-.PHONY: setup test demo bench check sanitize clean
+.PHONY: setup test demo bench check docs sanitize clean
 
 setup: $(VENV)/.built
 
@@ -21,10 +21,10 @@ $(VENV)/.built: $(VENV)/.tools $(NATIVE)
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2
 
 demo: setup
-	$(BIN)/python examples/first_cell.py
+	$(BIN)/recurra demo
 
 bench: setup
 	$(BIN)/python -m benchmarks
@@ -34,6 +34,15 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The documentation, whose code runs while it is built; a warning is an error.
+docs: $(VENV)/.docs
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
+	@echo "build/docs/index.html"
+
+$(VENV)/.docs: $(VENV)/.built
+	$(BIN)/python scripts/requirements.py docs | xargs $(BIN)/python -m pip install -q -c constraints.txt
+	touch $@
 
 sanitize: setup
 	$(BIN)/cmake -S . -B build/sanitize -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja \

@@ -1,6 +1,10 @@
-"""Print what `make setup` installs: the build's requirements, the package's own, and those of its `dev` extra."""
+"""Print what `make setup` installs: the build's requirements, the package's own, and those of its `dev` extra.
+
+With the names of extras, print what those need.
+"""
 
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -14,5 +18,6 @@ def unfolded(requirement: str) -> list[str]:
     return [r for e in own[1].split(",") for x in extras[e] for r in unfolded(x)] if own else [requirement]
 
 
-wanted = [*project["build-system"]["requires"], *project["project"]["dependencies"], *extras["dev"]]
+everything = [*project["build-system"]["requires"], *project["project"]["dependencies"], *extras["dev"]]
+wanted = [r for e in sys.argv[1:] for r in extras[e]] or everything
 print("\n".join(f'"{r}"' for r in dict.fromkeys(x for w in wanted for x in unfolded(w))))

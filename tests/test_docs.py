@@ -10,7 +10,9 @@ from typer.main import get_command
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-FENCE = re.compile(r"^```(\w+)[^\n]*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+FENCE = re.compile(r"^```(\w+|\{code-cell\})[^\n]*\n(?::[^\n]*\n)*(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+PYTHON = ("python", "{code-cell}")  # shown, and run while the documentation is built
 
 
 def blocks(page: Path, *languages: str) -> list[str]:
@@ -21,11 +23,11 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, "python")], ids=name)
+@pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, *PYTHON)], ids=name)
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     space: dict[str, object] = {"__name__": name(page)}
-    for k, code in enumerate(blocks(page, "python"), 1):
+    for k, code in enumerate(blocks(page, *PYTHON), 1):
         exec(compile(code, f"{name(page)}, block {k}", "exec"), space)
 
 

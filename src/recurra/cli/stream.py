@@ -1,0 +1,46 @@
+"""`recurra stream`: a live forecast after every line of standard input."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def stream(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file of `recurra fit`.", show_default=False)],
+    snapshot: Annotated[
+        Path | None,
+        typer.Option(help="Keep the state here: a process that is killed and started again goes on where it was."),
+    ] = None,
+    ahead: Annotated[
+        Path | None,
+        typer.Option(help="A table of times to come and their known-ahead columns, announced at the start."),
+    ] = None,
+) -> None:
+    """Read observations from standard input, one a line, and write a forecast for each, at once.
+
+    Lines are CSV, the first with the names of the columns, or JSON objects; forecasts have the same form. In CSV the
+    column q0.5+3 is the median three steps later; in JSON "q0.5" is the list of the medians of all steps.
+
+    A line with a later time, known-ahead columns and no target says what is known ahead, and gives no forecast. Values
+    that are missing, rows that were left out, and lines that cannot be read are reported on standard error, and the
+    stream goes on.
+
+    With --snapshot the input may be the rest or the whole after a restart: each observation counts exactly once. In a
+    file that is appended to (>>) each forecast is there exactly once, whenever the process was killed.
+
+    \b
+    tail -f readings.csv | recurra stream demand.recurra --snapshot demand.state >> forecasts.csv
+    """
+    from recurra.runtime import load
+    from recurra.tasks.stream import read_lines
+    from recurra.tasks.stream import stream as run
+
+    try:
+        done = run(load(model), read_lines(sys.stdin.buffer), sys.stdout, sys.stderr, snapshot=snapshot, ahead=ahead)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    typer.echo(str(done), err=True)

@@ -1,0 +1,135 @@
+"""The candidates by name: what each is, what it can do live, and what is tuned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from recurra.cells import Cell, get, names
+from recurra.cells.script import load_cell
+from recurra.errors import CompareError
+
+TASKS = ("forecast", "classify")
+NEURAL = ("feedforward", "cnn", "transformer", "recurrent")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One way to do the task.
+
+    Attributes:
+        name: in tables and on the command line.
+        kind: "naive", "linear", "feedforward", "cnn", "transformer" or "recurrent".
+        words: what it is, for a reader.
+        tasks: what it can do.
+        cell: the equations of a recurrent one, as text.
+        bidirectional: whether it also reads from the end.
+    """
+
+    name: str
+    kind: str
+    words: str
+    tasks: tuple[str, ...] = TASKS
+    cell: str = ""
+    bidirectional: bool = False
+
+    @property
+    def neural(self) -> bool:
+        """Whether it is trained by gradients, in several seeds."""
+        return self.kind in NEURAL
+
+    @property
+    def tuned(self) -> bool:
+        """Whether it has anything to tune."""
+        return self.kind != "naive"
+
+    @property
+    def windowed(self) -> bool:
+        """Whether it sees a window of fixed length, which a live step computes again."""
+        return self.kind in ("linear", "feedforward", "cnn", "transformer")
+
+    @property
+    def refusal(self) -> str:
+        """Why it cannot run live; empty where it can."""
+        if self.bidirectional:
+            return "it reads each sequence from its end too, and a live sequence has no end yet"
+        return ""
+
+
+def _recurrent(name: str, words: str, bidirectional: bool = False) -> Candidate:
+    return Candidate(name, "recurrent", words, cell=get(name.removeprefix("bi")).text, bidirectional=bidirectional)
+
+
+CANDIDATES: dict[str, Candidate] = {
+    c.name: c
+    for c in (
+        Candidate("last", "naive", "the last value again", ("forecast",)),
+        Candidate(
+            "seasonal", "naive", "one season ago again, of the season that errs least in training", ("forecast",)
+        ),
+        Candidate("majority", "naive", "always the most frequent label", ("classify",)),
+        Candidate("linear", "linear", "ridge regression on a window", ("forecast",)),
+        Candidate("logistic", "linear", "logistic regression on a window", ("classify",)),
+        Candidate("feedforward", "feedforward", "feedforward layers on a flattened window"),
+        Candidate("cnn", "cnn", "dilated causal convolutions (TCN)"),
+        Candidate("transformer", "transformer", "causal Transformer encoder with positional encoding"),
+        _recurrent("rnn", "vanilla recurrent network (tanh)"),
+        _recurrent("lstm", "LSTM"),
+        _recurrent("gru", "GRU"),
+        _recurrent("mingru", "minGRU"),
+        _recurrent("bilstm", "bidirectional LSTM", True),
+        _recurrent("bigru", "bidirectional GRU", True),
+    )
+}
+
+
+def choose(task: str, wanted: Sequence[str | Cell] | None) -> tuple[list[Candidate], dict[str, str]]:
+    """The candidates for a task, naive ones first and always there, and those that are refused, with the reason.
+
+    Args:
+        task: "forecast" or "classify".
+        wanted: names, `my_cells.py:my_cell`, or cells; None: all that suit the task.
+
+    Raises:
+        CompareError, CellError: a name is unknown, appears twice or does not suit the task; a cell cannot be loaded.
+
+    >>> [c.name for c in choose("classify", ["gru", "cnn"])[0]]
+    ['majority', 'gru', 'cnn']
+    """
+    given = list(CANDIDATES) if wanted is None else list(wanted)
+    found = [_resolve(one) for one in given]
+    twice = next((c.name for i, c in enumerate(found) if c.name in [d.name for d in found[:i]]), None)
+    if twice is not None:
+        raise CompareError(f"candidates: {twice} appears twice, expected each once")
+    foreign = [c for c in found if task not in c.tasks]
+    if wanted is not None and foreign:
+        suit = ", ".join(n for n, c in CANDIDATES.items() if task in c.tasks)
+        raise CompareError(f"candidates: {foreign[0].name} does not {task}, expected some of: {suit}; or a cell")
+    refused = {}
+    if task == "forecast":
+        why = "it reads each sequence from its end too, and what follows the moment of forecasting is not known then"
+        refused = {c.name: why for c in found if c.bidirectional}
+    naive = [c for c in CANDIDATES.values() if c.kind == "naive" and task in c.tasks]
+    rest = [c for c in found if task in c.tasks and c.name not in refused and c.kind != "naive"]
+    if not rest:
+        reasons = "; ".join(f"{name}: {why}" for name, why in refused.items())
+        raise CompareError(f"candidates: none is left to compare ({reasons or 'only naive ones'}); name others")
+    return naive + rest, refused
+
+
+def _resolve(one: str | Cell) -> Candidate:
+    if isinstance(one, Cell):
+        return Candidate(one.name, "recurrent", f"the cell {one.name}", cell=one.text)
+    name = str(one).strip()
+    if name in CANDIDATES:
+        return CANDIDATES[name]
+    if name in names():
+        cell = get(name)
+        if cell.projection is not None:
+            raise CompareError(f"candidates: {name} projects its state, whose size would be one more thing to match")
+        return Candidate(name, "recurrent", f"the cell {name}", cell=cell.text)
+    if ":" in name:
+        cell = load_cell(name)
+        return Candidate(cell.name, "recurrent", f"the cell {cell.name} of {name.rpartition(':')[0]}", cell=cell.text)
+    known = ", ".join([*CANDIDATES, *(n for n in names() if n not in CANDIDATES and n != "lstm_projected")])
+    raise CompareError(f"candidates: {name!r} is unknown, expected some of: {known}; or my_cells.py:my_cell")

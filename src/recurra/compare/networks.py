@@ -1,0 +1,185 @@
+"""The encoders that are compared: recurrent layers of ours, and torch's own linear, convolutional and attention layers.
+
+Letters: T steps, B batch, I input size, H features out. Every encoder but the bidirectional one is causal: features
+[T, B, H] of each step depend on that step and on earlier ones alone, so that one forward over a sequence gives what a
+live run gives step by step. `context` is how many steps it looks at; None: all there were.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recurra.cells import from_text
+from recurra.torch import Recurrent
+
+HEADS = 2
+KERNEL = 3  # steps that one convolution sees
+
+
+class Encoder(nn.Module):
+    """What all encoders share.
+
+    Attributes:
+        width: H.
+        context: steps that an output depends on; None: all.
+        dense: whether it is trained on every step of one window, where others need whole windows before a step.
+    """
+
+    width: int
+    context: int | None = None
+    dense = False
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """Features [T, B, H] of every step of x [T, B, I], and the state to go on from, if it has one."""
+        raise NotImplementedError
+
+    def last(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Features [B, H] of the last step of each row; `lengths` [B] are at least 1."""
+        features: Tensor = self(x)[0]
+        return features[lengths - 1, torch.arange(x.shape[1])]
+
+
+class RecurrentEncoder(Encoder):
+    """Any cell, in one or two directions."""
+
+    def __init__(
+        self, cell: str, input_size: int, sizes: list[int], dropout: float = 0.0, bidirectional: bool = False
+    ) -> None:
+        super().__init__()
+        between = dropout if len(sizes) > 1 else 0.0
+        self.layers = Recurrent(from_text(cell), input_size, sizes, dropout=between, bidirectional=bidirectional)
+        self.width = sizes[-1] * (2 if bidirectional else 1)
+        self.bidirectional = bidirectional
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """As `Encoder.forward`."""
+        output, state = self.layers(x, state)
+        return output, state
+
+    def last(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The last output of each direction, in its own order of reading."""
+        output: Tensor = self.layers(x, lengths=lengths)[0]
+        ends = output[lengths - 1, torch.arange(x.shape[1])]
+        if not self.bidirectional:
+            return ends
+        half = self.width // 2
+        return torch.cat([ends[:, :half], output[0, :, half:]], -1)
+
+
+class Feedforward(Encoder):
+    """Linear layers on a flattened window; before a sequence begins, there are zeros."""
+
+    def __init__(self, input_size: int, window: int, sizes: list[int], dropout: float = 0.0) -> None:
+        super().__init__()
+        self.context, self.width = window, sizes[-1]
+        steps: list[nn.Module] = []
+        for below, size in zip([input_size * window, *sizes], sizes, strict=False):
+            steps += [nn.Linear(below, size), nn.ReLU(), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*steps)
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """As `Encoder.forward`."""
+        assert self.context is not None
+        padded = functional.pad(x, (0, 0, 0, 0, self.context - 1, 0))
+        windows = padded.unfold(0, self.context, 1)  # [T, B, I, window]
+        return self.layers(windows.flatten(2)), None
+
+    def last(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Only the last window of each row."""
+        assert self.context is not None
+        window = last_steps(x, lengths, self.context)
+        result: Tensor = self.layers(window.permute(1, 2, 0).flatten(1))
+        return result
+
+
+class Convolutional(Encoder):
+    """A temporal convolution network: residual causal convolutions, each with twice the reach of the one before."""
+
+    def __init__(self, input_size: int, window: int, channels: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.width = channels
+        layers = reach_layers(window)
+        self.context = 1 + (KERNEL - 1) * (2**layers - 1)
+        self.enter = nn.Conv1d(input_size, channels, 1)
+        self.layers = nn.ModuleList(nn.Conv1d(channels, channels, KERNEL, dilation=2**k) for k in range(layers))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """As `Encoder.forward`."""
+        y = self.enter(x.permute(1, 2, 0))  # [B, C, T]
+        for layer in self.layers:
+            assert isinstance(layer, nn.Conv1d)
+            before = functional.pad(y, ((KERNEL - 1) * layer.dilation[0], 0))
+            y = y + self.dropout(functional.relu(layer(before)))
+        return y.permute(2, 0, 1), None
+
+
+class Transformer(Encoder):
+    """torch's Transformer encoder with a causal mask and sinusoidal positions.
+
+    A window of at most `window` steps is encoded at once; of a longer sequence, each step past the first window ends a
+    window of its own, which is what a live step has to compute.
+    """
+
+    dense = True
+
+    def __init__(self, input_size: int, window: int, width: int, layers: int, inner: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.context, self.width = window, width
+        self.enter = nn.Linear(input_size, width)
+        layer = nn.TransformerEncoderLayer(width, HEADS, inner, dropout, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
+        self.register_buffer("positions", positions(window, width), persistent=False)
+
+    def encode(self, x: Tensor) -> Tensor:
+        """Features [T, B, H] of one window, T at most `window`."""
+        T, table = x.shape[0], self.positions
+        assert isinstance(table, Tensor)
+        mask = nn.Transformer.generate_square_subsequent_mask(T)
+        result: Tensor = self.layers(self.enter(x) + table[:T, None], mask=mask, is_causal=True)
+        return result
+
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+        """As `Encoder.forward`."""
+        window = self.context
+        assert window is not None
+        begun = self.encode(x[:window])
+        if x.shape[0] <= window:
+            return begun, None
+        windows = x[1:].unfold(0, window, 1)  # [T - window, B, I, window]
+        flat = windows.permute(3, 0, 1, 2).flatten(1, 2)
+        parts = [self.encode(part)[-1] for part in flat.split(max(1, 65536 // window), 1)]
+        return torch.cat([begun, torch.cat(parts).unflatten(0, (-1, x.shape[1]))]), None
+
+    def last(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Only the last window of each row."""
+        assert self.context is not None
+        T = min(self.context, x.shape[0])
+        longest = lengths.clamp(max=T)
+        rows = (lengths - longest)[None] + torch.arange(T)[:, None]
+        window = x[rows.clamp(max=x.shape[0] - 1), torch.arange(x.shape[1])[None]]
+        return self.encode(window)[longest - 1, torch.arange(x.shape[1])]
+
+
+def last_steps(x: Tensor, lengths: Tensor, window: int) -> Tensor:
+    """The last `window` steps of each row, [window, B, I], after zeros where a row has fewer."""
+    at = (lengths - window)[None] + torch.arange(window)[:, None]
+    taken = x[at.clamp(0, x.shape[0] - 1), torch.arange(x.shape[1])[None]]
+    return taken * (at >= 0)[..., None]
+
+
+def reach_layers(window: int) -> int:
+    """How many convolutions, each dilated twice as far, until they reach `window` steps."""
+    return max(1, math.ceil(math.log2((window - 1) / (KERNEL - 1) + 1)))
+
+
+def positions(window: int, width: int) -> Tensor:
+    """Sines and cosines of positions, [window, width] (Vaswani et al. 2017, section 3.5)."""
+    at = torch.arange(window)[:, None]
+    rate = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
+    return torch.stack([torch.sin(at * rate), torch.cos(at * rate)], -1).flatten(1)[:, :width]

@@ -1,0 +1,89 @@
+"""The state-to-state Jacobian of a layer: its spectrum at some steps, and Lyapunov exponents over a sequence."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from recurra import reference
+from recurra.doctor.places import Run, Values, apart, back, joined
+from recurra.weights import Array
+
+EXPONENTS = 4  # how many of the largest
+ROWS = 2  # sequences that exponents are averaged over
+STEPS = 5  # whose spectrum is taken
+MOST_STATES = 512  # a spectrum takes S^3 operations
+TINY = 1e-300
+SETTLING = 0.25  # the share of the steps in which the directions turn to where they grow most; not counted
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """How one step changes the states, seen through its Jacobian d states after / d states before, [S, S].
+
+    Attributes:
+        exponents: the largest Lyapunov exponents, from the largest down, per step: natural logarithms of the factor by
+            which a small difference of the states grows at a step. Above 0 states run apart, below 0 they forget.
+        radius: the median, over some steps, of the largest absolute eigenvalue; NaN where there are too many states.
+        largest: the median of the largest singular value.
+        eigenvalues: (real, imaginary) of one step in the middle of a sequence.
+    """
+
+    exponents: list[float]
+    radius: float
+    largest: float
+    eigenvalues: list[tuple[float, float]]
+
+
+def spectrum(run: Run) -> Spectrum:
+    """Both measures, on the first rows of a run."""
+    T, R = run.place.x.shape[:2]
+    rows = range(min(R, ROWS))
+    exponents = np.mean([_exponents(run, row) for row in rows], axis=0)
+    if sum(s.shape[-1] for s in run.place.begin) > MOST_STATES:
+        return Spectrum(exponents.tolist(), float("nan"), float("nan"), [])
+    steps = sorted({int(t) for t in np.linspace(0, T - 1, STEPS)})
+    eigenvalues, largest = [], []
+    for t in steps:
+        J = jacobian(run, t, 0)
+        eigenvalues.append(np.linalg.eigvals(J))
+        largest.append(np.linalg.norm(J, 2))
+    middle = eigenvalues[len(eigenvalues) // 2]
+    return Spectrum(
+        exponents.tolist(),
+        float(np.median([np.abs(e).max() for e in eigenvalues])),
+        float(np.median(largest)),
+        [(float(e.real), float(e.imag)) for e in middle],
+    )
+
+
+def jacobian(run: Run, step: int, row: int) -> Array:
+    """d states after / d states before, [S, S], of one row at one step."""
+    S = sum(s.shape[-1] for s in run.place.begin)
+    return joined(back(run.place, _row(run, step, row), apart(run.place, np.eye(S))))
+
+
+def _exponents(run: Run, row: int) -> Array:
+    """By QR: directions are carried through the transposed Jacobians, from the last step to the first.
+
+    The product of the transposed has the singular values of the product itself, and a vector times a Jacobian is what
+    the equations' own chain rule gives.
+    """
+    T, S = len(run.place.x), sum(s.shape[-1] for s in run.place.begin)
+    count = min(S, EXPONENTS)
+    Q = np.linalg.qr(np.random.default_rng(0).standard_normal((S, count)))[0]
+    logs = np.zeros((T, count))
+    for t in range(T - 1, -1, -1):
+        carried = joined(back(run.place, _row(run, t, row), apart(run.place, np.ascontiguousarray(Q.T))))
+        if not np.isfinite(carried).all():
+            return np.full(count, np.nan)
+        Q, R = np.linalg.qr(carried.T)
+        logs[t] = np.log(np.maximum(np.abs(np.diag(R)), TINY))
+    return np.sort(logs[: max(1, round(T * (1 - SETTLING)))].mean(axis=0))[::-1]
+
+
+def _row(run: Run, step: int, row: int) -> Values:
+    """The nodes of a step of one row alone."""
+    place, one = run.place, slice(row, row + 1)
+    return reference.step(place.cell, place.weights, place.x[step, one], [s[one] for s in run.states[step]])

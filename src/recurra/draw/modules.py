@@ -1,0 +1,103 @@
+"""Torch modules as networks to draw: their layers in the order in which they are defined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from recurra.draw.structure import Layer, Network, Shape, recurrent_layer
+from recurra.errors import DrawError
+
+_CELLS = {"RNN_TANH": "rnn", "RNN_RELU": "rnn_relu", "LSTM": "lstm", "GRU": "gru"}  # by torch's modes
+_CELL_MODES = {"LSTMCell": "LSTM", "GRUCell": "GRU"}
+
+
+def read_module(module: Any) -> Network:
+    """The network of a torch module: a recurrent layer, or a module that has some among its children.
+
+    A module with a `forward` of its own is drawn in the order in which its layers are defined.
+
+    Raises:
+        DrawError: a layer does not take what the one before it gives, so that it cannot come after it.
+    """
+    known = {id(p): name for name, p in module.named_parameters()}
+    layers: list[Layer] = []
+    width: int | None = None
+    entered: int | None = None
+    for name, part in _leaves(module, ""):
+        for takes, layer in _layers_of(part, known):
+            if width is not None and takes is not None and takes != width:
+                raise DrawError(
+                    f"{type(module).__name__}: {name} takes {takes} features, but {width} come from what is defined "
+                    "before it: draw its parts one by one, or put them into recurra.torch.Stack"
+                )
+            entered = takes if entered is None and not layers else entered
+            layers.append(layer)
+            width = layer.width if isinstance(layer.width, int) else width
+    return Network(type(module).__name__, entered, tuple(layers))
+
+
+def _leaves(module: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if is_recurrent(module) or not any(True for _ in module.children()):
+        yield name or type(module).__name__, module
+        return
+    for child, part in module.named_children():
+        yield from _leaves(part, f"{name}.{child}" if name else child)
+
+
+def is_recurrent(module: Any) -> bool:
+    """Whether a module is a recurrent layer, or several, by itself."""
+    from torch import nn
+
+    return hasattr(module, "recurrences") or isinstance(module, (nn.RNNBase, nn.RNNCellBase))
+
+
+def _layers_of(module: Any, known: dict[int, str]) -> Iterator[tuple[int | None, Layer]]:
+    """Each layer of a module, after the features that it takes (None: any number)."""
+    from torch import nn
+
+    if is_recurrent(module):
+        for entry in entries_of(module):
+            cell, arrays = entry[0]
+            shapes: dict[str, Shape] = {n: tuple(a.shape) for n, a in arrays.items()}
+            own = {n: known[id(a)] for n, a in arrays.items() if id(a) in known}
+            yield int(arrays["W"].shape[1]), recurrent_layer(cell, len(entry), shapes, own)
+        return
+    symbols = {"weight": "W", "bias": "b"} if isinstance(module, (nn.Linear, nn.Embedding)) else {}
+    named = {symbols.get(n, n): p for n, p in module.named_parameters(recurse=False)}
+    weights: dict[str, Shape] = {n: tuple(p.shape) for n, p in named.items()}
+    own = {n: known[id(p)] for n, p in named.items()}
+    takes = module.in_features if isinstance(module, nn.Linear) else None
+    gives = getattr(module, "out_features", getattr(module, "embedding_dim", None))
+    yield takes, Layer(_spoken(type(module).__name__), gives, weights, own_names=own)
+
+
+def entries_of(module: Any) -> list[list[tuple[Any, dict[str, Any]]]]:
+    """Cell and arrays of each layer and direction, as `Recurrent.recurrences` gives them; also of torch.nn's layers."""
+    from recurra.cells import get
+
+    if hasattr(module, "recurrences"):
+        return list(module.recurrences())
+
+    single = not hasattr(module, "num_layers")
+    mode = _CELL_MODES.get(type(module).__name__) if single else module.mode
+    mode = mode or f"RNN_{module.nonlinearity.upper()}"
+    projected = 0 if single else module.proj_size
+    cell = get("lstm_projected" if projected else _CELLS[mode])
+
+    def arrays(suffix: str) -> dict[str, Any]:
+        wanted = {"W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "c_": "bias_hh"}
+        wanted |= {"R": "weight_hr"} if projected else {}
+        found = {symbol: getattr(module, name + suffix, None) for symbol, name in wanted.items()}
+        return {symbol: array for symbol, array in found.items() if array is not None}
+
+    if single:
+        return [[(cell, arrays(""))]]
+    ends = ("", "_reverse") if module.bidirectional else ("",)
+    return [[(cell, arrays(f"_l{i}{end}")) for end in ends] for i in range(module.num_layers)]
+
+
+def _spoken(name: str) -> str:
+    """A class's name in words: LayerNorm is a layer norm; ReLU stays."""
+    words = "".join(f" {c}" if c.isupper() and i and name[i - 1].islower() else c for i, c in enumerate(name))
+    return name.lower() if name.isupper() or name in ("ReLU", "GELU", "SiLU", "ELU") else words.lower()

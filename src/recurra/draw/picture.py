@@ -1,0 +1,102 @@
+"""`Picture`: something drawn, to be saved, shown in a notebook, put into a page, or read in a terminal."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable
+from functools import cached_property
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+from recurra.draw.render import figure_of, written
+from recurra.draw.scene import Scene
+from recurra.draw.themes import AUTO, Theme, adaptive, theme_of
+from recurra.errors import DrawError
+
+KINDS = ("svg", "pdf", "png")
+
+
+class Picture:
+    """A picture, drawn when it is asked for.
+
+    Attributes:
+        title: one line that says what is to be seen.
+        theme: "light", "dark", or "auto": light, and as SVG whatever the page around it is.
+
+    >>> from recurra import draw
+    >>> picture = draw.network("gru", unrolled=3)
+    >>> picture.title
+    'gru, folded, and unrolled over 3 steps'
+    >>> picture.svg() == draw.network("gru", unrolled=3).svg()  # no dates, no chance
+    True
+    """
+
+    def __init__(
+        self, title: str, theme: str, content: Callable[[], Scene] | Callable[[Theme], Any], text: Callable[[], str]
+    ) -> None:
+        """From what makes a scene, or paints a figure in a theme, and what writes the text."""
+        theme_of(theme)
+        self.title = title
+        self.theme = theme
+        self._content: Callable[..., Any] = content
+        self._text = text
+
+    @cached_property
+    def scene(self) -> Scene | None:
+        """What is where, of pictures that are made of boxes and arrows."""
+        made = self._content() if not signature(self._content).parameters else None
+        return made if isinstance(made, Scene) else None
+
+    def figure(self) -> Any:
+        """The Matplotlib figure, to be changed or combined at will."""
+        theme = theme_of(self.theme)
+        return self._content(theme) if self.scene is None else figure_of(self.scene, theme)
+
+    def svg(self) -> str:
+        """As SVG, from `<svg` on, fit for an HTML page; the texts are outlines, and no font is needed.
+
+        Raises:
+            MissingExtraError: Matplotlib is not installed.
+        """
+        text = self.data("svg").decode()
+        return text[text.index("<svg") :]
+
+    def data(self, kind: str, width: int | None = None) -> bytes:
+        """The bytes of a file: `svg`, `pdf`, or `png` (`width` pixels wide, or two for each point).
+
+        Raises:
+            DrawError: no such kind, or the width is not at least 1.
+        """
+        if kind not in KINDS:
+            near = difflib.get_close_matches(kind, KINDS, 1)
+            cure = f"did you mean .{near[0]}?" if near else "choose one of them"
+            raise DrawError(
+                f"a picture's file ends in {f'.{kind}' if kind else 'nothing'}, expected .svg, .pdf or .png: {cure}"
+            )
+        if width is not None and width < 1:
+            raise DrawError(f"width is {width}, expected at least 1 pixel")
+        data = written(self.figure(), kind, self.title, width)
+        return adaptive(data.decode()).encode() if kind == "svg" and self.theme == AUTO else data
+
+    def save(self, path: str | os.PathLike[str], width: int | None = None) -> Path:
+        """Write a file whose ending says what it is: .svg, .pdf or .png (`width` pixels wide). Returns its path.
+
+        Raises:
+            DrawError: the ending is another one; nothing is written.
+            OSError: the file cannot be written.
+        """
+        to = Path(path)
+        to.write_bytes(self.data(to.suffix.removeprefix(".").lower(), width))
+        return to
+
+    def text(self) -> str:
+        """The picture in plain text, for a terminal."""
+        return self._text()
+
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
+    def __repr__(self) -> str:
+        return f"<picture: {self.title}>"

@@ -1,0 +1,162 @@
+"""From a scene to paper: a Matplotlib figure, and the bytes of an SVG, PDF or PNG file, the same in every run."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from recurra.draw.fonts import FAMILY, need_matplotlib
+from recurra.draw.scene import Arrow, Box, Label, Point, Scene
+from recurra.draw.themes import Colours, Theme
+
+MARGIN = 12.0  # points around a picture
+LINE = 1.5  # points
+_HEAD = (7.0, 3.2)  # length and half the width of an arrow's head
+_BEND = 5.0  # radius of a bend
+SETTINGS: dict[Any, Any] = {
+    "font.family": FAMILY,
+    "mathtext.fontset": "dejavusans",
+    "svg.hashsalt": "recurra",  # or the ids in an SVG would be random
+    "svg.fonttype": "path",
+    "pdf.fonttype": 42,
+    "path.simplify": False,
+}
+
+
+def figure_of(scene: Scene, theme: Theme) -> Any:
+    """A Matplotlib figure as large as the scene and its margin."""
+    need_matplotlib("a picture")
+    from matplotlib.figure import Figure
+
+    bounds = scene.bounds()
+    width, height = bounds.right - bounds.left + 2 * MARGIN, bounds.bottom - bounds.top + 2 * MARGIN
+    figure = Figure(figsize=(width / 72, height / 72), facecolor=theme["page"].fill)
+    axes = figure.add_axes((0, 0, 1, 1))
+    axes.set_axis_off()
+    axes.set_xlim(bounds.left - MARGIN, bounds.right + MARGIN)
+    axes.set_ylim(bounds.bottom + MARGIN, bounds.top - MARGIN)
+    for box in (b for b in scene.boxes if b.shape == "frame"):
+        _paint_box(axes, box, theme[box.role])
+    for arrow in scene.arrows:
+        _paint_arrow(axes, arrow, theme[arrow.role])
+    for dot in scene.dots:
+        _paint_dot(axes, dot.x, dot.y, theme[dot.role].line)
+    for box in (b for b in scene.boxes if b.shape != "frame"):
+        _paint_box(axes, box, theme[box.role])
+    for label in scene.labels:
+        _paint_label(axes, label, theme)
+    return figure
+
+
+def written(figure: Any, kind: str, title: str, width: int | None = None) -> bytes:
+    """A figure as `svg`, `pdf` or `png`, without dates; a PNG is `width` pixels wide, or two for each point."""
+    import matplotlib
+
+    about: dict[str, dict[str, Any]] = {
+        "svg": {"Title": title, "Date": None, "Creator": None},
+        "pdf": {"Title": title, "CreationDate": None, "Creator": None, "Producer": None},
+        "png": {"Title": title, "Software": None},
+    }
+    dpi = 144.0 if width is None else width / figure.get_figwidth()
+    to = io.BytesIO()
+    with matplotlib.rc_context(SETTINGS):
+        figure.savefig(
+            to, format=kind, dpi=72 if kind != "png" else dpi, metadata=about[kind], facecolor=figure.get_facecolor()
+        )
+    return to.getvalue()
+
+
+def _paint_box(axes: Any, box: Box, colours: Colours) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    w, h = box.width, box.height
+    radius = {"pill": min(w, h) / 2, "frame": 10.0}.get(box.shape, min(7.0, min(w, h) / 2))
+    style = f"round,pad=0,rounding_size={radius}"
+    dash = (0, (3, 2)) if box.dashed else "-"
+    axes.add_patch(
+        FancyBboxPatch(
+            (box.x - w / 2, box.y - h / 2),
+            w,
+            h,
+            boxstyle=style,
+            facecolor=colours.fill,
+            edgecolor=colours.line,
+            linewidth=1.0 if box.shape == "frame" else LINE,
+            linestyle=dash,
+        )
+    )
+
+
+def _paint_dot(axes: Any, x: float, y: float, colour: str) -> None:
+    from matplotlib.patches import Circle
+
+    axes.add_patch(Circle((x, y), 2.4, facecolor=colour, edgecolor="none"))
+
+
+def _paint_arrow(axes: Any, arrow: Arrow, colours: Colours) -> None:
+    from matplotlib.patches import PathPatch, Polygon
+
+    points = list(arrow.points)
+    if arrow.head:
+        tip, before = points[-1], points[-2]
+        length = abs(tip[0] - before[0]) + abs(tip[1] - before[1])
+        ux, uy = (tip[0] - before[0]) / length, (tip[1] - before[1]) / length
+        long, wide = _HEAD
+        base = (tip[0] - long * ux, tip[1] - long * uy)
+        points[-1] = (tip[0] - 0.8 * long * ux, tip[1] - 0.8 * long * uy)
+        corners = [tip, (base[0] - wide * uy, base[1] + wide * ux), (base[0] + wide * uy, base[1] - wide * ux)]
+        axes.add_patch(Polygon(corners, closed=True, facecolor=colours.line, edgecolor="none"))
+    axes.add_patch(
+        PathPatch(
+            _path(points),
+            facecolor="none",
+            edgecolor=colours.line,
+            linewidth=LINE,
+            linestyle=(0, (3, 2)) if arrow.dashed else "-",
+            capstyle="butt",
+            joinstyle="round",
+        )
+    )
+
+
+def _path(points: list[Point]) -> Any:
+    """A line whose corners are rounded as far as the pieces beside them are long enough."""
+    from matplotlib.path import Path
+
+    vertices, codes = [points[0]], [Path.MOVETO]
+    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
+        r = min(_BEND, _distance(before, corner) / 2, _distance(corner, after) / 2)
+        vertices += [_towards(corner, before, r), corner, _towards(corner, after, r)]
+        codes += [Path.LINETO, Path.CURVE3, Path.CURVE3]
+    return Path([*vertices, points[-1]], [*codes, Path.LINETO])
+
+
+def _distance(a: Point, b: Point) -> float:
+    return float(abs(a[0] - b[0]) + abs(a[1] - b[1]))
+
+
+def _towards(a: Point, b: Point, r: float) -> Point:
+    share = r / (_distance(a, b) or 1.0)
+    return a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])
+
+
+def _paint_label(axes: Any, label: Label, theme: Theme) -> None:
+    if label.over:
+        from matplotlib.patches import Rectangle
+
+        left, top, right, bottom = label.bounds
+        ground = Rectangle((left - 2, top - 1), right - left + 4, bottom - top + 2)
+        ground.set(facecolor=theme["page"].fill, edgecolor="none")
+        axes.add_patch(ground)
+    axes.text(
+        label.x,
+        label.baseline,
+        label.text,
+        fontsize=label.size,
+        fontweight="bold" if label.bold else "normal",
+        fontfamily=FAMILY,
+        math_fontfamily="dejavusans",
+        color=theme[label.role].text,
+        ha={"start": "left", "middle": "center", "end": "right"}[label.anchor],
+        va="baseline",
+    )

@@ -1,0 +1,202 @@
+"""What a picture is made of, before anything is painted: boxes, arrows and labels in their places.
+
+Units are points; x grows to the right and y downwards. A scene knows its own bounds and what overlaps in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from recurra.draw.fonts import measure
+
+Point = tuple[float, float]
+
+
+class Bounds(NamedTuple):
+    """A rectangle."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: Bounds, slack: float = 0.0) -> bool:
+        """Whether two rectangles share more than `slack` in both directions."""
+        across = min(self.right, other.right) - max(self.left, other.left)
+        down = min(self.bottom, other.bottom) - max(self.top, other.top)
+        return across > slack and down > slack
+
+    def inside(self, other: Bounds) -> bool:
+        """Whether this rectangle is within another."""
+        return (
+            self.left >= other.left
+            and self.right <= other.right
+            and self.top >= other.top
+            and self.bottom <= other.bottom
+        )
+
+
+@dataclass(frozen=True)
+class Box:
+    """A shape around (x, y): `round` (a box with round corners), `pill`, or `frame` (behind everything)."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    role: str
+    shape: str = "round"
+    dashed: bool = False
+
+    @property
+    def bounds(self) -> Bounds:
+        """Its rectangle."""
+        w, h = self.width / 2, self.height / 2
+        return Bounds(self.x - w, self.y - h, self.x + w, self.y + h)
+
+
+@dataclass(frozen=True)
+class Label:
+    """A text whose middle line is at y and whose `anchor` (start, middle, end) is at x; `$...$` is mathematics.
+
+    With `over` it stands on a line, which is interrupted for it.
+    """
+
+    x: float
+    y: float
+    text: str
+    size: float = 11.0
+    role: str = "page"
+    anchor: str = "middle"
+    bold: bool = False
+    over: bool = False
+
+    @property
+    def baseline(self) -> float:
+        """Where the letters stand: capitals are then centred on y, and neighbours on one line share their baseline."""
+        return self.y + 0.36 * self.size
+
+    @property
+    def bounds(self) -> Bounds:
+        """The rectangle of its ink."""
+        width, ascent, descent = measure(self.text, self.size, self.bold)
+        left = self.x - width * {"start": 0.0, "middle": 0.5, "end": 1.0}[self.anchor]
+        return Bounds(left, self.baseline - ascent, left + width, self.baseline + descent)
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """A line with right-angled, rounded bends, and a head at its end unless told otherwise."""
+
+    points: tuple[Point, ...]
+    role: str = "page"
+    head: bool = True
+    dashed: bool = False
+
+    def segments(self) -> Iterator[Bounds]:
+        """Each straight piece as a flat rectangle."""
+        for (x0, y0), (x1, y1) in zip(self.points, self.points[1:], strict=False):
+            yield Bounds(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+
+
+@dataclass(frozen=True)
+class Dot:
+    """Where a line branches."""
+
+    x: float
+    y: float
+    role: str = "page"
+
+
+@dataclass
+class Scene:
+    """A picture: what is in it, and what it says of itself to those who cannot see it."""
+
+    title: str
+    boxes: list[Box] = field(default_factory=list)
+    arrows: list[Arrow] = field(default_factory=list)
+    dots: list[Dot] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+
+    def box(self, box: Box, *lines: Label) -> Box:
+        """Add a box with labels on it."""
+        self.boxes.append(box)
+        self.labels.extend(lines)
+        return box
+
+    def bounds(self) -> Bounds:
+        """The rectangle around everything."""
+        parts = [b.bounds for b in self.boxes] + [t.bounds for t in self.labels]
+        parts += [s for a in self.arrows for s in a.segments()]
+        lefts, tops, rights, bottoms = zip(*parts, strict=True)
+        return Bounds(min(lefts), min(tops), max(rights), max(bottoms))
+
+    def moved(self, dx: float, dy: float) -> Scene:
+        """The same picture elsewhere."""
+        return Scene(
+            self.title,
+            [replace(b, x=b.x + dx, y=b.y + dy) for b in self.boxes],
+            [replace(a, points=tuple((x + dx, y + dy) for x, y in a.points)) for a in self.arrows],
+            [replace(d, x=d.x + dx, y=d.y + dy) for d in self.dots],
+            [replace(t, x=t.x + dx, y=t.y + dy) for t in self.labels],
+        )
+
+    def add(self, other: Scene) -> None:
+        """Put another scene into this one."""
+        self.boxes += other.boxes
+        self.arrows += other.arrows
+        self.dots += other.dots
+        self.labels += other.labels
+
+    def overlaps(self) -> list[str]:
+        """What a reader would stumble over: texts that touch other texts, lines, or boxes that are not theirs.
+
+        >>> scene = Scene("two words in one place", labels=[Label(0, 0, "one"), Label(4, 0, "two")])
+        >>> scene.overlaps()
+        ["'one' meets 'two'"]
+        """
+        return [*self._texts_on_texts(), *self._texts_on_lines(), *self._boxes_on_boxes(), *self._lines_through_boxes()]
+
+    def _solid(self) -> list[Box]:
+        return [b for b in self.boxes if b.shape != "frame"]
+
+    def _texts_on_texts(self) -> Iterator[str]:
+        for i, a in enumerate(self.labels):
+            for b in self.labels[i + 1 :]:
+                if a.bounds.meets(b.bounds, 0.5):
+                    yield f"{a.text!r} meets {b.text!r}"
+
+    def _texts_on_lines(self) -> Iterator[str]:
+        for label in self.labels:
+            ink = label.bounds
+            for box in self._solid():
+                if ink.meets(box.bounds, 0.5) and not ink.inside(box.bounds):
+                    yield f"{label.text!r} sticks out of a box at {box.x:.0f}, {box.y:.0f}"
+            covered = any(ink.inside(box.bounds) for box in self._solid())  # boxes are painted over lines
+            crossed = [s for a in self.arrows for s in a.segments() if _crosses(s, ink)]
+            if crossed and not covered and not (label.over and len(crossed) == 1):
+                yield f"{label.text!r} is on a line"
+
+    def _boxes_on_boxes(self) -> Iterator[str]:
+        solid = self._solid()
+        for i, a in enumerate(solid):
+            for b in solid[i + 1 :]:
+                if a.bounds.meets(b.bounds):
+                    yield f"boxes meet at {a.x:.0f}, {a.y:.0f} and {b.x:.0f}, {b.y:.0f}"
+
+    def _lines_through_boxes(self) -> Iterator[str]:
+        for arrow in self.arrows:
+            for segment in arrow.segments():
+                for box in self._solid():
+                    inner = box.bounds
+                    inner = Bounds(inner.left + 1, inner.top + 1, inner.right - 1, inner.bottom - 1)
+                    if _crosses(segment, inner):
+                        yield f"a line goes through the box at {box.x:.0f}, {box.y:.0f}"
+
+
+def _crosses(segment: Bounds, ink: Bounds) -> bool:
+    return (
+        segment.left < ink.right and segment.right > ink.left and segment.top < ink.bottom and segment.bottom > ink.top
+    )

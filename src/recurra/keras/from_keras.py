@@ -1,0 +1,285 @@
+"""From a Keras model, or its file, to a model of the runtime, compared on the way."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from recurra.cells.cell import Cell
+from recurra.errors import ConversionError, ExportError, RecurraError
+from recurra.keras.activations import MEANINGS
+from recurra.keras.layers import LAYERS, as_ours
+from recurra.keras.recurrent import Recurrent
+from recurra.runtime import layers
+from recurra.runtime.model import Model
+from recurra.weights import Array, Weights
+
+TOLERANCE = 1e-5  # of the difference from Keras' own output, relative to its largest number where that is above 1
+STEPS, ROWS = 17, 3  # of the sample
+
+# Activations that the runtime has between layers, under its names.
+_BETWEEN = ("tanh", "sigmoid", "relu", "gelu", "silu", "softplus", "elu", "softsign", "hard_sigmoid", "leaky_relu")
+
+
+def from_keras(model: Any) -> Model:
+    """A model of the runtime that computes what a Keras model computes.
+
+    Sequential models (and chains in the functional style) of SimpleRNN, LSTM, GRU and `Recurrent`, Dense, Embedding,
+    LayerNormalization, Dropout, Activation, ReLU, LeakyReLU, ELU, Softmax, TimeDistributed(Dense) and
+    Bidirectional(concat) can be converted. The runtime gives an output at every step: where the last recurrent layer
+    returns its last output only, the runtime's output at the last step is that. `model.parity` says so and how far
+    Keras' own output is.
+
+    Args:
+        model: a Keras model, or the path of a `.keras` file.
+
+    Raises:
+        ExportError: a layer or an option of one has no equivalent; the message names it.
+        ConversionError: the result computes something else, by more than 1e-5.
+
+    >>> import keras
+    >>> made = from_keras(keras.Sequential([keras.Input((None, 1)), keras.layers.LSTM(8), keras.layers.Dense(1)]))
+    >>> made, made.parity["output"]
+    (<model of lstm, linear: 1 in, 1 out>, 'last step')
+    """
+    if isinstance(model, (str, os.PathLike)):
+        model = keras.saving.load_model(model, compile=False)
+    chain = list(_chain(model))
+    found = [layer for k, part in enumerate(chain) for layer in _layers_of(part, chain[k + 1 :])]
+    try:
+        made = Model(found)
+    except RecurraError as error:
+        raise ExportError(f"from_keras of {model.name}: {error}") from error
+    made.parity = _compare(model, made)
+    return made
+
+
+def _chain(model: Any) -> Iterator[Any]:
+    """The layers in order."""
+    if not isinstance(model, keras.Model):
+        raise ExportError(f"from_keras: got a {type(model).__name__}, expected a Keras model or the path of one")
+    if not model.built or not getattr(model, "layers", None) or not hasattr(model, "inputs"):
+        raise ExportError(
+            f"from_keras: {model.name} has no layers with known inputs, expected a built Sequential or functional model"
+        )
+    before: Any = None
+    for layer in model.layers:
+        nodes = getattr(layer, "_inbound_nodes", [])
+        if isinstance(layer, keras.layers.InputLayer):
+            continue
+        if isinstance(layer, keras.Model):
+            yield from _chain(layer)
+        else:
+            yield layer
+        parents = [t._keras_history.operation for n in nodes[-1:] for t in n.input_tensors]
+        if before is not None and not isinstance(model, keras.Sequential) and parents != [before]:
+            raise ExportError(f"from_keras: {layer.name} does not follow {before.name} alone, expected a chain of layers")
+        before = layer
+
+
+def _layers_of(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+    """The runtime's layers for one of Keras'."""
+    for kind, convert in _CONVERTERS:
+        if isinstance(layer, kind):
+            return convert(layer, after)
+    known = ", ".join(sorted({kind.__name__ for kind, _ in _CONVERTERS}))
+    raise ExportError(f"from_keras: {layer.name} is a {type(layer).__name__}, expected one of {known}")
+
+
+def _recurrent(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+    _check_order(layer, after)
+    if layer.go_backwards:
+        raise ExportError(f"from_keras: {layer.name} reads backwards, expected forwards, or inside Bidirectional")
+    cell, weights = _weights(layer)
+    return [layers.Recurrent(cell, [weights])]
+
+
+def _bidirectional(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+    if layer.merge_mode != "concat" or not layer.return_sequences:
+        raise ExportError(
+            f"from_keras: {layer.name} has merge_mode={layer.merge_mode!r} and return_sequences="
+            f"{layer.return_sequences}, expected 'concat' and True: the runtime has both directions at every step"
+        )
+    both = [layer.forward_layer, layer.backward_layer]
+    if [part.go_backwards for part in both] != [False, True]:
+        raise ExportError(f"from_keras: {layer.name} reads backwards first, expected its first layer to read forwards")
+    for part in both:
+        _check_order(part, after)
+    (cell, forward), (other, backward) = map(_weights, both)
+    if cell.fingerprint != other.fingerprint:
+        raise ExportError(f"from_keras: the directions of {layer.name} are {cell.name} and {other.name}, expected one")
+    return [layers.Recurrent(cell, [forward, backward])]
+
+
+def _check_order(layer: Any, after: Sequence[Any]) -> None:
+    if getattr(layer, "return_state", False):
+        raise ExportError(f"from_keras: {layer.name} also returns its state, expected return_state=False")
+    later = next((other for other in after if isinstance(other, (keras.layers.RNN, keras.layers.Bidirectional))), None)
+    if not layer.return_sequences and later is not None:
+        raise ExportError(f"from_keras: {layer.name} returns one output, and {later.name} after it reads a sequence")
+
+
+def _weights(layer: Any) -> tuple[Cell, Weights]:
+    """The cell, and its weights as the engine takes them."""
+    ours = as_ours(layer)
+    found = ours if isinstance(ours, str) else ours.recipe(False)
+    if isinstance(found, str):
+        raise ExportError(f"from_keras: {layer.name}: {found}")
+    assert not isinstance(ours, str)
+    like = keras.ops.zeros((1, 1, _features(layer)), "float32")
+    call, _ = ours.arrange(like, [], False)
+    W, U, b, c, R = (None if a is None else _array(layer, a) for a in call.weights)
+    assert W is not None
+    assert U is not None
+    assert b is not None
+    assert c is not None
+    parameters = [_array(layer, p) for p in call.parameters]
+    return found.cell, Weights(W, U, b, c, R, dict(zip(found.cell.parameters, parameters, strict=True)))
+
+
+def _features(layer: Any) -> int:
+    """Features that come into a built layer."""
+    if hasattr(layer.cell, "kernel"):
+        return int(layer.cell.kernel.shape[0])
+    return int(layer.cell.get_build_config()["input_shape"][-1])
+
+
+def _dense(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+    if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
+        raise ExportError(f"from_keras: {layer.name} is quantized or has LoRA weights, expected plain ones")
+    b = None if layer.bias is None else _array(layer, layer.bias)
+    return [layers.Linear(_array(layer, keras.ops.transpose(layer.kernel)), b), *_between(layer, layer.activation)]
+
+
+def _between(layer: Any, activation: Any) -> list[layers.Layer]:
+    """An activation between layers."""
+    name = getattr(activation, "__name__", "")
+    known = activation is getattr(keras.activations, name, None)
+    if known and name == "linear":
+        return []
+    if known and name == "softmax":
+        return [layers.Softmax()]
+    if known and name in _BETWEEN:
+        return [layers.Activation(name, 0.2)]  # the slope is that of Keras' leaky_relu, and of no matter to the others
+    if isinstance(activation, keras.layers.Layer):
+        return _layers_of(activation, ())
+    hint = ": it has a meaning inside a cell only" if known and name in MEANINGS else ""
+    raise ExportError(
+        f"from_keras: {layer.name} has the activation {name or activation!r}{hint}, expected linear, softmax or one of "
+        f"{', '.join(_BETWEEN)}"
+    )
+
+
+def _relu(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+    if layer.max_value is not None or layer.threshold:
+        raise ExportError(f"from_keras: {layer.name} has a max_value or threshold, expected none")
+    slope = float(layer.negative_slope)
+    return [layers.Activation("leaky_relu", slope) if slope else layers.Activation("relu")]
+
+
+def _elu(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+    if float(layer.alpha) != 1:
+        raise ExportError(f"from_keras: {layer.name} has alpha={layer.alpha}, expected 1")
+    return [layers.Activation("elu")]
+
+
+def _softmax(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+    if layer.axis not in (-1, 2):
+        raise ExportError(f"from_keras: {layer.name} has axis={layer.axis}, expected -1: the features")
+    return [layers.Softmax()]
+
+
+def _layer_norm(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+    axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
+    if axes not in ([-1], [2]) or getattr(layer, "rms_scaling", False):
+        raise ExportError(f"from_keras: {layer.name} normalizes axis {layer.axis}, expected -1: the features")
+    gamma, beta = (None if v is None else _array(layer, v) for v in (layer.gamma, layer.beta))
+    some = gamma if gamma is not None else beta
+    if some is None:
+        raise ExportError(f"from_keras: {layer.name} has neither center nor scale, expected one of them")
+    scale = np.ones_like(some) if gamma is None else gamma
+    shift = np.zeros_like(some) if beta is None else beta
+    return [layers.LayerNorm(scale, shift, float(layer.epsilon))]
+
+
+def _embedding(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+    if layer.mask_zero:
+        raise ExportError(
+            f"from_keras: {layer.name} has mask_zero=True, expected False: the runtime has no padding; leave zeros out "
+            "and set `mask_zero` to False"
+        )
+    return [layers.Embedding(_array(layer, layer.embeddings))]
+
+
+def _time_distributed(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+    if not isinstance(layer.layer, keras.layers.Dense):
+        raise ExportError(f"from_keras: {layer.name} is over a {type(layer.layer).__name__}, expected Dense")
+    return _dense(layer.layer, after)
+
+
+def _array(layer: Any, value: Any) -> Array:
+    array = keras.ops.convert_to_numpy(value)
+    if array.dtype != np.float32:
+        raise ExportError(f"from_keras: {layer.name} has weights of {array.dtype}, expected float32")
+    return np.array(array, order="C")
+
+
+Converter = Callable[[Any, Sequence[Any]], list[layers.Layer]]
+_k: Any = keras.layers
+_CONVERTERS: list[tuple[type, Converter]] = [
+    *((kind.stock, _recurrent) for kind in LAYERS),
+    (Recurrent, _recurrent),
+    (_k.Bidirectional, _bidirectional),
+    (_k.TimeDistributed, _time_distributed),
+    (_k.Dense, _dense),
+    (_k.Embedding, _embedding),
+    (_k.LayerNormalization, _layer_norm),
+    (_k.Dropout, lambda layer, after: [layers.Dropout(float(layer.rate))]),
+    (_k.SpatialDropout1D, lambda layer, after: [layers.Dropout(float(layer.rate))]),
+    (_k.Activation, lambda layer, after: _between(layer, layer.activation)),
+    (_k.LeakyReLU, lambda layer, after: [layers.Activation("leaky_relu", float(layer.negative_slope))]),
+    (_k.ReLU, _relu),
+    (_k.ELU, _elu),
+    (_k.Softmax, _softmax),
+]
+
+
+def _compare(model: Any, made: Model) -> dict[str, Any]:
+    """Run both on random numbers, in batches of several lengths where the model takes them."""
+    steps = model.inputs[0].shape[1]
+    lengths = (steps,) if steps is not None else (1, 2, STEPS)
+    largest, whole = 0.0, True
+    for T in lengths:
+        x = sample(made, T)
+        theirs = keras.ops.convert_to_numpy(model(np.ascontiguousarray(x.swapaxes(0, 1)), training=False))
+        ours = made.run(x)
+        whole = theirs.ndim == 3
+        theirs = theirs.swapaxes(0, 1) if whole else theirs
+        ours = ours if whole else ours[-1]
+        if theirs.shape != ours.shape:
+            raise ConversionError(f"from_keras: the output has shape {ours.shape}, expected Keras' {theirs.shape}")
+        scale = max(1.0, float(np.abs(theirs).max()))
+        largest = max(largest, float(np.abs(theirs - ours).max()) / scale)
+    if not largest <= TOLERANCE:
+        raise ConversionError(
+            f"from_keras: the output is {largest:.2g} from Keras' own, expected at most {TOLERANCE}: please report this"
+        )
+    return {
+        "keras": keras.__version__,
+        "keras_difference": largest,
+        "tolerance": TOLERANCE,
+        "output": "every step" if whole else "last step",
+    }
+
+
+def sample(made: Model, T: int) -> Array:
+    """Random inputs of a model, [T, rows, I] or ids [T, rows]."""
+    rng = np.random.default_rng(0)
+    if made.words:
+        ids: Any = rng.integers(0, made.words, (T, ROWS))
+        return np.asarray(ids)
+    return rng.standard_normal((T, ROWS, made.input_size)).astype(np.float32)

@@ -1,0 +1,288 @@
+"""A runtime model as an ONNX graph whose states are inputs and outputs, checked in ONNX Runtime."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from recurra.errors import ExportError, MissingExtraError
+from recurra.files import write_atomically
+from recurra.onnx.equations import Builder, emit_activation, emit_scan
+from recurra.onnx.graph import Value
+from recurra.onnx.heads import emit_forecast, emit_split
+from recurra.onnx.standard import arrays, attributes, match
+from recurra.runtime import (
+    Activation,
+    Dropout,
+    Embedding,
+    Forecast,
+    LayerNorm,
+    Linear,
+    Model,
+    Recurrent,
+    Softmax,
+    Split,
+)
+from recurra.runtime.layers import Layer
+from recurra.weights import Array
+
+OPSET, IR_VERSION = 22, 10
+TOLERANCE = 1e-5  # of the difference from ONNX Runtime, relative to the largest number where that is above 1
+INPUT, OUTPUT = "x", "y"
+_STEPS, _ROWS = 19, 3
+
+
+def export(model: Model, path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Write a model as an ONNX file of opset 22, for any runtime.
+
+    The graph takes `x` [T, B, I] (ids [T, B] of int64 for an embedding), with T and B of any size, and gives `y`
+    [T, B, O]. Each state is an input `layers.0.h` [B, H] and an output `layers.0.h.next`, under the names of
+    `Model.state_widths`: whoever feeds the outputs of one call into the next has a stream, a step or a chunk a call. A
+    network with a layer of two directions has no such states.
+
+    A cell with the equations of the standard's RNN, LSTM or GRU becomes that node, whatever its activations and its
+    gates are called; every other cell becomes a Scan over operators derived from its equations. The file has the
+    model's preprocessing and card, and what its states begin with, as JSON in its metadata under `recurra`.
+
+    Before the file is written, it is run in ONNX Runtime as a whole and step by step, and compared with the model.
+
+    Returns:
+        A report: `runtime`, its version; `difference`, the largest of whole and stepped, relative to the largest number
+        where that is above 1; `nodes`, what each recurrent layer became; `state`, what each state begins with, [H].
+
+    Raises:
+        ExportError: a layer cannot be exported, or ONNX Runtime does not compute what the model does.
+        MissingExtraError: onnxruntime is not installed.
+        OSError: the file cannot be written.
+
+    >>> import numpy as np, tempfile
+    >>> from recurra import cells, onnx, runtime
+    >>> from recurra.weights import Weights
+    >>> weights = Weights.random(cells.mgu, 2, 5, rng=np.random.default_rng(0))
+    >>> model = runtime.Model([runtime.Recurrent(cells.mgu, [weights])])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     onnx.export(model, f"{folder}/model.onnx")["nodes"]
+    ['Scan']
+    """
+    proto, nodes = build(model)
+    content = proto.SerializeToString()
+    report = check(model, content)
+    if not report["difference"] <= TOLERANCE:
+        raise ExportError(
+            f"export: {report['runtime']} gives {report['difference']:.2g} from the model's output, expected at most "
+            f"{TOLERANCE}: some networks enlarge rounding errors; please report this if yours should not"
+        )
+    write_atomically(path, content)
+    return report | {"nodes": nodes, "state": beginnings(model)}
+
+
+def beginnings(model: Model) -> dict[str, Array]:
+    """What each state of a stream begins with, by its name."""
+    widths = model.state_widths() if model.streams else {}
+    begins = {name: np.zeros(width, np.float32) for name, width in widths.items()}
+    for i, layer in enumerate(model.layers):
+        if isinstance(layer, Recurrent) and layer.initial and begins:
+            begins |= {f"layers.{i}.{s}": a for s, a in zip(layer.cell.states, layer.initial[0], strict=True)}
+    return begins
+
+
+def build(model: Model) -> tuple[onnx.ModelProto, list[str]]:
+    """The ONNX model, and what each recurrent layer became.
+
+    Raises:
+        ExportError: a layer cannot be exported; the message names it.
+    """
+    graph = _Graph(model)
+    x = INPUT
+    for i, layer in enumerate(model.layers):
+        x = graph.add_layer(f"layers.{i}", layer, x)
+    graph.builder.add("Identity", [x], [OUTPUT])
+    lead = ["T", "B"]
+    kind = onnx.TensorProto.INT64 if model.words else onnx.TensorProto.FLOAT
+    data = helper.make_tensor_value_info(INPUT, kind, lead if model.words else [*lead, model.input_size])
+    output = helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, [*lead, model.output_size])
+    states: dict[str, tuple[str, int]] = {name: ("B", width) for name, width in graph.states.items()}
+    proto = helper.make_model(
+        helper.make_graph(
+            graph.builder.nodes,
+            "recurra",
+            [data, *(helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, s) for n, s in states.items())],
+            [
+                output,
+                *(
+                    helper.make_tensor_value_info(f"{n}.next", onnx.TensorProto.FLOAT, ["B", s[1]])
+                    for n, s in states.items()
+                ),
+            ],
+            graph.builder.tensors,
+        ),
+        opset_imports=[helper.make_opsetid("", OPSET)],
+        ir_version=IR_VERSION,
+        producer_name="recurra",
+    )
+    about = {"fingerprint": model.fingerprint, "preprocessing": model.preprocessing, "card": model.card}
+    about["state"] = {name: value.tolist() for name, value in beginnings(model).items() if value.any()}
+    helper.set_model_props(proto, {"recurra": json.dumps(about)})
+    return proto, graph.recurrent
+
+
+class _Graph:
+    """A graph as it grows layer by layer."""
+
+    def __init__(self, model: Model) -> None:
+        self.builder = Builder()
+        self.states = model.state_widths() if model.streams else {}
+        self.recurrent: list[str] = []
+        self.beside = ""
+
+    def add_layer(self, name: str, layer: Layer, x: str) -> str:
+        """The layer's nodes; returns the name of its output."""
+        for kind, method in _LAYERS.items():
+            if isinstance(layer, kind):
+                return method(self, name, layer, x)
+        known = ", ".join(kind.kind for kind in _LAYERS)
+        raise ExportError(
+            f"export: {name} is a layer {layer.kind!r}, which has no form in ONNX yet; expected one of: {known}"
+        )
+
+    def add_recurrent(self, name: str, layer: Recurrent, x: str) -> str:
+        """One node of the standard, or a Scan for each direction."""
+        found = match(layer.cell)
+        self.recurrent.append(found.variant.op if found else "Scan")
+        initial = [
+            [self._state(name, layer, x, d, k) for k in range(len(layer.cell.states))]
+            for d in range(len(layer.weights))
+        ]
+        if found:
+            return self._add_standard(name, layer, x, initial)
+        outputs = []
+        for d, weights in enumerate(layer.weights):
+            own = name if len(layer.weights) == 1 else f"{name}.{('forward', 'reverse')[d]}"
+            *lasts, output = emit_scan(self.builder, own, layer.cell, weights, x, initial[d], bool(d))
+            outputs.append(output)
+        if len(outputs) == 2:
+            return self.builder.add("Concat", outputs, axis=-1)
+        self._give(name, layer, lasts)
+        return outputs[0]
+
+    def _add_standard(self, name: str, layer: Recurrent, x: str, initial: Sequence[Sequence[str]]) -> str:
+        found = match(layer.cell)
+        assert found is not None
+        add, D = self.builder.add, len(layer.weights)
+        directions = [arrays(layer.cell, weights, found) for weights in layer.weights]
+        stacked = {n: self.builder.array(f"{name}.{n}", np.stack([d[n] for d in directions])) for n in directions[0]}
+        axis = self.builder.numbers(0)
+        begins = []
+        for k in range(len(layer.cell.states)):
+            each = [add("Unsqueeze", [initial[d][k], axis]) for d in range(D)]
+            begins.append(each[0] if D == 1 else add("Concat", each, axis=0))
+        inputs = [x, stacked["W"], stacked["R"], stacked["B"], "", *begins, *([stacked["P"]] if "P" in stacked else [])]
+        outputs = [f"{name}.{n}" for n in ("Y", "Y_h", "Y_c")[: 1 + len(begins)]]
+        direction = "bidirectional" if D == 2 else "forward"
+        more = attributes((found.variant,) * D)
+        add(found.variant.op, inputs, outputs, hidden_size=layer.weights[0].hidden_size, direction=direction, **more)
+        if D == 2:
+            return add("Reshape", [add("Transpose", outputs[:1], perm=[0, 2, 1, 3]), self.builder.numbers(0, 0, -1)])
+        self._give(name, layer, [add("Squeeze", [last, axis]) for last in outputs[1:]])
+        return add("Squeeze", [outputs[0], self.builder.numbers(1)])
+
+    def _state(self, name: str, layer: Recurrent, x: str, d: int, k: int) -> str:
+        """What a state begins with, [B, width]: the input of that name, or a constant where nothing streams."""
+        state, weights = layer.cell.states[k], layer.weights[d]
+        if f"{name}.{state}" in self.states:
+            return f"{name}.{state}"
+        width = weights.hidden_size if k else weights.U.shape[1]
+        begin: Array = layer.initial[d][k] if layer.initial else np.zeros(width, np.float32)
+        given = self.builder.array(f"{name}.{d}.{state}", begin[None])
+        rows = self.builder.add("Shape", [x], start=1, end=2)
+        shape = self.builder.add("Concat", [rows, self.builder.numbers(width)], axis=0)
+        return self.builder.add("Expand", [given, shape])
+
+    def _give(self, name: str, layer: Recurrent, lasts: Sequence[str]) -> None:
+        for state, last in zip(layer.cell.states, lasts, strict=True):
+            if f"{name}.{state}" in self.states:
+                self.builder.add("Identity", [last], [f"{name}.{state}.next"])
+
+    def add_linear(self, name: str, layer: Linear, x: str) -> str:
+        """x W^T + b."""
+        y = self.builder.add("MatMul", [x, self.builder.array(f"{name}.W", layer.W.T)])
+        return y if layer.b is None else self.builder.add("Add", [y, self.builder.array(f"{name}.b", layer.b)])
+
+    def add_embedding(self, name: str, layer: Embedding, x: str) -> str:
+        """Rows of W."""
+        return self.builder.add("Gather", [self.builder.array(f"{name}.W", layer.W), x])
+
+    def add_layer_norm(self, name: str, layer: LayerNorm, x: str) -> str:
+        """Over the features."""
+        scale, shift = (self.builder.array(f"{name}.{n}", a) for n, a in layer.arrays().items())
+        return self.builder.add("LayerNormalization", [x, scale, shift], epsilon=layer.epsilon, axis=-1)
+
+    def add_split(self, name: str, layer: Split, x: str) -> str:
+        """The first features; the others wait."""
+        first, self.beside = emit_split(self.builder, name, layer, x)
+        return first
+
+    def add_forecast(self, name: str, layer: Forecast, x: str) -> str:
+        """With what waits beside."""
+        return emit_forecast(self.builder, name, layer, x, self.beside)
+
+    def add_activation(self, name: str, layer: Activation, x: str) -> str:
+        """From the word's own equation."""
+        return emit_activation(self.builder, x, layer.name, layer.slope)
+
+
+_LAYERS: dict[type[Layer], Callable[..., str]] = {
+    Recurrent: _Graph.add_recurrent,
+    Linear: _Graph.add_linear,
+    Embedding: _Graph.add_embedding,
+    LayerNorm: _Graph.add_layer_norm,
+    Activation: _Graph.add_activation,
+    Split: _Graph.add_split,
+    Forecast: _Graph.add_forecast,
+    Softmax: lambda graph, name, layer, x: graph.builder.add("Softmax", [x], axis=-1),
+    Dropout: lambda graph, name, layer, x: x,
+}
+
+
+def check(model: Model, content: bytes) -> dict[str, Any]:
+    """Run an exported model in ONNX Runtime on random numbers, and say how far it is from the model."""
+    try:
+        import onnxruntime  # type: ignore[import-untyped]
+    except ImportError as error:
+        raise MissingExtraError("the check of an exported model", "onnxruntime", "onnx") from error
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level, options.intra_op_num_threads = 3, 1
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    run = partial(_call, session)
+    rng = np.random.default_rng(0)
+    x: Any
+    if model.words:
+        x = rng.integers(0, model.words, (_STEPS, _ROWS))
+    else:
+        x = rng.standard_normal((_STEPS, _ROWS, model.input_size)).astype(np.float32)
+    ours = model.run(x)
+    state: dict[str, Value] = {n: np.stack([a] * _ROWS) for n, a in beginnings(model).items()}
+    ways = [run(x, state)[0]]
+    if model.streams:
+        steps = []
+        for t in range(len(x)):
+            y, state = run(x[t : t + 1], state)
+            steps.append(y)
+        ways.append(np.concatenate(steps))
+    scale = max(1.0, float(np.abs(ours).max()))
+    difference = max(float(np.abs(way - ours).max()) / scale for way in ways)
+    return {"runtime": f"onnxruntime {onnxruntime.__version__}", "difference": difference}
+
+
+def _call(session: Any, x: Value, state: dict[str, Value]) -> tuple[Value, dict[str, Value]]:
+    """One call, which carries states on as a stream does."""
+    names = [o.name for o in session.get_outputs()]
+    y, *states = session.run(names, {INPUT: x, **state})
+    return y, {name.removesuffix(".next"): s for name, s in zip(names[1:], states, strict=True)}

@@ -1,0 +1,205 @@
+"""An ONNX graph as a runtime model: the chain of layers between its first input and its first output.
+
+The graph is run once on a sample, node by node. What depends on the sample's numbers is a `Stream`: the layers that it
+has gone through, and what each of its axes holds. All else (shapes, states, arrays) is a constant with a value.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from recurra.cells.symbols import as_node
+from recurra.errors import OnnxError, RecurraError
+from recurra.onnx import chain, expressions, recurrent
+from recurra.onnx.graph import Graph, Node, Place, Value, read
+from recurra.onnx.run import evaluate, evaluate_node
+from recurra.onnx.streams import DIRECTION, FEATURES, FIRST, SECOND, Axis, Stream, size_of
+from recurra.runtime import Model
+
+_SIZE = (
+    5  # of steps and rows of the sample, where the graph leaves them open; equal, for it is not known which is which
+)
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A model that was read from a graph.
+
+    Attributes:
+        model: the layers, which give an output at every step.
+        batch_first: whether the graph's input has the batch first.
+        steps: the only number of steps that the graph takes; None: any.
+        last: whether it gives the output of the last step alone.
+        output: what each axis of its output holds.
+    """
+
+    model: Model
+    batch_first: bool
+    steps: int | None
+    last: bool
+    output: tuple[Axis, ...]
+
+    def runner(self, graph: Graph) -> Callable[[Any], Value]:
+        """The graph itself on one sequence [T, I] (ids [T]): [T, O], or [O] where it gives the last step alone."""
+        data = graph.needed[0]
+        time, batch = (SECOND, FIRST) if self.batch_first else (FIRST, SECOND)
+        rows = (data.shape or (None, None))[0 if self.batch_first else 1] or 1
+
+        def run(x: Any) -> Value:
+            given = np.stack([np.asarray(x, data.dtype or np.float32)] * rows, 0 if self.batch_first else 1)
+            sizes = {time: len(x), batch: rows, FEATURES: self.model.output_size}
+            values = evaluate(graph, {data.name: given, **_others(graph, len(x), rows)})
+            parts = [part for axis in self.output for part in axis]
+            y = values[graph.outputs[0].name].reshape([sizes[part] for part in parts])
+            wanted = [*([] if self.last else [time]), batch, FEATURES]
+            for part in set(wanted) - set(parts):  # an axis of one
+                y, parts = y[None], [part, *parts]
+            y = y.transpose([parts.index(part) for part in wanted])
+            return y[0] if self.last else y[:, 0]
+
+        return run
+
+
+def from_onnx(source: bytes | str | os.PathLike[str]) -> Model:
+    """A runtime model from an ONNX model, from its bytes or its file.
+
+    The graph must be one chain: recurrent nodes with any attributes, dense layers, embeddings, layer normalization,
+    activations and softmax over the features, and any reshaping between them. Its first input is the data, [T, B, I] or
+    [B, T, I] (ids [T, B] or [B, T]); other inputs (initial states, lengths) are left at what they begin with. A graph
+    that gives the last step alone gives a model whose last output that is. `recurra.convert` also compares the two.
+
+    Raises:
+        OnnxError: the graph is malformed, or has a node that is no layer; the message names it.
+        OSError: the file cannot be read.
+
+    >>> import numpy as np, tempfile
+    >>> from recurra import cells, onnx, runtime
+    >>> from recurra.weights import Weights
+    >>> weights = Weights.random(cells.gru, 2, 5, rng=np.random.default_rng(0))
+    >>> model = runtime.Model([runtime.Recurrent(cells.gru, [weights])])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report = onnx.export(model, f"{folder}/model.onnx")
+    ...     again = onnx.from_onnx(f"{folder}/model.onnx")
+    >>> again.fingerprint == model.fingerprint
+    True
+    """
+    return import_graph(read(source)).model
+
+
+def import_graph(graph: Graph) -> Imported:
+    """As `from_onnx`, with how the graph's own input and output are laid out."""
+    if not graph.needed or not graph.outputs:
+        raise OnnxError("the graph has no input or no output, expected data in and a result out")
+    data = graph.needed[0]
+    streams, values = _begin(graph, data)
+    for node in graph.nodes:
+        found = evaluate_node(node, values, graph.opset)
+        if node.outputs and node.op not in ("Shape", "Size") and any(name in streams for name in node.inputs):
+            result = _layer(node, streams, values, found)
+            for name, stream in result.items():
+                if name in found and [size_of(stream, a) for a in stream.axes] != list(found[name].shape):
+                    raise OnnxError(f"{node.label} gives the shape {found[name].shape}, which is no layer's output")
+            streams |= result
+        values |= found
+    result_name = graph.outputs[0].name
+    if result_name not in streams:
+        raise OnnxError(f"the output {result_name[:80]!r} does not come from the input by layers that are known")
+    return _finish(streams[result_name], data)
+
+
+def _begin(graph: Graph, data: Place) -> tuple[dict[str, Stream], dict[str, Value]]:
+    """The sample: distinct numbers where the data is; what else the graph needs is zeros, and lengths are full."""
+    ids = data.dtype is not None and data.dtype.kind in "iu"
+    shape = list(data.shape or [None] * (2 if ids else 3))
+    if len(shape) != (2 if ids else 3) or (not ids and not shape[-1]):
+        wanted = "[T, B] of whole numbers" if ids else "[T, B, I] or [B, T, I] with a known I"
+        raise OnnxError(f"the input {data.name[:80]!r} has the shape {data.shape}, expected {wanted}")
+    full = [n or _SIZE for n in shape]
+    rng = np.random.default_rng(0)
+    dtype = data.dtype or np.dtype(np.float32)
+    values = {**graph.constants, data.name: (np.zeros if ids else rng.standard_normal)(full).astype(dtype)}
+    values |= _others(graph, full[0], full[1])
+    axes: tuple[Axis, ...] = ((FIRST,), (SECOND,)) if ids else ((FIRST,), (SECOND,), (FEATURES,))
+    sizes = {FIRST: full[0], SECOND: full[1]} | ({} if ids else {FEATURES: full[2]})
+    return {data.name: Stream((), axes, sizes)}, values
+
+
+def _others(graph: Graph, steps: int, rows: int) -> dict[str, Value]:
+    """What else a graph needs: states of zeros, and lengths of whole sequences."""
+    values: dict[str, Value] = {}
+    for place in graph.needed[1:]:
+        shape = [n or rows for n in place.shape or (1, None, 1)]
+        if place.dtype is not None and place.dtype.kind in "iu":
+            values[place.name] = np.full([rows], steps, place.dtype)
+        else:
+            zeros = np.zeros(shape, place.dtype or np.float32)
+            begins = graph.begins.get(place.name, zeros)
+            values[place.name] = zeros + begins if begins.shape in (zeros.shape, zeros.shape[-1:]) else zeros
+    return values
+
+
+def _finish(stream: Stream, data: Place) -> Imported:
+    stream = stream.settled
+    time = stream.time or FIRST
+    lead = {FIRST, SECOND} - ({time} if stream.last else set())
+    parts = {part for axis in stream.axes for part in axis}
+    needed = {p for p in lead | {FEATURES} if stream.sizes[p] > 1}
+    if not needed <= parts or DIRECTION in parts:
+        raise OnnxError(f"the output has the axes {stream.axes}, expected steps, rows and features")
+    if not stream.layers:
+        raise OnnxError("the graph has no layer, expected at least one")
+    try:
+        steps = (data.shape or (None, None))[int(time == SECOND)]
+        return Imported(Model(stream.layers), time == SECOND, steps, stream.last, stream.axes)
+    except RecurraError as error:
+        raise OnnxError(f"the graph's layers do not make a model: {error}") from error
+
+
+def _layer(
+    node: Node, streams: Mapping[str, Stream], values: Mapping[str, Value], found: Mapping[str, Value]
+) -> dict[str, Stream]:
+    """What a node makes of the streams that go into it."""
+    inside = [name for name in node.inputs if name in streams]
+    if node.op in recurrent.INPUTS:
+        return chain.recurrence(node, streams, values)
+    if (result := _elementwise(node, streams, values)) is not None:
+        return {node.outputs[0]: result}
+    if len(inside) > 1:
+        raise OnnxError(f"{node.label} joins {len(inside)} values that depend on the input, expected a chain of layers")
+    if node.op not in chain.LAYERS:
+        known = ", ".join([*recurrent.INPUTS, *chain.LAYERS, *expressions.OPERATORS])
+        raise OnnxError(f"{node.label} is no layer of a model, expected one of: {known}")
+    arguments = [values[n] if n else None for n in node.inputs]
+    at, shape = node.inputs.index(inside[0]), found[node.outputs[0]].shape
+    try:
+        stream = chain.LAYERS[node.op](node, streams[inside[0]], arguments, at, shape)
+    except RecurraError as error:
+        raise error if isinstance(error, OnnxError) else OnnxError(f"{node.label}: {error}") from error
+    return {node.outputs[0]: stream}
+
+
+def _elementwise(node: Node, streams: Mapping[str, Stream], values: Mapping[str, Value]) -> Stream | None:
+    """An operator on elements of one stream and single numbers; None where it is something else."""
+    inside = [streams[name] for name in node.inputs if name in streams]
+    outside = [values[name] for name in node.inputs if name and name not in streams]
+    first, features = inside[0], inside[0].sizes.get(FEATURES, 0)
+    alone = node.op in chain.LAYERS and features == 1 and bool(outside)  # a bias of one feature belongs to its layer
+    if alone or any(v.size != 1 or v.dtype.kind != "f" for v in outside):
+        return None
+    if any((s.layers, s.axes, s.last) != (first.layers, first.axes, first.last) for s in inside):
+        return None
+    arguments = [
+        streams[name].expression if name in streams else as_node(float(values[name].reshape(())))
+        for name in node.inputs
+        if name
+    ]
+    try:
+        expression = expressions.build(node.op, node.attributes, arguments)
+    except (RecurraError, TypeError, ValueError, IndexError) as error:
+        raise OnnxError(f"{node.label}: {error}") from error
+    return None if expression is None else replace(first, expression=expression)

@@ -1,0 +1,82 @@
+"""Streams: the values of a graph that depend on its input, as the layers that they have gone through."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from recurra.cells import Node as Symbol
+from recurra.errors import OnnxError
+from recurra.onnx import expressions
+from recurra.onnx.expressions import ELEMENT
+from recurra.onnx.graph import Node
+from recurra.runtime.layers import Layer
+
+# What the parts of an axis hold: the input's first two axes, one of which is time; directions; features.
+FIRST, SECOND, DIRECTION, FEATURES = "first", "second", "directions", "features"
+Axis = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A value that depends on the input's numbers.
+
+    Attributes:
+        layers: what it has gone through.
+        axes: what each axis holds, from the slowest part to the fastest; nothing for an axis of one.
+        sizes: how many there are of each part.
+        time: which of the first two axes is time, once a layer has said so.
+        last: whether only the last step is there.
+        expression: what was done since, element by element, to `ELEMENT`.
+    """
+
+    layers: tuple[Layer, ...]
+    axes: tuple[Axis, ...]
+    sizes: Mapping[str, int]
+    time: str = ""
+    last: bool = False
+    expression: Symbol = ELEMENT
+
+    def then(self, layer: Layer, features: int) -> Stream:
+        """After a layer over the features."""
+        return replace(self, layers=(*self.layers, layer), sizes={**self.sizes, FEATURES: features})
+
+    @property
+    def settled(self) -> Stream:
+        """The same with what was done element by element as a layer of its own."""
+        if self.expression is ELEMENT:
+            return self
+        layer = expressions.layer_of(self.expression, self.sizes[FEATURES])
+        return replace(self, layers=(*self.layers, layer), expression=ELEMENT)
+
+
+def joined(stream: Stream) -> Stream:
+    """Directions and features side by side along the last axis are features."""
+    if stream.axes[-1] != (DIRECTION, FEATURES):
+        return stream
+    sizes = {p: n for p, n in stream.sizes.items() if p != DIRECTION}
+    sizes[FEATURES] = stream.sizes[FEATURES] * stream.sizes[DIRECTION]
+    return replace(stream, axes=(*stream.axes[:-1], (FEATURES,)), sizes=sizes)
+
+
+def size_of(stream: Stream, axis: Axis) -> int:
+    """How long an axis is."""
+    return int(np.prod([stream.sizes[part] for part in axis], dtype=int))
+
+
+def features(node: Node, stream: Stream) -> int:
+    """How many features stand along the last axis; raises where it holds something else."""
+    last = stream.axes[-1] if stream.axes else ()
+    if last != (FEATURES,) and not (last == () and stream.sizes.get(FEATURES) == 1):
+        raise OnnxError(f"{node.label} works along an axis of {last or 'one'}, expected the features")
+    return stream.sizes[FEATURES]
+
+
+def along_features(node: Node, stream: Stream, default: int) -> int:
+    """The same for a node with an axis of its own, which must be the last."""
+    count, axis = features(node, stream), int(node.attributes.get("axis", default))
+    if axis % len(stream.axes) != len(stream.axes) - 1:
+        raise OnnxError(f"{node.label} works along axis {axis}, expected the last one")
+    return count

@@ -1,0 +1,151 @@
+"""Processes here and Ray Tune: the same results; a worker that dies; an end in time."""
+
+import json
+import os
+import signal
+import time
+
+import pytest
+from compare_problems import Here, scheduled, small_ahead, small_labelled
+
+from helpers import run_python
+from recurra.compare import engines
+from recurra.compare.engines import Local
+from recurra.compare.problem import from_bytes, to_bytes
+
+NAMES = ["logistic", "feedforward"]
+
+
+def results(schedule):
+    return {
+        (name, k): (o.valid, o.test, [h[:3] for h in o.history], {n: a.tolist() for n, a in o.arrays.items()})
+        for name, finals in schedule.finals.items()
+        for k, o in finals.items()
+    }
+
+
+def local(problem, folder, workers=2):
+    for name, part in (("tune", problem.tuning_part()), ("final", problem)):
+        (folder / name).write_bytes(to_bytes(part))
+    return Local(workers, folder / "tune", folder / "final")
+
+
+@pytest.mark.parametrize("make", [small_labelled, small_ahead])
+def test_a_problem_survives_the_way_to_a_worker(make):
+    problem = make()
+    again = from_bytes(to_bytes(problem))
+    assert type(again) is type(problem)
+    assert again.fingerprint == problem.fingerprint
+    assert again.described() == problem.described()
+    assert again.windows == problem.windows
+
+
+def test_processes_and_ray_give_the_same_results(tmp_path):
+    pytest.importorskip("ray.tune")
+    from recurra.compare.on_ray import OnRay
+
+    problem, found = small_labelled(), {}
+    for kind in ("here", "local", "ray"):
+        folder = tmp_path / kind
+        folder.mkdir()
+        schedule = scheduled(problem, folder, NAMES, trials=1, seeds=1, workers=2)
+        engine = {
+            "here": lambda: Here(problem),
+            "local": lambda folder=folder: local(problem, folder),
+            "ray": lambda: OnRay(2, to_bytes(problem.tuning_part()), to_bytes(problem)),
+        }[kind]()
+        engine.run(schedule, lambda: None)
+        assert schedule.cut() == []
+        assert len(schedule.finals["feedforward"]) == 1
+        found[kind] = results(schedule)
+    assert found["local"] == found["ray"] == found["here"]
+
+
+def test_a_worker_that_dies_fails_its_trial_alone(tmp_path, monkeypatch):
+    problem, killed = small_labelled(), []
+    schedule = scheduled(problem, tmp_path, ["logistic"], trials=2, seeds=1, workers=1)
+    hand_out = Local._hand_out
+
+    def kill_first(self, source, crew, selector):
+        hand_out(self, source, crew, selector)
+        if crew and not killed:
+            killed.append(crew[0].process.pid)
+            os.kill(crew[0].process.pid, signal.SIGKILL)
+
+    monkeypatch.setattr(Local, "_hand_out", kill_first)
+    local(problem, tmp_path, 1).run(schedule, lambda: None)
+    errors = [o.error for o in schedule.tuned["logistic"].values()]
+    assert "its process ended with status -9" in errors[0]
+    assert errors[1] == ""
+    assert len(schedule.finals["logistic"]) == 1
+
+
+def test_workers_end_at_the_deadline_and_on_ctrl_c(tmp_path):
+    problem = small_labelled()
+
+    class Stuck:
+        finished, deadline = False, time.monotonic() + 600
+        given = 0
+
+        def take(self):
+            self.given += 1
+            return schedule.take() if self.given == 1 else None
+
+        def give(self, outcome):
+            raise AssertionError
+
+    started = []
+    start = Local._start
+
+    def remember(self):
+        worker = start(self)
+        started.append(worker.process)
+        return worker
+
+    schedule = scheduled(problem, tmp_path, ["logistic"], workers=1)
+    engine = local(problem, tmp_path, 1)
+    engine._start = lambda: remember(engine)
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(Stuck(), interrupt)
+    assert len(started) == 1
+    assert started[0].returncode is not None
+
+
+def test_a_worker_ends_with_its_parent(tmp_path):
+    code = """
+import subprocess, sys
+from recurra.compare.engines import Local
+worker = Local(1, sys.argv[1], sys.argv[1])._start()
+print(worker.process.pid, flush=True)
+import os
+os._exit(0)
+"""
+    done = run_python(code, tmp_path / "none")
+    pid = int(done.stdout)
+    end = time.monotonic() + 20
+    while time.monotonic() < end:
+        try:
+            with open(f"/proc/{pid}/stat") as file:
+                if file.read().split()[2] == "Z":
+                    return
+        except FileNotFoundError:
+            return
+        time.sleep(0.1)
+    raise AssertionError("the worker is still there")
+
+
+def test_workers_have_one_thread(tmp_path):
+    code = """
+import json, os, sys
+from recurra.compare.worker import one_thread
+one_thread()
+import torch
+from recurra import engine
+print(json.dumps([torch.get_num_threads(), engine.get_num_threads()]))
+"""
+    assert json.loads(run_python(code).stdout) == [1, 1]
+    assert engines.THREADS["OMP_NUM_THREADS"] == "1"
