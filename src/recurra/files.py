@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import tempfile
 from pathlib import Path
@@ -35,6 +36,21 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str) -> None
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
         raise
+
+
+def check_writable(path: str | os.PathLike[str]) -> None:
+    """Raise before long work rather than after it, where `write_atomically` could not write a file.
+
+    Raises:
+        OSError: the folder is not there, cannot be written to, or the path is a folder.
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, expected the name of a file", str(path))
+    if not target.parent.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}."):
+        pass
 
 
 def _umask() -> int:
