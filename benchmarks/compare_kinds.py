@@ -50,21 +50,20 @@ def leaves(**settings: Any) -> Comparison:
 
 
 def memory(**settings: Any) -> Comparison:
-    """One of four values, marked at one of the first 20 steps, asked for after 200 to 240 steps of noise."""
-    return compare.classifiers(*remembered(1200), **settings)
+    """A sign, marked at one of the first 20 steps, asked for after 200 to 240 steps of noise."""
+    return compare.classifiers(*remembered(1000), **settings)
 
 
 def remembered(count: int, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
-    """Sequences [T, 2] of a value and a mark, and which value was marked."""
+    """Sequences [T, 2] of noise and a mark, and the sign that was marked."""
     rng = np.random.default_rng(seed)
-    sequences, labels = [], rng.integers(0, 4, count)
-    for label in labels:
+    sequences, signs = [], rng.choice([-1, 1], count)
+    for sign in signs:
         T = int(rng.integers(MEMORY + 20, MEMORY + 41))
-        x = np.stack([rng.choice([-1.5, -0.5, 0.5, 1.5], T), np.zeros(T)], 1)
-        marked = rng.integers(0, 20)
-        x[marked] = label - 1.5, 1.0
+        x = np.stack([rng.normal(0, 0.5, T), np.zeros(T)], 1)
+        x[rng.integers(0, 20)] = sign, 1.0
         sequences.append(x)
-    return sequences, labels
+    return sequences, signs
 
 
 def _archive(name: str, **settings: Any) -> Comparison:
@@ -100,6 +99,7 @@ def main() -> None:
     parser.add_argument("--budget", default="10m")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--trials", type=int, default=4)
+    parser.add_argument("--parameters", type=int, default=20_000)
     parser.add_argument("--candidates", default="", help="with commas between")
     parser.add_argument("--out", type=Path, default=None, help="folder of the results, one in it for each data set")
     options = parser.parse_args()
@@ -107,6 +107,7 @@ def main() -> None:
     for name in options.names:
         out = options.out / name if options.out else None
         settings = {"budget": options.budget, "seeds": options.seeds, "trials": options.trials}
+        settings["parameters"] = options.parameters
         with Board() as board:
             found = TASKS[name](**settings, candidates=chosen, out=out, watch=board)
         print(f"\n## {name}\n\n{TASKS[name].__doc__}\n\n{markdown(found)}\n", flush=True)

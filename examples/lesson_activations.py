@@ -1,8 +1,8 @@
 """Lesson: tanh, ReLU and sigmoid in a vanilla RNN, compared on how the gradient flows.
 
 The same RNN with each activation, in three ways of drawing the recurrent weights: as torch does, orthogonal, and the
-identity. The doctor measures what the gradient is multiplied by at each step back, and how much of it is left after 50; then each
-learns to recall the first number of a sequence after the last, and the loss says what that was worth.
+identity. The doctor measures what the gradient is multiplied by at each step back, and how much of it is left after 49;
+then each learns to recall the first number of a sequence after the last, and the loss says what that was worth.
 
 Run: python examples/lesson_activations.py (about 40 seconds on one core), with --quick with fewer updates (about 5
 seconds).
@@ -99,9 +99,9 @@ def main(quick: bool = False) -> dict[tuple[str, str], Line]:
             lines[activation, weights] = line
             print(f"{activation:12}{weights:12}{line.rate:12.3f}{left:12.1e}{exponent:10.3f}{line.loss:8.3f}")
     print(
-        "\nThe slope of sigmoid is at most 1/4, so with weights of size 1 the gradient shrinks four times and more at each "
-        "step.\ntanh and relu have slope 1 where they are open, and there the weights decide: orthogonal ones keep the "
-        "gradient's\nsize under tanh, the identity under relu. What keeps it, learns."
+        "\nThe slope of sigmoid is at most 1/4, so with weights of size 1 the gradient shrinks four times and more at\n"
+        "each step. tanh and relu have slope 1 where they are open, and there the weights decide: orthogonal ones\n"
+        "keep the gradient's size under tanh, the identity under relu. What keeps it, learns."
     )
     return lines
 

@@ -1,8 +1,8 @@
 """Lesson: why a vanilla RNN cannot solve the adding problem at lag 200, while LSTM and GRU can.
 
-Each of 200 steps brings a number and a mark; one step of the first half and one of the second are marked, and the answer
-after the last step is the sum of their two numbers (Hochreiter and Schmidhuber 1997, section 5.4). Three cells of 32
-units are trained in the same way, on the same batches; the doctor examines them before and after.
+Each of 200 steps brings a number and a mark; one step of the first half and one of the second are marked, and the
+answer after the last step is the sum of their two numbers (Hochreiter and Schmidhuber 1997, section 5.4). Three cells
+of 32 units are trained in the same way, on the same batches; the doctor examines them before and after.
 
 Run: python examples/lesson_adding_problem.py (about 30 seconds on one core), with --quick on 60 steps and with fewer
 updates (about 8 seconds).
@@ -114,9 +114,9 @@ def main(quick: bool = False, hidden_size: int = 32) -> dict[str, Student]:
         for finding in after:
             print(f"  {finding.kind}: {finding.evidence}\n    cause: {finding.cause}")
     print(
-        "\nAll three begin with a gradient that vanishes. The state of the LSTM and the GRU is carried on by a gate, so "
-        "training\ncan open a way back through time, and it does; the RNN computes its state anew at each step, and what "
-        "its\ngradient says of early inputs is too faint to learn from."
+        "\nAll three begin with a gradient that vanishes. The state of the LSTM and the GRU is carried on by a gate,\n"
+        "so training can open a way back through time, and it does; the RNN computes its state anew at each step, and\n"
+        "what its gradient says of early inputs is too faint to learn from."
     )
     return students
 

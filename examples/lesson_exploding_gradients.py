@@ -1,12 +1,12 @@
 """Lesson: gradients that explode, with and without clipping.
 
-A vanilla RNN whose recurrent weights are too large, relu so that nothing holds it, learns to give the mean of the numbers
-that it has read. The gradient of the loss grows at each step back; an update of its size throws the network away, and
-the loss with it. Clipped at norm 1 the same network, from the same weights, on the same batches, learns. The doctor
-watches both, and then tries other remedies.
+A vanilla RNN whose recurrent weights are too large, relu so that nothing holds it, learns to give the mean of the
+numbers that it has read. The gradient of the loss grows at each step back; an update of its size throws the network
+away, and the loss with it. Clipped at norm 1 the same network, from the same weights, on the same batches, learns. The
+doctor watches both, and then tries other remedies.
 
-Run: python examples/lesson_exploding_gradients.py (about 15 seconds on one core), with --quick with fewer updates (about
-4 seconds).
+Run: python examples/lesson_exploding_gradients.py (about 15 seconds on one core), with --quick with fewer updates
+(about 5 seconds).
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ def test_a_stream_goes_on_from_its_snapshot(folder) -> None:
     again = started("stream", folder / "m.recurra", "--snapshot", state, stdin=subprocess.PIPE)
     rest, errors = again.communicate("".join(lines[30:]).encode(), timeout=60)
     assert got + rest == want
-    assert errors.decode().splitlines()[-1].startswith("230 forecasts at ")
+    assert errors.decode().splitlines()[-1].startswith("231 forecasts at ")
     state.unlink()
 
 

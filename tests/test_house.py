@@ -39,10 +39,24 @@ NEVER = {
     "engine": {"reference"},
     "runtime": {"torch", "keras", "onnx"},
 }
-HEAVY = {"torch", "sympy", "pandas", "keras", "networkx", "llvmlite", "matplotlib", "plotly", "fastapi", "onnx"}
+HEAVY = {
+    "torch",
+    "sympy",
+    "pandas",
+    "keras",
+    "networkx",
+    "llvmlite",
+    "matplotlib",
+    "plotly",
+    "fastapi",
+    "onnx",
+    "narwhals",
+    "pyarrow",
+}
 # Modules below which heavy packages may be imported at the top.
 OWNERS = {
     "torch": {"torch"},
+    "models": {"torch"},
     "doctor": {"torch"},
     "keras": {"keras"},
     "onnx": {"onnx"},

@@ -177,11 +177,12 @@ def test_control_c_before_the_first_epoch_ends_is_passed_on() -> None:
 def test_progress_says_where_training_is() -> None:
     seen = []
     Problem().run(epochs=3, progress=seen.append)
-    assert [(p.epoch, p.update) for p in seen] == [(e, u) for e in (1, 2, 3) for u in range(1, UPDATES + 1)]
+    updates = [*range(1, UPDATES + 1), UPDATES]  # and once more after the validation
+    assert [(p.epoch, p.update) for p in seen] == [(e, u) for e in (1, 2, 3) for u in updates]
     assert all(p.epochs == 3 and p.updates == UPDATES and p.seconds_left >= 0 for p in seen)
     assert seen[0].last == {}
-    assert seen[-1].last["epoch"] == 2
-    assert seen[-1].seconds_left < 5
+    assert (seen[-2].last["epoch"], seen[-1].last["epoch"]) == (2, 3)
+    assert seen[-1].seconds_left == 0
 
 
 def test_a_loss_that_is_no_number_ends_training() -> None:

@@ -11,7 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recurra import cells, compare, doctor, engine, errors, reference, runtime
+    from recurra import cells, compare, doctor, draw, engine, errors, reference, runtime
     from recurra.cells import Cell, cell
     from recurra.conversion import convert
     from recurra.engine import get_num_threads, set_num_threads
@@ -31,6 +31,7 @@ _NAMES = {
     "compare": None,
     "convert": "recurra.conversion",
     "doctor": None,
+    "draw": None,
     "engine": None,
     "errors": None,
     "get_num_threads": "recurra.engine",
@@ -49,6 +50,7 @@ __all__ = [
     "compare",
     "convert",
     "doctor",
+    "draw",
     "engine",
     "errors",
     "get_num_threads",

@@ -135,7 +135,7 @@ def _print_table(report: dict[str, Any], console: Console) -> None:
     for name in ("", "MAE, GW", "MASE", "sMAPE, %", "80 % interval holds", "pinball"):
         table.add_column(name, justify="left" if not name else "right")
     for row in report["table"]:
-        numbers = [f"{row['mae']:.3f}", f"{row['mase']:.3f}", f"{row['smape']:.2f}"]
+        numbers = [f"{row['mae']:.3f}", f"{row['mase']:.3f}", f"{100 * row['smape']:.2f}"]
         numbers += ["" if row["coverage"] is None else f"{100 * row['coverage']:.1f} %"]
         numbers += ["" if row["pinball"] is None else f"{row['pinball']:.4f}"]
         table.add_row(row["name"], *numbers, style="bold" if row["kind"] == "model" else "")

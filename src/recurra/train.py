@@ -107,7 +107,7 @@ def train(
         checkpoint: a file that is written after every epoch, in one move: safetensors, with no code in it.
         resume: go on from the checkpoint, where there is one.
         identity: what a checkpoint must agree on besides the settings, as JSON: the data, the network.
-        progress: called after every update.
+        progress: called after every update, and after every validation.
 
     Raises:
         TrainingError: the loss or the error is no longer a number.
@@ -202,6 +202,7 @@ class _Run:
         self.seconds.append(time.perf_counter() - began)
         if self.checkpoint:
             write_atomically(self.checkpoint, self.content())
+        self.tell(number, i, total / max(1, i), began)
 
     def update(self, loss: Any, epoch: int, i: int) -> float:
         """One step of the optimizer; returns the loss."""
@@ -223,10 +224,12 @@ class _Run:
         """Report progress."""
         if not self.progress:
             return
-        epochs = self.settings.epochs
-        mean = sum(self.seconds) / len(self.seconds) if self.seconds else None
-        passed = time.perf_counter() - began
-        left = max(0.0, mean * (epochs - epoch) - passed) if mean else passed / update * self.updates * epochs - passed
+        epochs, done = self.settings.epochs, len(self.history.epochs)
+        passed = time.perf_counter() - began if done == epoch else 0.0  # of an epoch that goes on
+        if self.seconds:
+            left = max(0.0, sum(self.seconds) / len(self.seconds) * (epochs - done) - passed)
+        else:
+            left = passed / max(1, update) * self.updates * epochs - passed
         last = self.history.epochs[-1] if self.history.epochs else {}
         self.progress(Progress(epoch + 1, epochs, update, self.updates, train_loss, last, left))
 

@@ -10,11 +10,12 @@ import numpy as np
 
 from helpers import generator
 from recurra.compare.candidates import choose
-from recurra.compare.classify import Labelled, labelled
+from recurra.compare.classify import Labelled
 from recurra.compare.engines import Source
 from recurra.compare.forecast import Ahead, ahead
 from recurra.compare.problem import Problem
 from recurra.compare.schedule import Schedule
+from recurra.compare.sequences import labelled
 from recurra.compare.settings import Settings
 from recurra.compare.store import Store
 from recurra.compare.trial import run_trial

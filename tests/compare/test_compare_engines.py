@@ -13,7 +13,7 @@ from recurra.compare import engines
 from recurra.compare.engines import Local
 from recurra.compare.problem import from_bytes, to_bytes
 
-NAMES = ["logistic", "feedforward"]
+NAMES = ["feedforward"]
 
 
 def results(schedule):

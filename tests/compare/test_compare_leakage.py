@@ -6,9 +6,10 @@ from compare_problems import sequences, small_ahead, small_labelled, table
 from compare_trials import final, tune
 
 from helpers import generator
-from recurra.compare.classify import labelled
+from recurra.compare.chunks import plan
 from recurra.compare.forecast import ahead
 from recurra.compare.leakage import check_columns
+from recurra.compare.sequences import labelled
 from recurra.compare.trial import run_trial
 from recurra.data import as_table, series_of
 from recurra.errors import DataError, LeakageError
@@ -135,9 +136,9 @@ def test_no_window_of_training_reaches_over_the_split(name):
     trial = final(name)
     network, _ = network_of(trial, CANDIDATES[name], problem)
     seen = set()
-    for chunks, _ in problem._plan(network, np.random.default_rng(0)):
-        for _, start, stop, _ in chunks:
-            seen |= set(range(start, stop))
+    for chunks, _ in plan(problem, network, np.random.default_rng(0)):
+        for c in chunks:
+            seen |= set(range(c.start, c.stop))
     assert seen == set(range(end - N))
     for part, other in (("train", "valid"), ("valid", "test")):
         before = max(int(o[-1]) for _, o in problem.origins(part)) + N

@@ -171,3 +171,28 @@ def test_a_candidate_that_fails_leaves_the_others_alone(tmp_path):
     assert "expected 220 within 5%" in next(iter(schedule.tuned["cnn"].values())).error
     assert schedule.finals["cnn"] == {}
     assert len(schedule.finals["gru"]) == 2
+
+
+def test_the_board_shows_the_leaderboard_so_far(tmp_path):
+    from rich.console import Console
+
+    from recurra.compare.progress import Board, leaderboard
+
+    schedule = scheduled(small_labelled(), tmp_path, NAMES, trials=2)
+    for _ in range(4):
+        schedule.give(fake(schedule.take()))
+    running = schedule.take()
+    rows = leaderboard(schedule)
+    assert sum(row[2] for row in rows) == 4
+    assert [row[1] for row in rows] == sorted(row[1] for row in rows)
+    board = Board()
+    with board:
+        board(schedule)
+    console = Console(width=120)
+    with console.capture() as shown:
+        console.print(board._table(schedule))
+    text = shown.get()
+    assert f"{running.name} " in text
+    assert "1 running" in text
+    assert "4 of 12 trainings" in text
+    assert "best so far" in text

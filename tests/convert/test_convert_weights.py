@@ -104,6 +104,7 @@ def test_torch_layers(kind, bidirectional, tmp_path):
     check(module, recurra.load(tmp_path / "model.recurra"), generator(kind).normal(size=(9, 4, 3)).astype(np.float32))
 
 
+@pytest.mark.filterwarnings("ignore:LSTM with projections")  # torch's word about its own speed
 def test_other_torch_layers(tmp_path):
     projected = nn.LSTM(4, 6, proj_size=3)
     convolution = nn.Conv1d(3, 5, 3, dilation=2)

@@ -223,9 +223,9 @@ def test_growth_and_size_of_states_against_torch() -> None:
     layer, x = nn.LSTM(3, 6).double(), noise(12, 4)
     (seen,) = doctor.examine(layer, x).layers
     states, _ = stepped(layer, x)
-    expected = [np.sqrt(np.mean([float(s.square().mean()) for s in group])) for group in states]
+    expected = [np.sqrt(np.mean([float(s.detach().square().mean()) for s in group])) for group in states]
     np.testing.assert_allclose(seen.activity.norms, expected, rtol=1e-12)
-    assert seen.activity.largest == pytest.approx(max(float(s.abs().max()) for g in states for s in g))
+    assert seen.activity.largest == pytest.approx(max(float(s.detach().abs().max()) for g in states for s in g))
     assert seen.activity.kept["c"] == pytest.approx(_forget(layer, x, states))
 
 
@@ -233,7 +233,7 @@ def _forget(layer: nn.LSTM, x: Tensor, states: list[tuple[Tensor, ...]]) -> floa
     before = torch.stack([torch.zeros_like(states[0][0]), *(s[0] for s in states[:-1])])
     rows = slice(6, 12)
     sums = x @ layer.weight_ih_l0[rows].T + before @ layer.weight_hh_l0[rows].T
-    return float(torch.sigmoid(sums + layer.bias_ih_l0[rows] + layer.bias_hh_l0[rows]).mean())
+    return float(torch.sigmoid(sums + layer.bias_ih_l0[rows] + layer.bias_hh_l0[rows]).mean().detach())
 
 
 def test_nothing_of_the_module_changes() -> None:

@@ -64,7 +64,9 @@ def test_from_an_operation(batch_first: bool) -> None:
     x[12, 0, 0] = 0.9
     got = found(model, x.transpose(0, 1) if batch_first else x)
     assert (got.step, got.layer, got.operation, got.value, got.unit) == (9, "2 Recurrent", "exp(x.e)", "infinity", 2)
-    assert float(got.detail.removeprefix("exp of ")) == pytest.approx(120 + float(upper.bias_ih_l0[2]), rel=1e-3)
+    assert float(got.detail.removeprefix("exp of ")) == pytest.approx(
+        120 + float(upper.bias_ih_l0[2].detach()), rel=1e-3
+    )
 
 
 def test_from_the_root_of_a_negative_number() -> None:

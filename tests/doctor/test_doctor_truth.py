@@ -119,7 +119,7 @@ def test_states_that_run_away() -> None:
     (seen,) = doctor.examine(layer, torch.ones(80, 1, 1, dtype=torch.float64)).layers
     # h_t = w (1.2^(t + 1) - 1) / 0.2: the growth tends to 1.2 from above.
     t = np.arange(1, 81)
-    expected = np.abs(float(layer.weight_ih_l0)) * (1.2**t - 1) / 0.2
+    expected = np.abs(float(layer.weight_ih_l0.detach())) * (1.2**t - 1) / 0.2
     np.testing.assert_allclose(seen.activity.norms, expected, rtol=1e-12)
     assert seen.activity.growth == pytest.approx(1.2, rel=1e-3)
     assert seen.activity.largest == pytest.approx(expected[-1])

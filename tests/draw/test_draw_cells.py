@@ -83,7 +83,7 @@ def test_nothing_overlaps(own) -> None:
     assert scene_of(own).overlaps() == []
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(random_cells(8))
 def test_nothing_overlaps_in_any_cell(own) -> None:
     assert inside_scene(own).overlaps() == []

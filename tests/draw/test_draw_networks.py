@@ -12,6 +12,7 @@ from recurra import cells, draw, runtime
 from recurra.draw.structure import loops, read
 from recurra.draw.unrolled import TASKS, network_scene, plan
 from recurra.errors import DrawError, ModelFileError
+from recurra.models.forecast import ForecastNetwork
 from recurra.torch import GRU, LSTM, Recurrent, Stack
 
 STACKED = Stack(LSTM(3, 16, num_layers=3), nn.Linear(16, 2))
@@ -148,6 +149,15 @@ def test_a_module_with_a_forward_of_its_own() -> None:
 
     assert [x.name for x in read(Net()).layers] == ["gru", "gru", "layer norm", "linear"]
     assert "$V$ head.1.weight" in texts(scene(Net()))
+
+
+def test_a_forecaster_sets_numbers_aside_for_its_head() -> None:
+    module = ForecastNetwork("gru", 3, 8, horizon=5, known=2, seasons=1, layers=2)
+    for drawn in (scene(module, task="many-to-one"), scene(runtime.Model(module.model_layers()), task="many-to-one")):
+        assert drawn.overlaps() == []
+        assert {"split", "forecast", "[18]", "[3]", "[15] beside", "[8]", "$W^{1}$ [24, 3]"} - set(texts(drawn)) == {
+            "[3]"
+        }
 
 
 def test_text() -> None:

@@ -40,12 +40,12 @@ def test_a_label_may_interrupt_its_own_line() -> None:
 
 @pytest.mark.parametrize("name", ["network", "cell"])
 def test_files(name: str, tmp_path) -> None:
-    picture = getattr(draw, name)("gru")
+    picture = getattr(draw, name)("rnn")
     for kind, magic in {"svg": b"<?xml", "pdf": b"%PDF", "png": b"\x89PNG"}.items():
         path = picture.save(tmp_path / f"gru.{kind}")
         data = path.read_bytes()
         assert data.startswith(magic)
-        assert getattr(draw, name)("gru").data(kind) == data  # without dates or chance
+        assert getattr(draw, name)("rnn").data(kind) == data  # without dates or chance
         assert b"Date" not in data
     with Image.open(picture.save(tmp_path / "small.PNG", width=400)) as image:
         assert image.width == 400
@@ -148,7 +148,7 @@ def test_command(tmp_path) -> None:
     program = tmp_path / "mine.py"
     program.write_text("from recurra.cells import cell, tanh\n@cell\ndef mine(x, h):\n    return tanh(x.n + h.n)\n")
     text = draw.command(f"{program}:mine", unrolled=2)
-    assert "[mine] → [mine]" in text
+    assert "[mine] →  [mine] → h₂" in text
     assert "h[t] = tanh" in text
     assert draw.command(f"{program}:mine", inside=True) == draw.cell("rnn").text().replace(
         "rnn: Elman 1990, Finding structure in time", "mine"

@@ -12,6 +12,7 @@ from recurra import cells, draw, reference, runtime
 from recurra.draw.activity import observe
 from recurra.draw.panels import panels_of
 from recurra.errors import DrawError
+from recurra.models.forecast import ForecastNetwork
 from recurra.torch import LSTM, Recurrent, Stack, export
 
 T = 17
@@ -75,7 +76,7 @@ def test_a_module_with_a_forward_and_states_of_its_own() -> None:
 
 def test_a_model_is_as_its_module(tmp_path) -> None:
     module = Stack(nn.Embedding(11, 4), LSTM(4, 6), nn.Linear(6, 2))
-    model = export(module, tmp_path / "model.recurra")
+    export(module, tmp_path / "model.recurra")
     ids = torch.from_numpy(generator("ids").integers(0, 11, (T, 3)))
     ours, theirs = (observe(thing, ids, None, 1) for thing in (runtime.load(tmp_path / "model.recurra"), module))
     for a, b in ((ours.states, theirs.states), (ours.gates, theirs.gates)):
@@ -84,6 +85,24 @@ def test_a_model_is_as_its_module(tmp_path) -> None:
             np.testing.assert_allclose(a[name], b[name], atol=1e-6)
     np.testing.assert_allclose(ours.output, theirs.output, atol=1e-6)
     np.testing.assert_array_equal(ours.input, theirs.input)
+
+
+def test_a_forecaster() -> None:
+    module = ForecastNetwork("lstm", 3, 4, horizon=5, known=2, seasons=1, layers=2)
+    model = runtime.Model(module.model_layers())
+    x = sequence(T, 2, model.input_size)
+    for layer in (0, 1):
+        ours, theirs = (observe(thing, x, layer, 1) for thing in (model, module))
+        np.testing.assert_allclose(ours.states["c"], theirs.states["c"], atol=1e-6)
+        np.testing.assert_allclose(ours.output, theirs.output, atol=1e-5)
+
+
+def test_layers_without_weights_before_a_recurrent_one() -> None:
+    weights = random_weights(cells.gru, 2, 3, rng=generator("late"), dtype=np.float32)
+    model = runtime.Model([runtime.Activation("tanh"), runtime.Recurrent(cells.gru, [weights])])
+    x = sequence(T, 2).numpy()
+    expected = reference.forward(cells.gru, weights, np.tanh(x)[:, None], None).output[:, 0]
+    np.testing.assert_allclose(observe(model, x, None, 0).states["h"], expected, atol=1e-6)
 
 
 def test_panels() -> None:

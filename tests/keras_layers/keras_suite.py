@@ -1,11 +1,7 @@
-"""Keras' own tests of its recurrent layers, with Recurra's in their place: `python keras_suite.py`, KERAS_BACKEND set.
-
-Prints how many tests ran and how often our kernels did; the exit status is pytest's.
-"""
+"""Keras' own tests of its recurrent layers, which come with Keras, with Recurra's layers in their place."""
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import keras
@@ -15,7 +11,7 @@ from keras.src import layers as theirs
 import recurra.keras as ours
 from recurra.keras import layers as modules
 
-FILES = ("simple_rnn_test.py", "lstm_test.py", "gru_test.py", "rnn_test.py", "bidirectional_test.py", "time_distributed_test.py")
+NAMES = ("simple_rnn", "lstm", "gru", "rnn", "bidirectional", "time_distributed")
 
 calls = 0
 _run = modules.run
@@ -28,19 +24,13 @@ def counted(*arguments: object) -> object:
     return _run(*arguments)  # type: ignore[arg-type]
 
 
-def main() -> int:
-    """Swap the layers, and run the tests."""
+def main(options: list[str]) -> int:
+    """Swap the layers and run the tests; print how often our kernels ran, and return pytest's exit status."""
     modules.run = counted  # type: ignore[assignment]
     for name in ("SimpleRNN", "LSTM", "GRU"):
         for namespace in (theirs, keras.layers):
             setattr(namespace, name, getattr(ours, name))
     folder = Path(theirs.__file__).parent / "rnn"
-    here = Path(__file__).parent
-    options = ["-q", "-p", "no:cacheprovider", "-c", str(here / "keras_suite.ini"), f"--rootdir={folder}", "-W", "ignore"]
-    status = pytest.main([*options, *(str(folder / name) for name in FILES)])
+    status = pytest.main([*options, f"--rootdir={folder}", *(str(folder / f"{name}_test.py") for name in NAMES)])
     print(f"kernels ran {calls} times")
     return int(status)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -154,8 +154,10 @@ def test_a_difference_is_refused(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("cell", [c for c in ALL_CELLS if c.name in STANDARD], ids=lambda cell: cell.name)
-@pytest.mark.parametrize("D", [1, 2])
+READ_BACK = [(c, D) for c in ALL_CELLS for D in (1, 2) if D == 1 or c.name in STANDARD]
+
+
+@pytest.mark.parametrize(("cell", "D"), READ_BACK, ids=lambda value: getattr(value, "name", str(value)))
 def test_what_was_exported_is_read_back(cell, D, tmp_path):
     model = network(cell, D, begins=True)
     _, _, content = exported(model, tmp_path)
@@ -174,7 +176,40 @@ def test_activations_are_read_back(tmp_path):
         np.testing.assert_array_equal(again.run(x), model.run(x))
 
 
-def test_a_scan_is_named_when_read(tmp_path):
+def changed(content, change):
+    """A model with its Scan changed."""
+    proto = package.ModelProto.FromString(content)
+    change(next(node for node in proto.graph.node if node.op_type == "Scan"), proto)
+    return proto.SerializeToString()
+
+
+def test_a_scan_must_be_what_it_says(tmp_path):
+    """Metadata alone is no equation: the Scan itself must be that of the cell."""
     _, _, content = exported(network(cells.mgu), tmp_path)
-    with pytest.raises(OnnxError, match=r"node \d+ \(Scan .* is no layer of a model, expected one of: RNN"):
-        onnx.from_onnx(content)
+
+    def forget(scan, proto):
+        del scan.metadata_props[:]
+
+    def claim(scan, proto):
+        scan.metadata_props[0].value = cells.ugrnn.text
+
+    def rename(scan, proto):
+        scan.metadata_props[1].value = "elsewhere"
+
+    def nonsense(scan, proto):
+        scan.metadata_props[0].value = "def f(x, h): return __import__('os')"
+
+    def swap(scan, proto):
+        body = next(a.g for a in scan.attribute if a.name == "body")
+        next(n for n in body.node if n.op_type == "Sigmoid").op_type = "Tanh"
+
+    expected = {
+        forget: "no cell in its metadata",
+        claim: "is not what its metadata says|is not the Scan of the cell|gates",
+        rename: "is not what its metadata says",
+        nonsense: "cannot be read",
+        swap: "is not the Scan of the cell mgu",
+    }
+    for change, message in expected.items():
+        with pytest.raises(OnnxError, match=message):
+            onnx.from_onnx(changed(content, change))

@@ -58,7 +58,7 @@ def test_scores_are_those_of_scikit_learn_in_one_part_or_in_many() -> None:
     got = score.summary()
     assert got["mae"] == pytest.approx(mean_absolute_error(y, q[:, 1]))
     assert got["mase"] == pytest.approx(got["mae"] / 2.5)
-    assert got["smape"] == pytest.approx(100 * np.mean(2 * abs(y - q[:, 1]) / (abs(y) + abs(q[:, 1]))))
+    assert got["smape"] == pytest.approx(np.mean(2 * abs(y - q[:, 1]) / (abs(y) + abs(q[:, 1]))))
     assert got["coverage"] == pytest.approx(np.mean((q[:, 0] <= y) & (y <= q[:, 2])))
     pinball = [mean_pinball_loss(y, q[:, i], alpha=level) for i, level in enumerate(LEVELS)]
     assert got["pinball"] == pytest.approx(np.mean(pinball))
@@ -74,7 +74,7 @@ def test_a_score_of_nothing_and_of_one_level() -> None:
     assert Score(2, LEVELS).by_horizon() == [None, None]
     score = Score(2, [0.5])
     score.add(np.ones((3, 2)), np.zeros((3, 2, 1)))
-    assert score.summary() == {"mae": 1, "mase": 1, "smape": 200, "coverage": None, "pinball": None}
+    assert score.summary() == {"mae": 1, "mase": 1, "smape": 2, "coverage": None, "pinball": None}
 
 
 def test_the_scale_of_mase() -> None:

@@ -232,6 +232,16 @@ def test_the_journal(tmp_path) -> None:
         last = Journal(tmp_path / "j")
         assert last.lines == [*again.lines, (b"more", 7)]
         last.close()
+    journal = Journal(tmp_path / "j")
+    journal.add(b"a long line " * 99, 7)
+    journal.close()
+    os.truncate(tmp_path / "j", (tmp_path / "j").stat().st_size - 100)
+    for _ in range(3):  # what is left of the long line does not come back
+        journal = Journal(tmp_path / "j")
+        journal.add(b"short", 7)
+        journal.close()
+    assert [line for line, _ in journal.lines[-2:]] == [b"short"] * 2
+    assert len(journal.lines) == len(last.lines) + 2
     (tmp_path / "j").write_bytes(content[:-30] + b"?" + content[-29:])
     with pytest.raises(SessionError, match="damaged after 1 lines"):
         Journal(tmp_path / "j")

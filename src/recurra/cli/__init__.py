@@ -11,7 +11,7 @@ import typer
 from recurra.errors import RecurraError
 
 # In the order in which `recurra --help` lists them; each is a function in a module of its own name.
-COMMANDS = ("demo", "info", "cells")
+COMMANDS = ("demo", "fit", "predict", "stream", "compare", "info", "convert", "draw", "doctor", "cells")
 
 app = typer.Typer(
     help="Recurrent networks: from a table of numbers to a live forecast, and to a look inside.",

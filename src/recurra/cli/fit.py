@@ -85,13 +85,16 @@ def fit(
         Path | None, typer.Option(help="A page (HTML) on how well it forecasts.", rich_help_panel=FIT)
     ] = None,
 ) -> None:
-    """Train a forecaster on a table, compare it with naive forecasts on the last part, and write a model file.
+    """Train a forecaster on a table, compare it with naive forecasts on the last part,
+    and write a model file.
 
-    The table is split by time: 70 % to learn from, 15 % to stop early on, 15 % to measure on. Scales, seasons and the
-    calendar are learned from the first part alone. Steps may be from seconds to years; missing values are allowed.
+    The table is split by time: 70 % to learn from, 15 % to stop early on, 15 %
+    to measure on. Scales, seasons and the calendar are learned from the first
+    part alone. Steps may be from seconds to years; missing values are allowed.
 
-    Ctrl-C ends the training and keeps the best model so far. Killed at any moment, the same command with --resume goes
-    on from the last epoch, and ends with the same weights as an unbroken run.
+    Ctrl-C ends the training and keeps the best model so far. Killed at any
+    moment, the same command with --resume goes on from the last epoch, and ends
+    with the same weights as an unbroken run.
 
     \b
     recurra fit demand.csv --target Demand --time time --horizon 48 \\
@@ -195,7 +198,7 @@ def _tell(console: Console, forecaster: Any, written: list[Path], checkpoint: Pa
         console.print(f"wrote {path}", highlight=False, markup=False)
 
 
-_FORMS = {"mae": ".4g", "mase": ".3f", "smape": ".2f", "coverage": ".0%"}
+_FORMS = {"mae": ".4g", "mase": ".3f", "smape": ".2%", "coverage": ".0%"}
 
 
 def _number(value: float | None, form: str) -> str:

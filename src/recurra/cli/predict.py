@@ -31,9 +31,11 @@ def predict(
 ) -> None:
     """Forecast what follows the last observation of each series in a table.
 
-    Rows after the last observation may say what is known ahead: leave their target and past columns empty. Where they
-    do not, the value of a week before is taken, or the last. One row is written for each step ahead: the series, the
-    origin (the time of the observation), the time, the step, and the quantiles, in the target's units.
+    Rows after the last observation may say what is known ahead: leave their
+    target and past columns empty. Where they do not, the value of a week before
+    is taken, or the last. One row is written for each step ahead: the series,
+    the origin (the time of the observation), the time, the step, and the
+    quantiles, in the target's units.
 
     The numbers are those of `recurra stream`, to the last bit.
 

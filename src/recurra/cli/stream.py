@@ -20,17 +20,21 @@ def stream(
         typer.Option(help="A table of times to come and their known-ahead columns, announced at the start."),
     ] = None,
 ) -> None:
-    """Read observations from standard input, one a line, and write a forecast for each, at once.
+    """Read observations from standard input, one a line, and write a forecast for
+    each, at once.
 
-    Lines are CSV, the first with the names of the columns, or JSON objects; forecasts have the same form. In CSV the
-    column q0.5+3 is the median three steps later; in JSON "q0.5" is the list of the medians of all steps.
+    Lines are CSV, the first with the names of the columns, or JSON objects;
+    forecasts have the same form. In CSV the column q0.5+3 is the median three
+    steps later; in JSON "q0.5" is the list of the medians of all steps.
 
-    A line with a later time, known-ahead columns and no target says what is known ahead, and gives no forecast. Values
-    that are missing, rows that were left out, and lines that cannot be read are reported on standard error, and the
-    stream goes on.
+    A line with a later time, known-ahead columns and no target says what is
+    known ahead, and gives no forecast. Values that are missing, rows that were
+    left out, and lines that cannot be read are reported on standard error, and
+    the stream goes on.
 
-    With --snapshot the input may be the rest or the whole after a restart: each observation counts exactly once. In a
-    file that is appended to (>>) each forecast is there exactly once, whenever the process was killed.
+    With --snapshot the input may be the rest or the whole after a restart: each
+    observation counts exactly once. In a file that is appended to (>>) each
+    forecast is there exactly once, whenever the process was killed.
 
     \b
     tail -f readings.csv | recurra stream demand.recurra --snapshot demand.state >> forecasts.csv

@@ -112,8 +112,8 @@ def classifiers(
     recurra.errors.CompareError: labels: all are 'a', expected at least two different ones
     """
     from recurra.compare.candidates import choose
-    from recurra.compare.classify import labelled
     from recurra.compare.run import run
+    from recurra.compare.sequences import labelled
 
     asked = Settings(**settings)
     choose("classify", asked.candidates)

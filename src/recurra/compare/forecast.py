@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from recurra.compare.chunks import plan, rows_of
 from recurra.compare.problem import Array, Problem
 from recurra.data import Clock, Columns, Features, Series, Split, Step, split_by_time
 from recurra.errors import CompareError
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 LEVELS = (0.1, 0.5, 0.9)
 UNITS = 16  # of the head
-ORIGINS = 384  # in one update, for every network
-SPAN = 48  # origins in a row that a window model is trained on
 WARM = 2048  # rows before a part that a recurrent network reads, to have a state
 MOST = {"stop": 256, "valid": 1024, "test": 4096}  # origins at which errors are measured: for early stopping, and after
 PIECE = 256  # origins that are forecast at a time
@@ -152,7 +150,7 @@ class Ahead(Problem):
 
     def updates(self, network: Any) -> int:
         """Steps of the optimizer in an epoch."""
-        return len(list(self._plan(network, np.random.default_rng(0))))
+        return len(list(plan(self, network, np.random.default_rng(0))))
 
     def steps(self, network: Any, rng: np.random.Generator) -> Iterator[Callable[[], Tensor]]:
         """The losses of an epoch: every training origin is in one of them, whatever the network is."""
@@ -162,8 +160,8 @@ class Ahead(Problem):
 
         encoder, levels, state = network.encoder, torch.tensor(LEVELS), None
         lead = encoder.context - 1 if encoder.context and not encoder.dense else 0
-        for chunks, fresh in self._plan(network, rng):
-            rows, y = self._chunk(chunks, lead)
+        for chunks, fresh in plan(self, network, rng):
+            rows, y = rows_of(self, chunks, lead)
 
             def step(rows: Tensor = rows, y: Tensor = y, fresh: Array = fresh) -> Tensor:
                 nonlocal state
@@ -173,50 +171,6 @@ class Ahead(Problem):
                 return pinball(network.head(network.dropout(h[lead:]), beside), y, levels)
 
             yield step
-
-    def _plan(self, network: Any, rng: np.random.Generator) -> Iterator[tuple[list[tuple[int, int, int, int]], Array]]:
-        """Chunks (series, start, stop, length) that are trained on side by side, and which of them begin anew.
-
-        A recurrent network reads lanes of chunks in the order of time and carries its state; others read any order.
-        """
-        encoder, N = network.encoder, self.features.horizon
-        carries, length = not encoder.context, encoder.context if encoder.dense else SPAN
-        length = network.window if carries else length
-        lanes = max(1, ORIGINS // length)
-        chunks: list[tuple[int, int, int, int]] = []
-        for k, split in enumerate(self.splits):
-            begin, end = split.origins("train", N)
-            edges = [begin, *range(begin + int(rng.integers(1, length + 1)), end, length), end]
-            chunks += [(k, a, b, length) for a, b in pairwise(edges) if b > a]
-        count = math.ceil(len(chunks) / lanes)
-        if not carries:
-            order = rng.permutation(len(chunks))
-            for i in range(count):
-                yield [chunks[j] for j in order[i * lanes : (i + 1) * lanes]], np.ones(0)
-            return
-        lanes = min(lanes, len(chunks))
-        starts = np.linspace(0, len(chunks), lanes + 1).astype(int)[:-1]
-        for i in range(count):
-            at = (starts + i) % len(chunks)
-            fresh = np.array([i == 0 or j == 0 or chunks[j][0] != chunks[j - 1][0] for j in at])
-            yield [chunks[j] for j in at], fresh
-
-    def _chunk(self, chunks: Sequence[tuple[int, int, int, int]], lead: int) -> tuple[Tensor, Tensor]:
-        """Rows [lead + length, B, row] and targets [length, B, N].
-
-        A chunk that is shorter has zeros and NaN: before it at the beginning of a series, so that no state is carried
-        through them, and after it at the end.
-        """
-        import torch
-
-        f, length = self.features, chunks[0][3]
-        rows = np.zeros((lead + length, len(chunks), f.row_size), np.float32)
-        y = np.full((length, len(chunks), f.horizon), np.nan, np.float32)
-        for b, (k, start, stop, _) in enumerate(chunks):
-            before, first = min(lead, start), 0 if start else length - stop
-            rows[first + lead - before : first + lead + stop - start, b] = f.rows(self.series[k], start - before, stop)
-            y[first : first + stop - start, b] = f.targets(self.series[k], start, stop)
-        return torch.from_numpy(rows), torch.from_numpy(y)
 
     def quantiles(self, network: Any, k: int, origins: Array, context: int | None = None) -> Array:
         """Scaled forecasts [origins, N, Q]; with `context`, from so many rows before each origin alone."""

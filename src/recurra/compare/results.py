@@ -114,7 +114,7 @@ def row_of(
 
     Its entries: `name`, `kind`, `words`; `valid`, the mean validation error of the final runs (of the best tuning trial
     where there are none), and `rank`, which also has the loss, to tell equal errors apart; `test`, the mean over
-    `seeds`, and `interval`, 95 % over them; `parameters`; `params`, what was tuned; `tuning_trials`; `train_seconds` and
+    `seeds`, and `interval`, 95 % over them; `parameters`; `params`, what was tuned; `tuning_trials`; `train_seconds`,
     `epochs` of a run; `cut`, whether time ended one; `history` and `example` of the best run; `error`, why it failed;
     `live`, and `refusal`, why not.
     """

@@ -223,7 +223,8 @@ def _finish(found: Comparison, schedule: Schedule, problem: Problem, folder: Pat
     calibrate(problem, network)
     target = folder / NAMES["model" if row is first else "other"]
     columns = ("valid", "test", "interval", "seeds", "p", "gain", "parameters", "params")
-    card = {"candidate": row["name"], "metric": found.metric, "data": found.data, **{n: row[n] for n in columns}}
+    measured = {"metric": found.metric, "data": found.data, **{n: row[n] for n in columns}}
+    card = {"candidate": row["name"], "comparison": measured}
     model = live_model(problem, network, card)
     model.save(target)
     found.model = target.name

@@ -102,7 +102,7 @@ def _from_keras_file(path: Path, description: Any) -> Source:
 
 def _choose_backend() -> None:
     """Keras takes TensorFlow where nobody says otherwise, and any other backend reads the same file."""
-    if "keras" in sys.modules or "KERAS_BACKEND" in os.environ or importlib.util.find_spec("tensorflow"):
+    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND") or importlib.util.find_spec("tensorflow"):
         return
     installed = next((name for name in ("torch", "jax") if importlib.util.find_spec(name)), None)
     if installed:

@@ -11,17 +11,19 @@ import torch
 from torch import Tensor, nn
 
 from recurra.doctor.capture import Taps
-from recurra.doctor.conclude import LAG
-from recurra.doctor.examine import Loss, _first, _loss, _tensor, arguments, examine, time_axis
+from recurra.doctor.conclude import LAG, conclude, not_finite
+from recurra.doctor.examine import Loss, _first, _loss, _tensor, arguments, look, time_axis
 from recurra.doctor.findings import Findings
 from recurra.doctor.remedies import REMEDIES
 from recurra.doctor.tables import number, reach
 from recurra.doctor.treatments import Case, Plan, treat
+from recurra.doctor.trouble import Trouble
 from recurra.errors import DoctorError
 
 Data: TypeAlias = "Callable[[], tuple[Any, Any]] | tuple[Any, Any]"
 Train: TypeAlias = "Callable[[nn.Module, Plan], float]"
 BATCH, HELD_OUT, VALIDATION = 32, 0.2, 4
+ROWS = 4  # that are examined after each training
 HELPS = 0.98  # times the loss before: less is help
 
 
@@ -241,10 +243,17 @@ class _Clinic:
         torch.manual_seed(self.seed + 2)
         loss = self.train(module, plan) if self.train is not None else self._train(module, plan, not remedies)
         loss = loss if math.isfinite(loss) else math.inf
-        x, y = self.held_out[0]
-        findings = examine(module, x, y, self.loss, lag=self.lag)
+        findings = self.examined(module)
         count = sum(p.numel() for p in module.parameters())
         return Trial(remedies, loss, count, findings, plan, module)
+
+    def examined(self, module: nn.Module) -> Findings:
+        """What is wrong with its layers."""
+        x, y = self.held_out[0]
+        seen = look(module, arguments(x), y, self.loss, ROWS)
+        if isinstance(seen, Trouble):
+            return Findings([not_finite(seen)], trouble=seen)
+        return Findings(conclude(seen.layers, None, self.lag), seen.layers, None, self.lag)
 
     def together(self, helped: list[str], plan: Plan, case: Case) -> list[Trial]:
         used: list[str] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -22,13 +23,14 @@ from recurra.doctor.memory import Memory, measured, memory_of, shift_of
 from recurra.doctor.models import as_module
 from recurra.doctor.places import Place
 from recurra.doctor.search import Watched, find_trouble
+from recurra.doctor.trouble import Trouble
 from recurra.errors import DoctorError
 from recurra.runtime.model import Model
 
 Loss: TypeAlias = "Callable[[Any, Any], Tensor]"
 ROWS = 16  # sequences that are looked at, step by step
 TRIALS = 10  # steps of the optimizer
-ROUNDING = 4 * float(np.finfo(np.float32).eps)
+ROUNDING = 4.0  # units in the last place of the output, that a change may be by chance
 
 
 def examine(
@@ -75,8 +77,47 @@ def examine(
     True
     """
     module = as_module(module)
-    args = arguments(x)
-    target = y if y is None else _tensor(y)
+    args, target = arguments(x), y if y is None else _tensor(y)
+    seen = look(module, args, target, loss, rows)
+    if isinstance(seen, Trouble):
+        return Findings([not_finite(seen)], trouble=seen)
+    network = Network(
+        seen.loss,
+        seen.gradient,
+        None if clip is None else min(seen.gradient, clip),
+        _inputs(args[0]),
+        _memory(seen.work, args, seen.call),
+        _trials(module, args, target, loss, optimizer, clip),
+    )
+    taken = LAG if lag is None else lag
+    return Findings(conclude(seen.layers, network, taken), seen.layers, network, taken)
+
+
+@dataclass
+class Seen:
+    """What one run forward and backward shows of a module.
+
+    Attributes:
+        work: the copy that was run.
+        layers: what was measured of each.
+        loss: its value.
+        gradient: the norm of its gradient in all parameters.
+        call: of the first recurrent layer.
+    """
+
+    work: nn.Module
+    layers: list[Layer]
+    loss: float
+    gradient: float
+    call: Call
+
+
+def look(module: nn.Module, args: tuple[Any, ...], target: Any, loss: Loss | None, rows: int) -> Seen | Trouble:
+    """Run a copy forward and backward once, and measure its layers; or say where a number was none.
+
+    Raises:
+        DoctorError: as `examine`.
+    """
     work = _working_copy(module)
     recurrent_layers(work)
     with Taps(work) as taps, Watched(work) as watched:
@@ -93,7 +134,7 @@ def examine(
     back = [call.gradients([next(grads) for _ in call.tensors()]) for call in calls]
     trouble = find_trouble(watched, calls, back, value, by_name)
     if trouble is not None:
-        return Findings([not_finite(trouble)], trouble=trouble)
+        return trouble
     layers = [
         _layer(place, _norm(by_name[n] for n in names))
         for call, (d_output, d_final) in zip(calls, back, strict=True)
@@ -101,17 +142,7 @@ def examine(
             places_of(call, longest(call, rows), d_output, d_final), _parameters(work, call), strict=True
         )
     ]
-    total = _norm(by_name.values())
-    taken = LAG if lag is None else lag
-    network = Network(
-        float(value.detach()),
-        total,
-        None if clip is None else min(total, clip),
-        _inputs(args[0]),
-        _memory(work, args, calls[0]),
-        _trials(module, args, target, loss, optimizer, clip),
-    )
-    return Findings(conclude(layers, network, taken), layers, network, taken)
+    return Seen(work, layers, float(value.detach()), _norm(by_name.values()), calls[0])
 
 
 def _layer(place: Place, weight_gradient: float) -> Layer:
@@ -225,7 +256,8 @@ def _memory(work: nn.Module, args: tuple[Any, ...], call: Call) -> Memory | None
         return None
     T = x.shape[axis]
     with torch.no_grad():
-        whole = _last(work(*args), axis, T)
+        output = work(*args)
+        whole, rounding = _last(output, axis, T), ROUNDING * torch.finfo(_first(output).dtype).eps
         moved = _moved(x)
 
         def change(lag: int) -> float:
@@ -233,7 +265,7 @@ def _memory(work: nn.Module, args: tuple[Any, ...], call: Call) -> Memory | None
             other.select(axis, T - 1 - lag).copy_(moved.select(axis, T - 1 - lag))
             return float((_last(work(other, *args[1:]), axis, T) - whole).norm())
 
-        return measured(change, T, ROUNDING * float(whole.norm()))
+        return measured(change, T, rounding * float(whole.norm()))
 
 
 def _last(output: Any, axis: int, steps: int) -> Tensor:

@@ -41,12 +41,25 @@ class Flow:
 
 
 def flow(run: Run) -> Flow:
-    """Carry the gradient back, once from the last step that the loss looks at and once from all of them."""
-    place = run.place
-    looks = last_look(place)
-    norms = _carried(run, _only(place, looks), looks)
-    whole = _carried(run, place, len(place.x) - 1)
-    return Flow([*range(len(norms))], norms, rate_of(np.arange(len(norms)), np.array(norms)), whole[::-1])
+    """Carry the gradient back: that of the last step that the loss looks at, and that of all of them together."""
+    place, looks = run.place, last_look(run.place)
+    ends = [np.array(d) for d in place.d_state]
+    last, whole = list(ends), list(ends)
+    norms: list[float] = []
+    by_step: list[float] = []
+    for t in range(len(place.x) - 1, -1, -1):
+        whole[0] = whole[0] + place.d_output[t]
+        by_step.append(norm(whole))
+        if t == looks:
+            last[0] = last[0] + place.d_output[t]
+        if t <= looks:
+            norms.append(norm(last))
+        if t:
+            values = run.values(t)
+            whole = back(place, values, whole)
+            last = back(place, values, last) if t <= looks else last
+    lags = np.arange(len(norms))
+    return Flow(lags.tolist(), norms, rate_of(lags, np.array(norms)), by_step[::-1])
 
 
 def last_look(place: Place) -> int:
@@ -54,25 +67,6 @@ def last_look(place: Place) -> int:
     if any(np.any(d) for d in place.d_state):
         return len(place.x) - 1
     return int(max(np.flatnonzero(place.d_output.any(axis=(1, 2))), default=len(place.x) - 1))
-
-
-def _only(place: Place, step: int) -> Place:
-    """The same place, under the loss of one step."""
-    d_output = np.zeros_like(place.d_output)
-    d_output[step] = place.d_output[step]
-    return Place(place.name, place.cell, place.weights, place.x, place.begin, d_output, place.d_state, place.reverse)
-
-
-def _carried(run: Run, place: Place, start: int) -> list[float]:
-    """The norm in the states after each step, from `start` back to the first."""
-    now = [np.array(d) for d in place.d_state]
-    norms = []
-    for t in range(start, -1, -1):
-        now[0] = now[0] + place.d_output[t]
-        norms.append(norm(now))
-        if t:
-            now = back(place, run.values(t), now)
-    return norms
 
 
 def norm(arrays: list[Array]) -> float:

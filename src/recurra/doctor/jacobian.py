@@ -38,12 +38,10 @@ class Spectrum:
 
 def spectrum(run: Run) -> Spectrum:
     """Both measures, on the first rows of a run."""
-    T, R = run.place.x.shape[:2]
-    rows = range(min(R, ROWS))
-    exponents = np.mean([_exponents(run, row) for row in rows], axis=0)
+    exponents = _exponents(run)
     if sum(s.shape[-1] for s in run.place.begin) > MOST_STATES:
-        return Spectrum(exponents.tolist(), float("nan"), float("nan"), [])
-    steps = sorted({int(t) for t in np.linspace(0, T - 1, STEPS)})
+        return Spectrum(exponents, float("nan"), float("nan"), [])
+    steps = sorted({int(t) for t in np.linspace(0, len(run.place.x) - 1, STEPS)})
     eigenvalues, largest = [], []
     for t in steps:
         J = jacobian(run, t, 0)
@@ -51,7 +49,7 @@ def spectrum(run: Run) -> Spectrum:
         largest.append(np.linalg.norm(J, 2))
     middle = eigenvalues[len(eigenvalues) // 2]
     return Spectrum(
-        exponents.tolist(),
+        exponents,
         float(np.median([np.abs(e).max() for e in eigenvalues])),
         float(np.median(largest)),
         [(float(e.real), float(e.imag)) for e in middle],
@@ -61,29 +59,33 @@ def spectrum(run: Run) -> Spectrum:
 def jacobian(run: Run, step: int, row: int) -> Array:
     """d states after / d states before, [S, S], of one row at one step."""
     S = sum(s.shape[-1] for s in run.place.begin)
-    return joined(back(run.place, _row(run, step, row), apart(run.place, np.eye(S))))
+    return joined(back(run.place, _rows(run, step, slice(row, row + 1)), apart(run.place, np.eye(S))))
 
 
-def _exponents(run: Run, row: int) -> Array:
+def _exponents(run: Run) -> list[float]:
     """By QR: directions are carried through the transposed Jacobians, from the last step to the first.
 
     The product of the transposed has the singular values of the product itself, and a vector times a Jacobian is what
-    the equations' own chain rule gives.
+    the equations' own chain rule gives. The mean over the first rows.
     """
-    T, S = len(run.place.x), sum(s.shape[-1] for s in run.place.begin)
+    place = run.place
+    T, S, rows = len(place.x), sum(s.shape[-1] for s in place.begin), min(place.x.shape[1], ROWS)
     count = min(S, EXPONENTS)
-    Q = np.linalg.qr(np.random.default_rng(0).standard_normal((S, count)))[0]
-    logs = np.zeros((T, count))
+    Q = np.linalg.qr(np.random.default_rng(0).standard_normal((rows, S, count)))[0]
+    logs = np.zeros((T, rows, count))
     for t in range(T - 1, -1, -1):
-        carried = joined(back(run.place, _row(run, t, row), apart(run.place, np.ascontiguousarray(Q.T))))
+        values = {n: np.repeat(v, count, axis=0) for n, v in _rows(run, t, slice(rows)).items()}
+        seeds = np.ascontiguousarray(Q.mT).reshape(rows * count, S)
+        carried = joined(back(place, values, apart(place, seeds))).reshape(rows, count, S)
         if not np.isfinite(carried).all():
-            return np.full(count, np.nan)
-        Q, R = np.linalg.qr(carried.T)
-        logs[t] = np.log(np.maximum(np.abs(np.diag(R)), TINY))
-    return np.sort(logs[: max(1, round(T * (1 - SETTLING)))].mean(axis=0))[::-1]
+            return [float("nan")] * count
+        Q, R = np.linalg.qr(carried.mT)
+        logs[t] = np.log(np.maximum(np.abs(np.diagonal(R, axis1=1, axis2=2)), TINY))
+    counted = logs[: max(1, round(T * (1 - SETTLING)))].mean(axis=(0, 1))
+    return sorted(counted.tolist(), reverse=True)
 
 
-def _row(run: Run, step: int, row: int) -> Values:
-    """The nodes of a step of one row alone."""
-    place, one = run.place, slice(row, row + 1)
-    return reference.step(place.cell, place.weights, place.x[step, one], [s[one] for s in run.states[step]])
+def _rows(run: Run, step: int, rows: slice) -> Values:
+    """The nodes of a step of some rows alone."""
+    place, before = run.place, [s[rows] for s in run.states[step]]
+    return reference.step(place.cell, place.weights, place.x[step, rows], before)

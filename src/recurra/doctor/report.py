@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 LINES = [COLOURS[name] for name in ("accent", "second", "third", "fourth")]
 DASHES = ["-", "--", ":", "-."]
-FLOOR = 1e-16  # relative to the largest; what is below is drawn on the edge
+FLOOR = 1e-16  # relative to the first; what is below is drawn on the edge
 
 
 def report(findings: Findings) -> str:
@@ -45,19 +45,22 @@ def report(findings: Findings) -> str:
 def _summary(findings: Findings) -> str:
     if findings.healthy:
         return "<p>The network is healthy.</p>"
-    parts = ", ".join(f"{escape(f.kind)} ({escape(f.where)})" for f in findings)
     cures = f" {escape(findings.cures.verdict).capitalize()}." if findings.cures is not None else ""
-    return f"<p>Found: {parts}.{cures}</p>"
+    return f"<p>Found: {', '.join(escape(kind) for kind in dict.fromkeys(f.kind for f in findings))}.{cures}</p>"
 
 
 def _conclusions(findings: Findings) -> str:
+    """Kind by kind, and then what the remedies are."""
     parts = []
-    for f in findings:
-        remedies = f"<br>Remedies, in order: {', '.join(map(_word, f.remedies))}." if f.remedies else ""
-        parts.append(
-            f"<p><strong>{escape(f.kind.capitalize())}</strong> in {escape(f.where)}. {_sentence(f.evidence)} "
-            f'<span class="muted">Cause: {escape(f.cause)}.{remedies}</span></p>'
+    for kind in dict.fromkeys(f.kind for f in findings):
+        same = [f for f in findings if f.kind == kind]
+        seen = "".join(
+            f'<li>In {escape(f.where)}: {escape(f.evidence)}. <span class="muted">Cause: {escape(f.cause)}.</span></li>'
+            for f in same
         )
+        remedies = dict.fromkeys(r for f in same for r in f.remedies)
+        text = f'<p class="muted">Remedies, in order: {", ".join(map(_word, remedies))}.</p>' if remedies else ""
+        parts.append(f"<p><strong>{escape(kind.capitalize())}</strong></p><ul>{seen}</ul>{text}")
     named = dict.fromkeys(r for f in findings for r in f.remedies)
     meanings = "".join(f"<li><strong>{_word(r)}</strong>: {escape(REMEDIES[r])}</li>" for r in named)
     return "".join(parts) + (f"<p>What they are:</p><ul>{meanings}</ul>" if named else "")
@@ -65,10 +68,6 @@ def _conclusions(findings: Findings) -> str:
 
 def _word(remedy: str) -> str:
     return escape(remedy.replace("_", " "))
-
-
-def _sentence(text: str) -> str:
-    return escape(text[:1].upper() + text[1:]) + "."
 
 
 def _cures(findings: Findings) -> str:
@@ -81,7 +80,7 @@ def _cures(findings: Findings) -> str:
         f"Each was trained anew for {cures.steps} steps from the same seed on the same batches; the loss is of data "
         "held out, the gradient and the memory were measured again afterwards."
     )
-    rows = [[*map(_unbroken, cells[:-1]), cells[-1]] for cells in cures.rows()]
+    rows = [[*map(_unbroken, cells)] for cells in cures.rows()]
     return table(COLUMNS, rows, best=_unbroken(cures.best.name)) + f'<p class="muted">{note}{skipped}</p>'
 
 
@@ -189,7 +188,7 @@ def _numbers(findings: Findings) -> str:
 
 def _unbroken(text: str) -> str:
     """A table scrolls on a phone rather than breaking its cells."""
-    return text.replace(" ", "\u00a0")
+    return text.replace(" ", "\u00a0").replace("-", "\u2011")
 
 
 def _training(steps: Sequence[dict[str, Any]]) -> str:
@@ -225,7 +224,7 @@ def _style(i: int) -> dict[str, Any]:
 
 def _relative(values: Sequence[float], to: float) -> list[float]:
     """Relative to a number, for a logarithmic axis: what is not there is a gap."""
-    return [max(v / to, FLOOR) if to > 0 and math.isfinite(v) else math.nan for v in values]
+    return [max(v / to, FLOOR) if v > 0 and math.isfinite(v) else math.nan for v in values]
 
 
 def _log(ax: Any) -> None:

@@ -204,7 +204,7 @@ def treat(name: str, plan: Plan, case: Case) -> Plan | None:
 def _gated(layer: Any, _: Case) -> nn.Module | None:
     """The layer as a GRU of the same size; only where it has one state, for the next layer takes what it gives."""
     cell = recurrences_of(layer)[0][0][0]
-    if is_gated(cell) or len(cell.states) != 1 or getattr(layer, "proj_size", 0):
+    if is_gated(cell) or len(cell.states) != 1 or getattr(layer, "proj_size", 0) > 0:
         return None
     options: dict[str, Any] = {
         n: getattr(layer, n) for n in ("num_layers", "bias", "batch_first", "bidirectional") if hasattr(layer, n)

@@ -80,7 +80,9 @@ def backward_trouble(place: Place) -> Trouble | None:
                 n = max(found, key=order.__getitem__)
                 value, unit = _where(np.atleast_2d(gradients[n]))
                 users = [m for m in order if n in m._args and not _is_bad(gradients.get(m))]
-                through = show(users[0], names) if users else show(n, names)
+                through = (
+                    show(users[0], {m: s for m, s in names.items() if m is not users[0]}) if users else "the states"
+                )
                 detail = f"through {through}, where {show(n, names)} is {float(values[n][0, unit]):.4g}"
                 return Trouble(place.time(t), place.name, show(n, names), value, unit, detail, True)
             now = [gradients.get(node("state", value=s), np.zeros_like(d)) for s, d in _states(place, now)]

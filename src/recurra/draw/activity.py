@@ -65,19 +65,32 @@ def observe(thing: Any, x: Any, layer: int | None, row: int) -> Activity:
 
 
 def _observe_model(model: Any, x: Any, layer: int | None, row: int) -> Activity:
-    from recurra.runtime import Model, Recurrent
+    from recurra.runtime import Recurrent
 
     sequence = _one_row(x, row, 2 if model.words else 3)
     batch: Any = np.ascontiguousarray(sequence[:, None], np.int64 if model.words else np.float32)
     runs = []
     for i, part in enumerate(model.layers):
         if isinstance(part, Recurrent):
-            before = Model(model.layers[:i]).run(batch) if i else batch
+            before = _through(model.layers[:i], batch)
             initial: list[Any] = [[a[None] for a in states] for states in part.initial] or [None] * len(part.weights)
             pairs = zip(part.weights, initial, strict=True)
             runs.append(Run(before, [(part.cell, weights, states) for weights, states in pairs]))
     shown = sequence[:, None] if model.words else sequence
     return _watch(runs, layer, shown, model.run(batch)[:, 0])
+
+
+def _through(layers: Sequence[Any], x: Array) -> Array:
+    """What the first layers of a model make of x; what a split sets aside is left out."""
+    from recurra.runtime import Linear, Model
+
+    if layers and layers[0].kind == "split":
+        x, layers = np.ascontiguousarray(x[..., : layers[0].first]), layers[1:]
+    if not layers:
+        return x
+    if not any(layer.has_arrays for layer in layers):  # a model has some: the identity
+        layers = [*layers, Linear(np.eye(x.shape[-1], dtype=np.float32))]
+    return Model(layers).run(x)
 
 
 def _one_row(x: Any, row: int, batched: int) -> Array:

@@ -41,7 +41,7 @@ class Columns(Rows):
         first, last = self.network.first, self.network.last
         width = self.folded_width() if folded else self.width
         shift = width / 4 + 5 if self.network.bidirectional else 0.0
-        column = Column(x, x - shift - width / 2, x + shift + width / 2)
+        column = Column(x, x - self.reach, x + self.reach)
         below: list[tuple[float, float]] = []  # where lines go on upwards
         if inlet:
             fork = self.forks(0)

@@ -37,9 +37,10 @@ def _parser() -> Any:
 
 @cache
 def _measured(text: str, bold: bool) -> Extent:
+    parser = _parser()
     from matplotlib.font_manager import FontProperties
 
-    parser, font = _parser(), FontProperties(family=FAMILY, weight="bold" if bold else "normal", size=_FINE)
+    font = FontProperties(family=FAMILY, weight="bold" if bold else "normal", size=_FINE)
     width, height, descent = parser.parse(text, dpi=72, prop=font)[:3]
     return Extent(*(float(v) / _FINE for v in (width, height - descent, descent)))
 

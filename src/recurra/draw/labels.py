@@ -8,6 +8,7 @@ from recurra.draw import structure
 from recurra.draw.structure import Layer, Network, shape_text
 
 _ARROWS = (r"\rightarrow", r"\leftarrow")
+_MOST = 3  # arrays of a layer without a state that are listed
 
 
 class Labels:
@@ -60,16 +61,19 @@ class Labels:
         if i < len(self.network.layers):
             layer = self.network.layers[i]
             names = [n for n in layer.weights if not layer.cell or n in ("W", "b")]
-            if names:
+            if 0 < len(names) <= _MOST:
                 return [f"${self.symbol(i, n, direction)}$ {shape_text(layer.weights[n])}" for n in names]
         width = self.network.layers[i - 1].width if i else self.network.input_width
-        return [] if width is None or i == 0 else [shape_text([width])]
+        beside = self.network.layers[i].beside if i < len(self.network.layers) else 0
+        flow = [] if width is None or i == 0 else [shape_text([width])]
+        return flow + ([f"{shape_text([beside])} beside"] if beside else [])
 
     def short_inputs(self, i: int, direction: int) -> list[str]:
         """What stands beside an unrolled arrow into layer i: the weights alone."""
-        if i < len(self.network.layers) and "W" in self.network.layers[i].weights:
-            return [f"${self.symbol(i, 'W', direction)}$"]
-        return []
+        if i == len(self.network.layers) or "W" not in self.network.layers[i].weights:
+            return []
+        layer = self.network.layers[i]
+        return [f"${self.symbol(i, 'W', direction)}$"] if layer.cell or len(layer.weights) <= _MOST else []
 
     def loops(self, i: int, direction: int) -> list[str]:
         """The recurrent weights with their shapes; parameters of one shape together."""

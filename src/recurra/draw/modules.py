@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from recurra.draw.structure import Layer, Network, Shape, recurrent_layer
+from recurra.draw.structure import Layer, Network, Shape, of_model_layer, recurrent_layer
 from recurra.errors import DrawError
 
 _CELLS = {"RNN_TANH": "rnn", "RNN_RELU": "rnn_relu", "LSTM": "lstm", "GRU": "gru"}  # by torch's modes
@@ -38,7 +38,7 @@ def read_module(module: Any) -> Network:
 
 
 def _leaves(module: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if is_recurrent(module) or not any(True for _ in module.children()):
+    if is_recurrent(module) or hasattr(module, "model_layers") or not any(True for _ in module.children()):
         yield name or type(module).__name__, module
         return
     for child, part in module.named_children():
@@ -62,6 +62,9 @@ def _layers_of(module: Any, known: dict[int, str]) -> Iterator[tuple[int | None,
             shapes: dict[str, Shape] = {n: tuple(a.shape) for n, a in arrays.items()}
             own = {n: known[id(a)] for n, a in arrays.items() if id(a) in known}
             yield int(arrays["W"].shape[1]), recurrent_layer(cell, len(entry), shapes, own)
+        return
+    if hasattr(module, "model_layers"):  # it says by itself what it is in a model file
+        yield from ((layer.input, of_model_layer(layer)) for layer in module.model_layers())
         return
     symbols = {"weight": "W", "bias": "b"} if isinstance(module, (nn.Linear, nn.Embedding)) else {}
     named = {symbols.get(n, n): p for n, p in module.named_parameters(recurse=False)}

@@ -6,6 +6,7 @@ import difflib
 import os
 from collections.abc import Callable
 from functools import cached_property
+from html import escape
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -55,13 +56,16 @@ class Picture:
         return self._content(theme) if self.scene is None else figure_of(self.scene, theme)
 
     def svg(self) -> str:
-        """As SVG, from `<svg` on, fit for an HTML page; the texts are outlines, and no font is needed.
+        """As SVG, from `<svg` on, for an HTML page, never wider than what is around it; no font is needed.
+
+        Of the theme "auto" every colour is a CSS variable: `--recurra-page-fill` of `svg.recurra` is the background.
 
         Raises:
             MissingExtraError: Matplotlib is not installed.
         """
         text = self.data("svg").decode()
-        return text[text.index("<svg") :]
+        shown = f'<svg role="img" aria-label="{escape(self.title)}" style="max-width: 100%; height: auto" '
+        return shown + text[text.index("<svg") + len("<svg ") :]
 
     def data(self, kind: str, width: int | None = None) -> bytes:
         """The bytes of a file: `svg`, `pdf`, or `png` (`width` pixels wide, or two for each point).

@@ -66,8 +66,9 @@ class Rows:
 
     @property
     def reach(self) -> float:
-        """From the middle of a column to the left edge of its boxes."""
-        return self.shift + self.width / 2
+        """From the middle of a column to the edge of its widest box."""
+        names = [measure(layer.name, NAME).width + 16 for layer in self.network.layers if not layer.cell]
+        return max([self.shift + self.width / 2, *(w / 2 for w in names)])
 
     def passing(self) -> list[int]:
         """The layers whose last states an encoder passes on: all, but of two directions the uppermost only."""

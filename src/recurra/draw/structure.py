@@ -27,6 +27,7 @@ class Layer:
         cell: of a recurrent layer.
         directions: 1, or 2 where it also reads backwards.
         own_names: what the user's program calls the arrays, by symbol.
+        beside: features that it takes from the first layer, past those between.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Layer:
     cell: Cell | None = None
     directions: int = 1
     own_names: Mapping[str, str] = field(default_factory=dict)
+    beside: int = 0
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def read(thing: Any) -> Network:
     if isinstance(thing, Cell):
         return Network(thing.name, "I", (_of_cell(thing),))
     if hasattr(thing, "layers") and hasattr(thing, "preprocessing"):
-        network = Network("model", thing.input_size, tuple(map(_of_model_layer, thing.layers)))
+        network = Network("model", thing.input_size, tuple(map(of_model_layer, thing.layers)))
     elif hasattr(thing, "named_children"):
         from recurra.draw import modules
 
@@ -116,12 +118,15 @@ def _of_cell(cell: Cell) -> Layer:
     return recurrent_layer(cell, 1, shapes | dict.fromkeys(cell.parameters, ("H",)))
 
 
-def _of_model_layer(layer: Any) -> Layer:
+def of_model_layer(layer: Any) -> Layer:
+    """A layer of a `Model`."""
     if layer.kind == "recurrent":
         weights = layer.weights[0]
         return recurrent_layer(layer.cell, len(layer.weights), {n: a.shape for n, a in weights.items()})
     name = layer.settings().get("name") if layer.kind == "activation" else layer.kind
-    return Layer(str(name).replace("_", " "), layer.output, {n: a.shape for n, a in layer.arrays().items()})
+    shapes = {n: a.shape for n, a in layer.arrays().items()}
+    beside = layer.beside if layer.kind == "forecast" else 0
+    return Layer(str(name).replace("_", " "), layer.output, shapes, beside=beside)
 
 
 def loops(cell: Cell) -> list[list[str]]:

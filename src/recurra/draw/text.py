@@ -70,6 +70,7 @@ def _table(network: Network) -> Iterator[str]:
         yield f"{'input'.ljust(wide)}  {shape_text([network.input_width])}"
     for layer in network.layers:
         weights = "  ".join(f"{n} {shape_text(s)}" for n, s in layer.weights.items())
+        weights += f"  {shape_text([layer.beside])} beside" if layer.beside else ""
         width = "" if layer.width is None else f"gives {shape_text([layer.width])}"
         yield "  ".join(filter(None, [layer.name.ljust(wide), weights, width, _fed_back(layer)])).rstrip()
 

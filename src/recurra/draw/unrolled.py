@@ -10,7 +10,7 @@ from typing import Any
 
 from recurra.draw.columns import Column, Columns
 from recurra.draw.fonts import measure
-from recurra.draw.rows import PILL
+from recurra.draw.rows import NOTE, PILL
 from recurra.draw.scene import Arrow, Box, Label, Scene
 from recurra.draw.structure import Network, read
 from recurra.draw.themes import state_role
@@ -56,7 +56,7 @@ def plan(thing: Any, unrolled: int | Sequence[int], task: str) -> tuple[list[Net
 
 
 def _steps(unrolled: int | Sequence[int], task: str, pair: bool) -> list[int]:
-    numbers = [unrolled] if isinstance(unrolled, int) else list(unrolled)
+    numbers = list(unrolled) if isinstance(unrolled, Sequence) else [unrolled]
     whole = all(isinstance(n, int) and not isinstance(n, bool) and 1 <= n <= MOST_STEPS for n in numbers)
     if not whole or len(numbers) not in ((1, 2) if pair else (1,)) or (pair and numbers == [1]):
         least = "at least 2, or a pair of numbers of at least 1" if pair else "a whole number of at least 1"
@@ -117,9 +117,12 @@ def _folded_bridge(scene: Scene, rows: Sequence[Columns], folded: Sequence[Colum
     start = folded[0].boxes[rows[0].network.last][-1].bounds
     end = folded[1].boxes[rows[1].network.first][0].bounds
     middle, y, over = (start.left + start.right) / 2, (end.top + end.bottom) / 2, start.top - 20
-    points = ((middle, start.top), (middle, over), (x, over), (x, y), (end.left, y))
+    if abs(over - y) < 2 * NOTE:
+        over = y  # one line across, without a step
+    turns = () if over == y else ((x, over), (x, y))
+    points = ((middle, start.top), (middle, over), *turns, (end.left, y))
     scene.arrows.append(Arrow(points, state_role(0)))
-    scene.labels.append(Label((middle + x) / 2, over - 10, "context", 11.5, "muted"))
+    scene.labels.append(Label((middle + x) / 2, over - 10, "context", NOTE, "muted"))
 
 
 def _unrolled(scene: Scene, columns: Columns, count: int, left: float, task: str, k: int) -> list[Column]:
@@ -167,8 +170,9 @@ def _bridge(scene: Scene, rows: Sequence[Columns], drawn: Sequence[Sequence[Colu
         over = min(box.top, top) - 14
         middle = (box.left + box.right) / 2
         scene.arrows.append(Arrow(((middle, box.top), (middle, over), (x, over), (x, top)), state_role(0), False))
-        top = over
-    scene.labels.append(Label(x, top - 11, "context", 11.5, "muted"))
+        scene.labels.append(Label((middle + x) / 2, over - 10, "context", NOTE, "muted"))
+    else:
+        scene.labels.append(Label(x, top - 10, "context", NOTE, "muted"))
 
 
 def _legend(scene: Scene, rows: Sequence[Columns], y: float) -> None:

@@ -1,8 +1,8 @@
 """Keras layers on Recurra's kernels: change the import of SimpleRNN, LSTM and GRU, keep everything else.
 
-On the torch and JAX backends, in float32 and float64 on the CPU, the loop over time is native; elsewhere Keras' own code
-runs, and a warning says so once. `convert` and `load_model` bring the layers into models that exist, `from_keras` and
-`to_keras` turn models into those of the runtime and back.
+On the torch and JAX backends, in float32 and float64 on the CPU, the loop over time is native; elsewhere Keras' own
+code runs, and a warning says so once. `convert` and `load_model` bring the layers into models that exist, `from_keras`
+and `to_keras` turn models into those of the runtime and back.
 
 >>> import keras
 >>> from recurra.keras import SimpleRNN

@@ -94,6 +94,5 @@ def meaning(activation: Any) -> Activation | None:
         plain = not activation.threshold and activation.max_value is None
         return (_leaky(float(activation.negative_slope)) if activation.negative_slope else s.relu) if plain else None
     name = getattr(activation, "__name__", "")
-    if activation is getattr(keras.activations, name, None) or (name in _OPS and activation is getattr(keras.ops, name)):
-        return MEANINGS.get(name)
-    return None
+    known = [getattr(keras.activations, name, None), getattr(keras.ops, name, None) if name in _OPS else None]
+    return MEANINGS.get(name) if any(activation is function for function in known) else None

@@ -1,9 +1,4 @@
-"""Keras' cells in the language of cells, those of the zoo and those whose recurrent products see dropped units.
-
-Keras drops units of h before its recurrent products, the same ones in all steps of a sequence. Such a mask is one number
-for each row and unit that does not change with time: a state that every step returns as it was. So the language has a
-word for it already, and the kernels, the gradient and ragged batches know nothing of dropout.
-"""
+"""Keras' cells in the language of cells: which equations, which order of gates, and what their states are."""
 
 from __future__ import annotations
 
@@ -12,42 +7,8 @@ from functools import lru_cache
 from typing import Any
 
 from recurra import _native
-from recurra.cells import Cell, cell, gru, gru_reset_before, lstm, product, rnn, sigmoid, tanh
-
-# ruff: noqa: ANN001, ANN202  (equations have symbols for arguments)
-
-
-@cell(source="Elman 1990; Gal & Ghahramani 2016, A theoretically grounded application of dropout in RNNs, eq. 7")
-def _rnn_dropped(x, h, m, *, activation=tanh):
-    return activation(x.n + product(m * h).n), m
-
-
-@cell(source="Hochreiter & Schmidhuber 1997; Gal & Ghahramani 2016, eq. 7, with a mask for each gate")
-def _lstm_dropped(x, h, c, mi, mf, mg, mo, *, activation=tanh, recurrent_activation=sigmoid):
-    i = recurrent_activation(x.i + product(mi * h).i)
-    f = recurrent_activation(x.f + product(mf * h).f)
-    g = activation(x.g + product(mg * h).g)
-    o = recurrent_activation(x.o + product(mo * h).o)
-    c = f * c + i * g
-    return o * activation(c), c, mi, mf, mg, mo
-
-
-@cell(source="Cho et al. 2014, reset after the product; Gal & Ghahramani 2016, eq. 7, with a mask for each gate")
-def _gru_dropped(x, h, mr, mz, mn, *, activation=tanh, recurrent_activation=sigmoid):
-    r = recurrent_activation(x.r + product(mr * h).r)
-    z = recurrent_activation(x.z + product(mz * h).z)
-    n = activation(x.n + r * product(mn * h).n)
-    return (1 - z) * n + z * h, mr, mz, mn
-
-
-@cell(source="Cho et al. 2014, reset before the product; Gal & Ghahramani 2016, eq. 7, with a mask for each gate")
-def _gru_reset_before_dropped(x, h, hr, hz, mr, mz, mn, *, activation=tanh, recurrent_activation=sigmoid):
-    # The candidate's operand needs r, so the masked h of the other gates cannot be made in the same step: it is carried.
-    r = recurrent_activation(x.r + hr.r)
-    z = recurrent_activation(x.z + hz.z)
-    n = activation(x.n + product(r * (mn * h)).n)
-    h = (1 - z) * n + z * h
-    return h, mr * h, mz * h, mr, mz, mn
+from recurra.cells import Cell, gru, gru_reset_before, lstm, rnn
+from recurra.keras import dropped
 
 
 @dataclass(frozen=True)
@@ -77,28 +38,28 @@ class Recipe:
 # By the class of Keras' cell and whether it drops units of h; GRUs in Keras have the gates z, r, h.
 _RECIPES = {
     ("SimpleRNNCell", False): Recipe(rnn, (0,)),
-    ("SimpleRNNCell", True): Recipe(_rnn_dropped, (0,), masks=(0,)),
+    ("SimpleRNNCell", True): Recipe(dropped.rnn_dropped, (0,), masks=(0,)),
     ("LSTMCell", False): Recipe(lstm, (0, 1, 2, 3), 2),
-    ("LSTMCell", True): Recipe(_lstm_dropped, (0, 1, 2, 3), 2, masks=(0, 1, 2, 3)),
+    ("LSTMCell", True): Recipe(dropped.lstm_dropped, (0, 1, 2, 3), 2, masks=(0, 1, 2, 3)),
     ("GRUCell", False): Recipe(gru, (1, 0, 2)),
-    ("GRUCell", True): Recipe(_gru_dropped, (1, 0, 2), masks=(1, 0, 2)),
+    ("GRUCell", True): Recipe(dropped.gru_dropped, (1, 0, 2), masks=(1, 0, 2)),
     ("GRUCell before", False): Recipe(gru_reset_before, (1, 0, 2)),
-    ("GRUCell before", True): Recipe(_gru_reset_before_dropped, (1, 0, 2), carried=(1, 0), masks=(1, 0, 2)),
+    ("GRUCell before", True): Recipe(dropped.gru_reset_before_dropped, (1, 0, 2), carried=(1, 0), masks=(1, 0, 2)),
 }
 
 
 @lru_cache(maxsize=256)
-def recipe(kind: str, dropped: bool, activation: Any, recurrent_activation: Any = None) -> Recipe | str:
+def recipe(kind: str, drops: bool, activation: Any, recurrent_activation: Any = None) -> Recipe | str:
     """The recipe of one of Keras' cells, or why there is none.
 
     Args:
         kind: a key of the table above: the class's name, with "before" for a GRU that resets before the product.
-        dropped: whether units of h are dropped.
+        drops: whether units of h are dropped.
         activation, recurrent_activation: Keras' functions.
     """
     from recurra.keras.activations import meaning
 
-    plain = _RECIPES[kind, dropped]
+    plain = _RECIPES[kind, drops]
     options: dict[str, Any] = {}
     for name, function in (("activation", activation), ("recurrent_activation", recurrent_activation)):
         if name in plain.cell.options:

@@ -33,7 +33,13 @@ class _Extension(Structure):
 
 
 class _Metadata(Structure):
-    _fields_ = (("size", c_size_t), ("version_size", c_size_t), ("extension", c_void_p), ("major", c_int), ("minor", c_int))
+    _fields_ = (
+        ("size", c_size_t),
+        ("version_size", c_size_t),
+        ("extension", c_void_p),
+        ("major", c_int),
+        ("minor", c_int),
+    )
 
 
 class _MetadataExtension(Structure):
@@ -135,7 +141,8 @@ class _Views(dict[int | None, Array]):
             self.clear()
         if not address:  # an array without numbers
             return np.empty(self.kind.shape, self.kind.dtype)
-        self[address] = view = np.ndarray(self.kind.shape, self.kind.dtype, self.memory.from_address(address))
+        memory: Any = self.memory.from_address(address)
+        self[address] = view = np.ndarray(self.kind.shape, self.kind.dtype, memory)
         return view
 
 
@@ -170,7 +177,8 @@ def call(key: Any, function: Function, results: Sequence[Kind], *arguments: jax.
     if site not in _sites:
         _register()
         _sites[site] = _Site(function, [_Views(k) for k in kinds], [_Views(k) for k in results])
-    shapes = [jax.ShapeDtypeStruct(k.shape, k.dtype) for k in results]
+    struct: Any = jax.ShapeDtypeStruct
+    shapes = [struct(k.shape, k.dtype) for k in results]
     made = jax.ffi.ffi_call(_TARGET, shapes, vmap_method="sequential")(*arguments, site=np.int64(site))
     return list(made)
 
@@ -204,5 +212,6 @@ _registered = False
 def _register() -> None:
     global _registered
     if not _registered:
-        jax.ffi.register_ffi_target(_TARGET, jax.ffi.pycapsule(_handler), platform="cpu")
+        capsule: Any = jax.ffi.pycapsule
+        jax.ffi.register_ffi_target(_TARGET, capsule(_handler), platform="cpu")
         _registered = True

@@ -14,6 +14,7 @@ from recurra.errors import ConversionError, ExportError, RecurraError
 from recurra.keras.activations import MEANINGS
 from recurra.keras.layers import LAYERS, as_ours
 from recurra.keras.recurrent import Recurrent
+from recurra.keras.scan import to_numpy
 from recurra.runtime import layers
 from recurra.runtime.model import Model
 from recurra.weights import Array, Weights
@@ -77,7 +78,9 @@ def _chain(model: Any) -> Iterator[Any]:
             yield layer
         parents = [t._keras_history.operation for n in nodes[-1:] for t in n.input_tensors]
         if before is not None and not isinstance(model, keras.Sequential) and parents != [before]:
-            raise ExportError(f"from_keras: {layer.name} does not follow {before.name} alone, expected a chain of layers")
+            raise ExportError(
+                f"from_keras: {layer.name} does not follow {before.name} alone, expected a chain of layers"
+            )
         before = layer
 
 
@@ -152,7 +155,10 @@ def _dense(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
     if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
         raise ExportError(f"from_keras: {layer.name} is quantized or has LoRA weights, expected plain ones")
     b = None if layer.bias is None else _array(layer, layer.bias)
-    return [layers.Linear(_array(layer, keras.ops.transpose(layer.kernel)), b), *_between(layer, layer.activation)]
+    return [
+        layers.Linear(_array(layer, keras.ops.transpose(layer.kernel.value)), b),
+        *_between(layer, layer.activation),
+    ]
 
 
 def _between(layer: Any, activation: Any) -> list[layers.Layer]:
@@ -169,8 +175,8 @@ def _between(layer: Any, activation: Any) -> list[layers.Layer]:
         return _layers_of(activation, ())
     hint = ": it has a meaning inside a cell only" if known and name in MEANINGS else ""
     raise ExportError(
-        f"from_keras: {layer.name} has the activation {name or activation!r}{hint}, expected linear, softmax or one of "
-        f"{', '.join(_BETWEEN)}"
+        f"from_keras: {layer.name} has the activation {(name or activation)!r}{hint}, expected linear, softmax or one "
+        f"of {', '.join(_BETWEEN)}"
     )
 
 
@@ -222,7 +228,7 @@ def _time_distributed(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
 
 
 def _array(layer: Any, value: Any) -> Array:
-    array = keras.ops.convert_to_numpy(value)
+    array = to_numpy(value)
     if array.dtype != np.float32:
         raise ExportError(f"from_keras: {layer.name} has weights of {array.dtype}, expected float32")
     return np.array(array, order="C")
@@ -255,7 +261,7 @@ def _compare(model: Any, made: Model) -> dict[str, Any]:
     largest, whole = 0.0, True
     for T in lengths:
         x = sample(made, T)
-        theirs = keras.ops.convert_to_numpy(model(np.ascontiguousarray(x.swapaxes(0, 1)), training=False))
+        theirs = to_numpy(model(np.ascontiguousarray(x.swapaxes(0, 1)), training=False))
         ours = made.run(x)
         whole = theirs.ndim == 3
         theirs = theirs.swapaxes(0, 1) if whole else theirs

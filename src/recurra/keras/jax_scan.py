@@ -7,7 +7,7 @@ when more than `MOST_BYTES` wait, and then backward runs forward again: both giv
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import count
@@ -200,6 +200,4 @@ class _Run:
     def forward(self, tape: Any, output: Any, final: Arrays) -> None:
         """Run forward, and fill what is wanted."""
         threads = 1 if self.rows < 2 else engine.get_num_threads()
-        _native.forward(
-            self.kernel, self.weights, self.batch, self.H, output, final, [], None, threads, tape, 0
-        )
+        _native.forward(self.kernel, self.weights, self.batch, self.H, output, final, [], None, threads, tape, 0)

@@ -93,21 +93,21 @@ def _one(mask: Any) -> Any:
 
 
 @as_keras
-class SimpleRNN(Native, keras.layers.SimpleRNN):
+class SimpleRNN(Native, keras.layers.SimpleRNN):  # type: ignore[misc]
     """keras.layers.SimpleRNN on Recurra's kernels: h' = tanh(x W + h U + b), or another activation."""
 
     stock = keras.layers.SimpleRNN
 
 
 @as_keras
-class LSTM(Native, keras.layers.LSTM):
+class LSTM(Native, keras.layers.LSTM):  # type: ignore[misc]
     """keras.layers.LSTM on Recurra's kernels."""
 
     stock = keras.layers.LSTM
 
 
 @as_keras
-class GRU(Native, keras.layers.GRU):
+class GRU(Native, keras.layers.GRU):  # type: ignore[misc]
     """keras.layers.GRU on Recurra's kernels, with the reset gate after or before the recurrent product."""
 
     stock = keras.layers.GRU

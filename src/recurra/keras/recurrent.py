@@ -24,8 +24,8 @@ class EquationCell(keras.layers.Layer):  # type: ignore[misc]
     """One step of a cell as a Keras cell: `keras.layers.RNN` runs it on any backend, `Recurrent` on Recurra's kernels.
 
     Weights are `kernel` [I, gates * H], `recurrent_kernel` [P, gates * H], `bias` and `recurrent_bias` [gates * H],
-    for a cell with a projection `projection` [H, P], and each per-unit parameter [H]; gates stand in the cell's order. What
-    a cell does not use is not there.
+    for a cell with a projection `projection` [H, P], and each per-unit parameter [H]; gates stand in the cell's order.
+    What a cell does not use is not there.
 
     Args:
         cell: a cell, the name of one in the zoo, or the text of one.
@@ -53,8 +53,8 @@ class EquationCell(keras.layers.Layer):  # type: ignore[misc]
         if units < 1 or (projection_size is None) != (self.cell.projection is None):
             has = "no" if self.cell.projection is None else "a"
             raise ShapeError(
-                f"EquationCell({self.cell.name}): units={units}, projection_size={projection_size}, expected at least 1 "
-                f"unit, and a projection_size just where the cell projects: it has {has} projection"
+                f"EquationCell({self.cell.name}): units={units}, projection_size={projection_size}, expected at least "
+                f"1 unit, and a projection_size just where the cell projects: it has {has} projection"
             )
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.recurrent_initializer = keras.initializers.get(recurrent_initializer)
@@ -130,7 +130,8 @@ class EquationCell(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """What Keras writes into a file: the equations are text, which is read without running any code."""
-        return super().get_config() | {
+        config: dict[str, Any] = super().get_config()
+        return config | {
             "cell": self.cell.text,
             "units": self.units,
             "projection_size": self.projection_size,
@@ -173,8 +174,8 @@ _OPERATIONS: dict[str, Any] = {
 class Recurrent(Native, keras.layers.RNN):  # type: ignore[misc]
     """Any cell over time, with the interface of Keras' recurrent layers.
 
-    On the torch and JAX backends it runs on Recurra's kernels, elsewhere as equations in Keras' operations. A file holds
-    the cell as its text, so that whoever opens it needs Recurra but not the cell's source.
+    On the torch and JAX backends it runs on Recurra's kernels, elsewhere as equations in Keras' operations. A file
+    holds the cell as its text, so that whoever opens it needs Recurra but not the cell's source.
 
     Args:
         cell: a cell, the name of one in the zoo, the text of one, or an `EquationCell`.

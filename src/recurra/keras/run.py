@@ -142,7 +142,5 @@ def _drop_each(x: Any, W: Any, masks: Sequence[Any], H: int) -> tuple[Any, Any]:
     """A mask of its own for each gate: the masked inputs side by side, and weights that are zero off the diagonal."""
     x = ops.concatenate([x * m[:, None] for m in masks], -1)
     G, none = len(masks), zeros((W.shape[0], H), W)
-    rows = [
-        ops.concatenate([W[:, j * H : (j + 1) * H] if j == k else none for j in range(G)], -1) for k in range(G)
-    ]
+    rows = [ops.concatenate([W[:, j * H : (j + 1) * H] if j == k else none for j in range(G)], -1) for k in range(G)]
     return x, ops.concatenate(rows, 0)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 BACKEND: str = keras.backend.backend()
 NATIVE = ("torch", "jax")
@@ -36,13 +37,19 @@ def is_plain(x: Any) -> bool:
         import torch
 
         plain = type(x) is torch.Tensor and x.dtype is torch.float32 and x.is_cpu
-        return plain and not (torch.compiler.is_compiling() or torch.jit.is_tracing())
+        return plain and not (torch.compiler.is_compiling() or torch._C._get_tracing_state())
     return BACKEND == "jax" and x.dtype == "float32" and not _foreign_jax()
 
 
 def zeros(shape: Sequence[int], like: Any) -> Any:
     """Zeros of an array's dtype."""
     return like.new_zeros(shape) if BACKEND == "torch" else keras.ops.zeros(shape, like.dtype)
+
+
+def to_numpy(x: Any) -> np.ndarray[Any, Any]:
+    """A tensor or a variable as a NumPy array, without gradients."""
+    value = getattr(x, "value", x)
+    return np.asarray(value.detach().cpu().numpy() if BACKEND == "torch" else value)
 
 
 def foreign(x: Any) -> str:
@@ -64,13 +71,13 @@ def _foreign_torch(x: Any) -> str:
 
     if x.device.type not in ("cpu", "meta"):
         return f"it is on {x.device.type}, not on the CPU"
-    exporting = torch.jit.is_tracing() or torch.compiler.is_exporting()
+    exporting = torch._C._get_tracing_state() or torch.compiler.is_exporting()
     return "it is being exported, to operators that others have too" if exporting else ""
 
 
 def _foreign_jax() -> str:
     import jax
 
-    device = jax.config.jax_default_device
+    device: Any = getattr(jax.config, "jax_default_device", None)
     kind = getattr(device, "platform", device) or jax.default_backend()
     return "" if kind == "cpu" else f"it is on {kind}, not on the CPU"

@@ -16,6 +16,7 @@ from recurra.keras.activations import MEANINGS
 from recurra.keras.from_keras import STEPS, TOLERANCE, sample
 from recurra.keras.layers import GRU, LSTM, SimpleRNN
 from recurra.keras.recurrent import Recurrent
+from recurra.keras.scan import to_numpy
 from recurra.runtime import layers
 from recurra.runtime.model import Model
 from recurra.weights import Array, Weights
@@ -79,7 +80,7 @@ def _layers_of(i: int, layer: layers.Layer, stock: bool) -> Made:
 
 def _recurrent(i: int, layer: layers.Recurrent, stock: bool) -> tuple[Any, list[Array]]:
     if any(np.any(a) for states in layer.initial for a in states):
-        raise ExportError(f"to_keras: layer {i} begins with learned states, expected zeros: Keras has no place for them")
+        raise ExportError(f"to_keras: layer {i} begins with learned states, expected zeros, as Keras has them")
     known = _keras_class(layer.cell)
     if known is None and stock:
         raise ExportError(f"to_keras: layer {i} is a {layer.cell.name}, which Keras does not have: use stock=False")
@@ -126,7 +127,7 @@ def _keras_class(cell: Cell) -> tuple[Any, tuple[tuple[str, Any], ...]] | None:
         (GRU, gru, {"reset_after": True}),
         (GRU, gru_reset_before, {"reset_after": False}),
     ):
-        if (ours.gates, len(ours.states), bool(ours.parameters)) != (cell.gates, len(cell.states), bool(cell.parameters)):
+        if (ours.gates, len(ours.states), ours.parameters) != (cell.gates, len(cell.states), cell.parameters):
             continue
         words = sorted(MEANINGS, key=lambda word: word not in ("tanh", "sigmoid"))
         for chosen in product(words, repeat=len(ours.options)):
@@ -139,7 +140,7 @@ def _keras_class(cell: Cell) -> tuple[Any, tuple[tuple[str, Any], ...]] | None:
 def _compare(model: Model, made: Any) -> None:
     x = sample(model, STEPS)
     ours = model.run(x)
-    theirs = keras.ops.convert_to_numpy(made(np.ascontiguousarray(x.swapaxes(0, 1)), training=False)).swapaxes(0, 1)
+    theirs = to_numpy(made(np.ascontiguousarray(x.swapaxes(0, 1)), training=False)).swapaxes(0, 1)
     difference = float(np.abs(theirs - ours).max() / max(1.0, float(np.abs(ours).max())))
     if not difference <= TOLERANCE:
         raise ConversionError(

@@ -20,6 +20,9 @@ _NAMED |= {"maximum": "Max", "minimum": "Min", "hard_sigmoid": "HardSigmoid"}
 _ATTRIBUTES: dict[str, dict[str, Any]] = {"hard_sigmoid": {"alpha": 1 / 6, "beta": 0.5}}
 
 
+CELL, NAME = "recurra.cell", "recurra.name"  # the metadata of a Scan: the equations that it was made of, and its arrays
+
+
 class Builder:
     """Collects the nodes and the arrays of a graph. A body of a Scan shares the arrays of the graph around it."""
 
@@ -86,7 +89,7 @@ def emit_scan(
         builder.array(f"{name}.weights.{parameter}", array)
     projected = builder.add("MatMul", [x, builder.array(f"{name}.weights.W", weights.W.T)])
     projected = builder.add("Add", [projected, builder.array(f"{name}.weights.b", weights.b)])
-    body = _body(builder, name, cell, weights)
+    body = step_graph(builder, name, cell, weights)
     lasts = [f"{name}.last.{state}" for state in cell.states]
     output = f"{name}.output"
     builder.add(
@@ -98,10 +101,12 @@ def emit_scan(
         scan_input_directions=[int(reverse)],
         scan_output_directions=[int(reverse)],
     )
+    for key, value in ((CELL, cell.text), (NAME, name)):
+        builder.nodes[-1].metadata_props.add(key=key, value=value)
     return [*lasts, output]
 
 
-def _body(outer: Builder, name: str, cell: Cell, weights: Weights) -> onnx.GraphProto:
+def step_graph(outer: Builder, name: str, cell: Cell, weights: Weights) -> onnx.GraphProto:
     """One step: states [B, H] and the projected input [B, gates * H] in, new states and the output out."""
     step = Builder(outer.arrays, f"{name}.step.")
     H, inputs = weights.hidden_size, cell.input_gates

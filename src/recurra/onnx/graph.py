@@ -29,6 +29,7 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
+    metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,11 @@ def _decode(content: bytes) -> onnx.ModelProto:
     return model
 
 
+def subgraph(proto: onnx.GraphProto, opset: int) -> Graph:
+    """A graph as it is read where it stands inside a node."""
+    return _graph(proto, opset, "a graph inside a node")
+
+
 def _graph(proto: onnx.GraphProto, opset: int, label: str) -> Graph:
     if proto.sparse_initializer:
         raise OnnxError(f"{label} has sparse initializers, expected dense ones: store them as arrays")
@@ -128,7 +134,8 @@ def _node(proto: onnx.NodeProto, opset: int, number: int) -> Node:
         if _name(attribute.name) in attributes:
             raise OnnxError(f"{where} comes twice, expected it once")
         attributes[attribute.name] = _attribute(attribute, opset, where)
-    return Node(op, label, tuple(map(_name, proto.input)), tuple(map(_name, proto.output)), attributes)
+    metadata = {_name(entry.key): _name(entry.value) for entry in proto.metadata_props}
+    return Node(op, label, tuple(map(_name, proto.input)), tuple(map(_name, proto.output)), attributes, metadata)
 
 
 def _attribute(proto: onnx.AttributeProto, opset: int, where: str) -> Any:

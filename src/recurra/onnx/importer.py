@@ -15,7 +15,7 @@ import numpy as np
 
 from recurra.cells.symbols import as_node
 from recurra.errors import OnnxError, RecurraError
-from recurra.onnx import chain, expressions, recurrent
+from recurra.onnx import chain, expressions, recurrent, scans
 from recurra.onnx.graph import Graph, Node, Place, Value, read
 from recurra.onnx.run import evaluate, evaluate_node
 from recurra.onnx.streams import DIRECTION, FEATURES, FIRST, SECOND, Axis, Stream, size_of
@@ -69,7 +69,8 @@ def from_onnx(source: bytes | str | os.PathLike[str]) -> Model:
     """A runtime model from an ONNX model, from its bytes or its file.
 
     The graph must be one chain: recurrent nodes with any attributes, dense layers, embeddings, layer normalization,
-    activations and softmax over the features, and any reshaping between them. Its first input is the data, [T, B, I] or
+    activations and softmax over the features, any reshaping between them, and what `export` makes of other cells. Its
+    first input is the data, [T, B, I] or
     [B, T, I] (ids [T, B] or [B, T]); other inputs (initial states, lengths) are left at what they begin with. A graph
     that gives the last step alone gives a model whose last output that is. `recurra.convert` also compares the two.
 
@@ -100,7 +101,7 @@ def import_graph(graph: Graph) -> Imported:
     for node in graph.nodes:
         found = evaluate_node(node, values, graph.opset)
         if node.outputs and node.op not in ("Shape", "Size") and any(name in streams for name in node.inputs):
-            result = _layer(node, streams, values, found)
+            result = _layer(node, streams, values, found, graph.opset)
             for name, stream in result.items():
                 if name in found and [size_of(stream, a) for a in stream.axes] != list(found[name].shape):
                     raise OnnxError(f"{node.label} gives the shape {found[name].shape}, which is no layer's output")
@@ -161,12 +162,14 @@ def _finish(stream: Stream, data: Place) -> Imported:
 
 
 def _layer(
-    node: Node, streams: Mapping[str, Stream], values: Mapping[str, Value], found: Mapping[str, Value]
+    node: Node, streams: Mapping[str, Stream], values: Mapping[str, Value], found: Mapping[str, Value], opset: int
 ) -> dict[str, Stream]:
     """What a node makes of the streams that go into it."""
     inside = [name for name in node.inputs if name in streams]
     if node.op in recurrent.INPUTS:
         return chain.recurrence(node, streams, values)
+    if node.op == "Scan":
+        return scans.scan(node, streams, values, opset)
     if (result := _elementwise(node, streams, values)) is not None:
         return {node.outputs[0]: result}
     if len(inside) > 1:

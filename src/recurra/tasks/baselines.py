@@ -34,7 +34,7 @@ class Naive:
     >>> from recurra.data import as_table, series_of
     >>> one = series_of(as_table({"y": np.array([1.0, 2.0, np.nan, 4.0, 5.0])}), "y")[0]
     >>> Naive(3, 2, one.step).forecast(one, 3, 5)  # after the rows 3 and 4
-    array([[2., 4., 2.],
+    array([[1., 4., 1.],
            [4., 5., 4.]])
     """
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from recurra.cells import Cell, from_text
 from recurra.data import Features, Series, Table, as_table, read_table, series_of, split_by_time
-from recurra.errors import ModelFileError, NotFittedError
+from recurra.errors import DataError, ModelFileError, NotFittedError
 from recurra.runtime import Model, load
 from recurra.tasks.baselines import Naive
 from recurra.tasks.checks import check_parameters
@@ -130,7 +130,7 @@ class Forecaster(Estimator):
             target, time, known_ahead, past, series, zone: columns, as `recurra.data.series_of` takes them.
             checkpoint: a file that is written after every epoch.
             resume: go on from it, where it is there: the end is the same, to the last bit.
-            progress: called after every update, with the best naive error on the validation part beside.
+            progress: called after every update and validation, with the best naive error on the validation part.
             evaluate: whether to make `report_`, with the linear baseline; without, it has no table.
 
         Raises:
@@ -182,6 +182,8 @@ class Forecaster(Estimator):
         levels = self._levels()
         parts: list[dict[str, NDArray[Any]]] = []
         for one in self._given(data):
+            if not one.observed:
+                continue
             start, stop = (0 if origins == "all" else max(0, one.observed - 1)), one.observed
             values = Network(self.model_, self.features_, len(levels), "").forecast(one, start, stop)
             M, N = values.shape[:2]
@@ -196,6 +198,8 @@ class Forecaster(Estimator):
                     **{f"q{level:g}": values[..., q].reshape(-1) for q, level in enumerate(levels)},
                 }
             )
+        if not parts:
+            raise DataError("predict: no row has a target or a past column, expected some observed rows to go on from")
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return as_frame(joined, self._source if data is None else data)
 

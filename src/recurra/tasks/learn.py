@@ -111,12 +111,22 @@ def learn(
             identity={"parameters": parameters_of(forecaster), "data": data_of(bench)},
             progress=progress and (lambda p: progress(replace(p, baseline_error=baseline))),
         )
-    with torch.no_grad():
-        some = [(q.flatten(0, 1), y.flatten(0, 1)) for q, y, _ in _validated(network, bench, forecaster)]
-        quantiles, targets = torch.cat([q for q, _ in some]), torch.cat([y for _, y in some])
-        every = max(1, len(targets) // MOST_CALIBRATED)
-        network.head.calibrate(quantiles[::every], targets[::every])
+        _calibrate(network, bench, forecaster)
     return network, history
+
+
+def _calibrate(network: Any, bench: Bench, forecaster: Forecaster) -> None:
+    """Fit the width of the intervals to the validation part."""
+    import torch
+
+    some: list[tuple[Any, Any]] = []
+    with torch.no_grad():
+        for quantiles, targets, _ in _validated(network, bench, forecaster):
+            there = ~targets.isnan().all(-1)  # neither context nor padding
+            some.append((quantiles[there], targets[there]))
+    every = max(1, sum(len(targets) for _, targets in some) // MOST_CALIBRATED)
+    quantiles, targets = (torch.cat(parts)[::every] for parts in zip(*some, strict=True))
+    network.head.calibrate(quantiles, targets)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ class Score:
 
         MAE = mean |y - f|
         MASE = mean |y - f| / (mean error of "the same again" in training)      Hyndman and Koehler 2006
-        sMAPE = mean 2 |y - f| / (|y| + |f|), in percent, 0 where both are 0        Makridakis 1993
+        sMAPE = mean 2 |y - f| / (|y| + |f|), a share, 0 where both are 0           Makridakis 1993
         pinball = mean over levels a of max(a (y - q), (a - 1) (y - q))         Koenker and Bassett 1978
         coverage = share of targets from the lowest to the highest quantile
 
@@ -74,7 +74,7 @@ class Score:
             counts += np.bincount(key, minlength=len(counts))
 
     def summary(self) -> dict[str, float | None]:
-        """mae, mase, smape (in percent), coverage and pinball; None where there is nothing to say."""
+        """mae, mase, smape, coverage and pinball; None where there is nothing to say."""
         total = int(self.count.sum())
         if not total:
             return dict.fromkeys(("mae", "mase", "smape", "coverage", "pinball"))
@@ -82,7 +82,7 @@ class Score:
         return {
             "mae": float(self.error.sum() / total),
             "mase": self.scaled / total,
-            "smape": 100 * self.relative / total,
+            "smape": self.relative / total,
             "coverage": self.inside / total if several else None,
             "pinball": self.tilted / total if several else None,
         }

@@ -71,7 +71,7 @@ def stream(
     the bits of one that was not. The input may then be the rest or the whole: rows that were taken before are passed
     over, which is said once (without a column of times the input must be the rest). A line enters the snapshot just
     before its forecast is written: whoever has seen a forecast need not give its observation again, and each counts
-    exactly once. Where `out` is a file that is appended to (on Linux), each forecast comes exactly once, too. A pipe
+    exactly once. Where `out` is a file that is appended to, each forecast comes exactly once, too. A pipe
     cannot be asked what it was given: if the kill came in the microseconds between the snapshot and the pipe, one
     forecast is missing there, and it comes when its observation is the first line that is given again. The snapshot
     survives the process; with the machine's power at most the last lines are lost, which can be given again.
@@ -134,24 +134,28 @@ class _Run:
         about, state = _unpacked(self.journal.state)
         self.live.restore(state)
         self.form = LineForm(about["header"], about["separator"]) if about["form"] else None
-        text, size = about["pending"], about["size"]
-        row: dict[str, Any] = {}
+        text, size = str(about["pending"]), int(about["size"])
         forecast: Forecast | None = None
-        for line, size in self.journal.lines:
+        for line, size in self.journal.lines:  # noqa: B007  (the size before the last forecast)
             assert self.form is not None
-            row = self.form.row(line.decode())
-            forecast = self.live.step(row)
+            forecast = self.live.step(self.form.row(line.decode()))
         if self.journal.lines:
             text = self.text(forecast)
         self.live.notes.clear()
         self.known = {name: tick for name in self.live.series if (tick := self.live.last(name)) is not None}
         if self.file is not None and about["file"] == list(self.file) and size >= 0:
-            there = _tail(self.out, size)
-            if text.encode().startswith(there):
-                self.write(text.encode()[len(there) :].decode())
+            self.write(self.rest(text, size))
         elif forecast is not None:
-            name = forecast.series
-            self.pending = (name, self.known[name], text)
+            self.pending = (forecast.series, self.known[forecast.series], text)
+
+    def rest(self, text: str, size: int) -> str:
+        """What the output, which had this size before, lacks of a text: all, nothing, or the end of a cut line."""
+        there = self.size() - size
+        if there == 0:
+            return text
+        content = text.encode()
+        cut = 0 < there < len(content) and _tail(self.out, size) == content[:there]
+        return content[there:].decode(errors="ignore") if cut else ""
 
     def announce(self, path: str | os.PathLike[str]) -> None:
         """Take what a table says of the time to come."""
@@ -300,7 +304,7 @@ def _regular(out: TextIO) -> tuple[int, int] | None:
 def _tail(out: TextIO, size: int) -> bytes:
     """What a file has beyond a size; nothing where it cannot be read here."""
     try:
-        with open(f"/proc/self/fd/{out.fileno()}", "rb") as file:
+        with open(f"/proc/self/fd/{out.fileno()}", "rb") as file:  # `out` itself may be open for writing only
             file.seek(size)
             return file.read()
     except OSError:

@@ -1,0 +1,94 @@
+"""The arrays of a whole series, from which input rows are cut; `LiveFeatures` makes the same rows one by one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.data.seasons import recalled, remembered
+from recurra.data.series import Series
+from recurra.errors import DataError
+
+if TYPE_CHECKING:
+    from recurra.data.features import Features
+
+F32 = NDArray[np.float32]
+
+
+class Prepared:
+    """One series, its rows ready to be cut out.
+
+    Args:
+        features: fitted.
+        series: with the columns, the step and the clock of the features.
+    """
+
+    def __init__(self, features: Features, series: Series) -> None:
+        f, N, T = features, features.horizon, len(series)
+        self.features, self.length = f, T
+        self.target = f.scaler(series.name).many(series.target)
+        to_come = np.concatenate([self.target[1:], np.full(N, np.nan, np.float32)])
+        self.windows = np.lib.stride_tricks.sliding_window_view(to_come, N)
+        self.memories = [remembered(self.target, s) for s in f.seasons]
+        ahead = np.full((T + N, len(f.ahead)), np.nan, np.float32)
+        for i, scaler in enumerate(f.ahead):
+            ahead[:T, i] = scaler.many(series.ahead[:, i])
+        self.ahead_memories = [[remembered(a, s) for s in (1, f.ahead_season)] for a in ahead[:T].T]
+        ticks = series.step.add(int(series.ticks[0]), np.arange(T + N))
+        self.future = np.concatenate(
+            [ahead, np.isnan(ahead[:, list(f.ahead_flags)]), f.calendar.many(ticks)], 1, dtype=np.float32
+        )
+        now = self.future[:T].copy()
+        for i, (last, season) in enumerate(self.ahead_memories):
+            now[:, i] = _first(now[:, i], season, last)
+        past = [scaler.many(series.past[:, i]) for i, scaler in enumerate(f.past)]
+        flags = [np.isnan(past[i]) for i in f.past_flags]
+        values = [_first(remembered(p, 1)) for p in (self.target, *past)]
+        changes = [self._change(m, s) for m, s in zip(self.memories[1:], f.seasons[1:], strict=True)]
+        own = [values[0], np.isnan(self.target), *changes, *values[1:], *flags]
+        self.encoder = np.concatenate([np.stack(own, 1, dtype=np.float32), now], 1, dtype=np.float32)
+
+    def _change(self, memory: F32, season: int) -> F32:
+        """The target less what was remembered of one season earlier, [T]; 0 where one is missing."""
+        change = np.zeros(self.length, np.float32)
+        change[season:] = _first(self.target[season:] - memory[: max(0, self.length - season)])
+        return change
+
+    def rows(self, start: int, stop: int) -> F32:
+        """See `Features.rows`."""
+        f, N, F = self.features, self.features.horizon, self.features.ahead_size
+        self._check(start, stop)
+        at = np.arange(start, stop)
+        out = np.empty((len(at), f.row_size), np.float32)
+        out[:, : f.input_size] = self.encoder[start:stop]
+        beside = out[:, f.input_size :].reshape(len(at), N, F + f.season_size)
+        beside[..., :F] = self.future[at[:, None] + np.arange(1, N + 1)]
+        for i, memories in enumerate(self.ahead_memories):
+            if np.isnan(beside[..., i]).any():
+                last, earlier = (recalled(m, s, at, N) for m, s in zip(memories, (1, f.ahead_season), strict=True))
+                beside[..., i] = _first(beside[..., i], earlier, last)
+        before = np.zeros((len(at), N), np.float32)
+        for i, (season, memory) in enumerate(zip(f.seasons, self.memories, strict=True)):
+            found = recalled(memory, season, at, N)
+            before = np.where(np.isnan(found), before, found)
+            beside[..., F + i] = before
+        return out
+
+    def targets(self, start: int, stop: int) -> F32:
+        """See `Features.targets`."""
+        self._check(start, stop)
+        return self.windows[start:stop].copy()
+
+    def _check(self, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self.length:
+            raise DataError(f"rows {start} to {stop} were asked for, expected some of 0 to {self.length}")
+
+
+def _first(*choices: F32) -> F32:
+    """The first of the choices that is no NaN, else 0."""
+    out = choices[0]
+    for other in choices[1:]:
+        out = np.where(np.isnan(out), other, out)
+    return np.where(np.isnan(out), np.float32(0), out)

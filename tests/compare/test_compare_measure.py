@@ -1,0 +1,212 @@
+"""The measured columns, on networks whose answers are known."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from compare_problems import small_ahead, small_labelled
+from compare_trials import final, tune
+from torch import nn
+
+from recurra.compare.candidates import CANDIDATES
+from recurra.compare.live import live_model, step_of
+from recurra.compare.measure import lags, longer, measured, reach, seconds_of_step
+from recurra.compare.networks import Encoder
+from recurra.compare.trial import network_of, run_trial
+
+
+class Echo(Encoder):
+    """The sum of what it saw exactly so many steps ago and half of what it sees now."""
+
+    def __init__(self, delay):
+        super().__init__()
+        self.delay, self.width = delay, 1
+
+    def forward(self, x, state=None):
+        late = torch.cat([torch.zeros_like(x[: self.delay]), x[: len(x) - self.delay]])
+        return (late + 0.5 * x).sum(-1, keepdim=True), None
+
+
+class Forgetful(Encoder):
+    """A mean that forgets a tenth a step, so that a lag of k has the weight 0.9 ** k."""
+
+    width = 1
+
+    def forward(self, x, state=None):
+        h, out = torch.zeros_like(x[0]), []
+        for row in x:
+            h = 0.9 * h + row
+            out.append(h.sum(-1, keepdim=True))
+        return torch.stack(out), None
+
+
+def with_encoder(encoder, head):
+    return SimpleNamespace(encoder=encoder, head=head, dropout=nn.Identity(), window=8)
+
+
+@pytest.mark.parametrize("delay", [0, 1, 3])
+def test_the_reach_of_an_echo_is_its_delay(delay):
+    problem = small_labelled()
+    network = with_encoder(Echo(delay), nn.Linear(1, 3))
+    assert reach(problem, CANDIDATES["gru"], network)["lag"] == delay
+
+
+def test_the_reach_of_a_forecaster_is_measured_over_long_histories():
+    problem = small_ahead()
+    torch.manual_seed(0)
+    head = problem.head(1)
+    nn.init.normal_(head.D)
+    for delay in (5, 40):
+        found = reach(problem, CANDIDATES["gru"], with_encoder(Echo(delay), head))
+        assert found["lag"] == delay
+        assert found["lag_looked_at"] > 200
+    faded = reach(problem, CANDIDATES["gru"], with_encoder(Forgetful(), head))["lag"]
+    assert 15 < faded < 80  # 0.9 ** 44 is a hundredth
+
+
+def test_lags_are_all_of_the_short_ones_and_the_longest():
+    assert lags(40).tolist() == list(range(41))
+    some = lags(1023)
+    assert some[:48].tolist() == list(range(48))
+    assert some[-1] == 1023
+    assert (np.diff(some) > 0).all()
+
+
+class Ends(Encoder):
+    """The last step as it is, but noise once more steps have passed than the longest of training has."""
+
+    def __init__(self, good):
+        super().__init__()
+        self.good, self.width = good, 3
+
+    def last(self, x, lengths):
+        torch.manual_seed(0)
+        right = self.answers if len(lengths) == len(self.answers) else self.answers[: len(lengths)]
+        wrong = (right + 1) % 3
+        number = torch.where(lengths > self.good, wrong, right)
+        return torch.nn.functional.one_hot(number, 3).float()
+
+
+def test_longer_sequences_are_tried():
+    problem = small_labelled()
+    longest = max(len(problem.x[i]) for i in problem.of("test"))
+    for good, handled in ((10 * longest, True), (longest, False)):
+        encoder = Ends(good)
+        encoder.answers = torch.from_numpy(problem.y[problem.of("test")])
+        found = longer(problem, CANDIDATES["gru"], with_encoder(encoder, nn.Identity()))
+        assert found["handles_longer"] is handled
+
+
+def test_a_longer_context_is_tried_in_forecasting():
+    problem = small_ahead()
+    torch.manual_seed(0)
+    network, _ = network_of(final("gru"), CANDIDATES["gru"], problem)
+    found = longer(problem, CANDIDATES["gru"], network.eval())
+    assert found["longer"] == pytest.approx(1.0, abs=0.2)
+    counting = with_encoder(Forgetful(), network.head)
+    counting.head = problem.head(1)
+    for p in (counting.head.A, counting.head.D):
+        nn.init.zeros_(p)
+    assert longer(problem, CANDIDATES["gru"], counting)["longer"] == 1.0
+
+
+def test_a_step_takes_as_long_as_it_takes():
+    import time
+
+    assert 0.9e-3 < seconds_of_step(lambda: time.sleep(1e-3)) < 20e-3
+
+
+@pytest.mark.parametrize("name", ["gru", "lstm", "mingru"])
+@pytest.mark.parametrize("make", [small_labelled, small_ahead])
+def test_the_live_model_gives_what_the_network_gives(name, make):
+    problem = make()
+    torch.manual_seed(0)
+    network = network_of(final(name), CANDIDATES[name], problem)[0].eval()
+    with torch.no_grad():
+        for p in network.parameters():
+            p.add_(0.1 * torch.randn_like(p))
+    model = live_model(problem, network)
+    session = model.session()
+    if make is small_labelled:
+        x = problem.x[0]
+        with torch.no_grad():
+            right = torch.softmax(problem.scores(network, *problem.batch(np.array([0]))[:2]), -1).numpy()[0]
+        for row in x:
+            got = session.step(row)
+        assert got == pytest.approx(right, abs=1e-5)
+    else:
+        rows = problem.features.rows(problem.series[0], 0, 60)
+        right = problem.quantiles(network, 0, np.array([59]))[0]
+        for row in rows:
+            got = session.step(row)
+        assert got.reshape(right.shape) == pytest.approx(right, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", ["gru", "cnn", "transformer", "feedforward", "linear", "seasonal"])
+def test_all_columns_of_a_forecaster(name):
+    problem, candidate = small_ahead(), CANDIDATES[name]
+    if candidate.neural:
+        predictor = network_of(final(name), candidate, problem)[0].eval()
+    else:
+        predictor = problem.fit_plain(candidate, tune(name).params)
+    found = measured(problem, candidate, predictor)
+    assert 0 < found["step_seconds"] < 1
+    if name == "gru":
+        assert found["runs_in"] == "native"
+        assert found["state_bytes"] == 4 * predictor.encoder.width
+        assert found["torch_step_seconds"] > found["step_seconds"]
+    if name in ("cnn", "transformer", "feedforward"):
+        assert found["runs_in"] == "torch"
+        assert found["state_bytes"] == 4 * predictor.encoder.context * problem.input_size
+        assert found["lag"] <= predictor.encoder.context - 1
+    if name == "seasonal":
+        assert (found["lag"], found["state_bytes"]) == (23, 0)
+
+
+def test_two_directions_have_no_step():
+    problem = small_labelled()
+    network = network_of(final("bigru", parameters=3000), CANDIDATES["bigru"], problem)[0].eval()
+    assert step_of(problem, CANDIDATES["bigru"], network) == []
+    found = measured(problem, CANDIDATES["bigru"], network)
+    assert found["step_seconds"] is None
+    assert found["lag"] is not None
+
+
+def test_naive_forecasts_are_what_they_say():
+    problem = small_ahead()
+    y, N = problem.series[0].target, problem.features.horizon
+    for name, season in (("last", 1), ("seasonal", 24)):
+        fitted = problem.fit_plain(CANDIDATES[name], {})
+        (k, origins), errors = problem.origins("test")[0], []
+        for t in origins:
+            again = [y[t + n - season * -(-n // season)] for n in range(1, N + 1)]
+            errors.append(np.abs(y[t + 1 : t + 1 + N] - again).mean())
+        blocks = (origins - origins[0]) // (2 * N)
+        right = [np.mean(np.array(errors)[blocks == b]) for b in np.unique(blocks)]
+        assert problem.evaluate_plain(fitted, "test") == pytest.approx(right, rel=1e-4)
+        assert k == 0
+
+
+def test_the_linear_candidate_finds_a_linear_law():
+    rng = np.random.default_rng(0)
+    y, new = np.zeros(900), rng.normal(size=900)
+    for t in range(2, 900):
+        y[t] = 1.5 * y[t - 1] - 0.7 * y[t - 2] + new[t]
+    from recurra.compare.forecast import ahead
+    from recurra.data import as_table, series_of
+
+    problem = ahead(series_of(as_table({"y": y}), "y"), 1, seasons=())
+    fitted = problem.fit_plain(CANDIDATES["linear"], {"window": 4, "alpha": 1e-3})
+    error = problem.evaluate_plain(fitted, "test").mean()
+    unknowable = np.abs(new[problem.origins("test")[0][1] + 1]).mean()
+    assert error == pytest.approx(unknowable, rel=0.02)
+
+
+def test_the_same_trial_gives_the_same_bits():
+    a, b = (run_trial(final("lstm", seed=5), small_ahead()) for _ in range(2))
+    c = run_trial(final("lstm", seed=6), small_ahead())
+    assert a.error == c.error == ""
+    assert {n: v.tobytes() for n, v in a.arrays.items()} == {n: v.tobytes() for n, v in b.arrays.items()}
+    assert a.test == b.test
+    assert a.test != c.test

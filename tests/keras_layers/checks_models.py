@@ -1,0 +1,200 @@
+"""Any cell in Keras, files, and models of the runtime: run by test_keras_backends.py, once for each backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from common import assert_same, randomize, values_and_gradients
+from keras import layers as theirs
+from keras import ops
+
+import recurra.keras as ours
+from helpers import ALL_CELLS, generator, random_weights
+from recurra import cells, reference, runtime
+from recurra.cells import Cell
+from recurra.errors import ConversionError, ExportError, ShapeError
+from recurra.weights import Weights
+
+B, T, I, H, P = 3, 6, 2, 5, 4
+
+
+def projection(cell: Cell) -> int | None:
+    return None if cell.projection is None else P
+
+
+@pytest.mark.parametrize("cell", ALL_CELLS, ids=lambda c: c.name)
+def test_any_cell_is_a_layer(cell: Cell) -> None:
+    layer = ours.Recurrent(cell, H, projection(cell), return_sequences=True, return_state=True)
+    layer.build((B, T, I))
+    randomize(layer, generator(cell.name))
+    x = generator("x", cell.name).normal(size=(B, T, I)).astype("float32")
+    arrays = {n: ops.convert_to_numpy(a) for n, a in layer.cell.arrays(ops.convert_to_tensor(x), I).items()}
+    run = reference.forward(cell, Weights.of(cell, arrays), x.swapaxes(0, 1))
+    got = [ops.convert_to_numpy(a) for a in layer(ops.convert_to_tensor(x))]
+    assert_same(got, [run.output.swapaxes(0, 1), *run.state])
+
+
+@pytest.mark.parametrize("name", ["lstm_peephole", "minlstm", "lstm_projected"])
+def test_its_equations_in_keras_operations(name: str) -> None:
+    cell = cells.get(name)
+    layer = ours.Recurrent(cell, H, projection(cell), return_sequences=True)
+    layer.build((B, T, I))
+    randomize(layer, generator(name))
+    x = generator("x", name).normal(size=(B, T, I)).astype("float32")
+    mask = ops.convert_to_tensor(generator("mask", name).random((B, T)) > 0.3)
+    stock = theirs.RNN(layer.cell, return_sequences=True)
+    assert_same(values_and_gradients(layer, x, mask=mask), values_and_gradients(stock, x, mask=mask))
+
+
+def test_a_cell_of_your_own_comes_back_from_a_file(tmp_path: Path) -> None:
+    @cells.cell(source="this test")
+    def leaky(x: object, h: object, *, a: object) -> object:
+        return cells.sigmoid(a) * h + (1 - cells.sigmoid(a)) * cells.tanh(x.n + h.n)  # type: ignore[attr-defined]
+
+    model = keras.Sequential([keras.Input((None, I)), theirs.Bidirectional(ours.Recurrent(leaky, H)), theirs.Dense(1)])
+    randomize(model, generator("leaky"))
+    model.save(tmp_path / "leaky.keras")
+    again = keras.saving.load_model(tmp_path / "leaky.keras")
+    x = generator("x").normal(size=(B, T, I)).astype("float32")
+    assert (model.predict(x, verbose=0) == again.predict(x, verbose=0)).all()
+    assert again.layers[0].forward_layer.cell.cell == leaky
+
+
+def test_what_recurrent_refuses() -> None:
+    with pytest.raises(ShapeError, match=r"Recurrent\(gru\): `units` is missing"):
+        ours.Recurrent("gru")
+    with pytest.raises(ShapeError, match="projection_size just where the cell projects: it has no projection"):
+        ours.Recurrent("gru", H, P)
+
+
+def network(place: object) -> keras.Sequential:
+    model = keras.Sequential(
+        [
+            keras.Input((None, I)),
+            place.LSTM(H, return_sequences=True),  # type: ignore[attr-defined]
+            theirs.LayerNormalization(),
+            theirs.Bidirectional(place.GRU(4, return_sequences=True, reset_after=False)),  # type: ignore[attr-defined]
+            theirs.Dropout(0.3),
+            theirs.TimeDistributed(theirs.Dense(3, activation="tanh")),
+            place.SimpleRNN(4, activation="elu", use_bias=False),  # type: ignore[attr-defined]
+            theirs.Dense(2, activation="softmax"),
+        ]
+    )
+    return randomize(model, generator("network"))
+
+
+def test_files_go_both_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = generator("files").normal(size=(B, T, I)).astype("float32")
+    wanted = network(theirs).predict(x, verbose=0)
+    network(theirs).save(tmp_path / "theirs.keras")
+    network(ours).save(tmp_path / "ours.keras")
+    mine = ours.load_model(tmp_path / "theirs.keras")
+    assert [type(mine.layers[k]) for k in (0, 5)] == [ours.LSTM, ours.SimpleRNN]
+    assert type(mine.layers[2].forward_layer) is type(mine.layers[2].backward_layer) is ours.GRU
+    assert type(keras.saving.load_model(tmp_path / "ours.keras").layers[0]) is ours.LSTM
+    from keras.src.saving.object_registration import GLOBAL_CUSTOM_OBJECTS
+
+    for name in ("SimpleRNN", "LSTM", "GRU"):  # as in a process without Recurra
+        monkeypatch.delitem(GLOBAL_CUSTOM_OBJECTS, name)
+    plain = keras.saving.load_model(tmp_path / "ours.keras")
+    assert type(plain.layers[0]) is theirs.LSTM
+    assert_same([m.predict(x, verbose=0) for m in (mine, plain)], [wanted, wanted])
+
+
+def test_layers_are_replaced_in_place() -> None:
+    model = network(theirs)
+    layer = model.layers[0]
+    assert sorted(ours.convert(model).values()) == ["GRU", "GRU", "LSTM", "SimpleRNN"]
+    assert model.layers[0] is layer
+    assert type(layer) is ours.LSTM
+    assert ours.convert(model) == {}
+
+    class Mine(theirs.LSTM):  # type: ignore[misc]
+        pass
+
+    assert ours.convert(Mine(3)) == {}
+
+
+@pytest.mark.parametrize("place", [theirs, ours], ids=["theirs", "ours"])
+def test_to_the_runtime_and_back(place: object, tmp_path: Path) -> None:
+    model = network(place)
+    model.save(tmp_path / "model.keras")
+    made = ours.from_keras(tmp_path / "model.keras")
+    assert made.fingerprint == ours.from_keras(model).fingerprint
+    assert made.parity["keras_difference"] < 1e-6
+    assert made.parity["output"] == "last step"
+    x = generator("runtime").normal(size=(B, T, I)).astype("float32")
+    wanted = made.run(np.ascontiguousarray(x.swapaxes(0, 1)))
+    assert_same([wanted[-1]], [model.predict(x, verbose=0)])
+    for stock in (False, True):
+        back = ours.to_keras(made, stock=stock)
+        assert_same([back.predict(x, verbose=0).swapaxes(0, 1)], [wanted])
+        assert type(back.layers[0]) is (theirs.LSTM if stock else ours.LSTM)
+
+
+@pytest.mark.parametrize("cell", ALL_CELLS, ids=lambda c: c.name)
+def test_every_cell_goes_to_keras_and_back(cell: Cell) -> None:
+    weights = random_weights(cell, I, H, projection(cell), rng=generator(cell.name), dtype=np.float32)
+    model = runtime.Model([runtime.Recurrent(cell, [weights])])
+    made = ours.to_keras(model)
+    assert ours.from_keras(made).layers[0].cell.fingerprint == cell.fingerprint
+    stock = {"rnn": "SimpleRNN", "rnn_relu": "SimpleRNN", "lstm": "LSTM", "gru": "GRU", "gru_reset_before": "GRU"}
+    assert type(made.layers[0]).__name__ == stock.get(cell.name, "Recurrent")
+    if cell.name not in stock:
+        with pytest.raises(ExportError, match=f"layer 0 is a {cell.name}, which Keras does not have"):
+            ours.to_keras(model, stock=True)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (lambda: theirs.Conv1D(3, 2), "is a Conv1D, expected one of Activation"),
+        (lambda: theirs.Dense(3, activation="mish"), "has the activation 'mish': it has a meaning inside a cell only"),
+        (lambda: theirs.Bidirectional(theirs.LSTM(3)), "return_sequences=False, expected 'concat' and True"),
+        (lambda: theirs.LSTM(3, activation="softmax"), "activation='softmax' has no word"),
+        (lambda: theirs.GRU(3, go_backwards=True), "reads backwards, expected forwards"),
+        (lambda: theirs.ReLU(max_value=6), "has a max_value or threshold, expected none"),
+    ],
+)
+def test_what_the_runtime_lacks_is_named(layer: object, message: str) -> None:
+    model = keras.Sequential([keras.Input((5, 3)), theirs.Dense(3), layer()])  # type: ignore[operator]
+    with pytest.raises(ExportError, match=message):
+        ours.from_keras(model)
+
+
+def test_a_padded_embedding_and_a_fork_are_refused() -> None:
+    with pytest.raises(ExportError, match="mask_zero=True, expected False"):
+        ours.from_keras(keras.Sequential([keras.Input((5,)), theirs.Embedding(3, 3, mask_zero=True)]))
+    start = keras.Input((5, 3))
+    fork = keras.Model(start, theirs.Add()([theirs.Dense(2)(start), theirs.Dense(2)(start)]))
+    with pytest.raises(ExportError, match="expected a chain of layers"):
+        ours.from_keras(fork)
+
+
+def test_what_computes_something_else_is_not_converted(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = network(theirs)
+    real = theirs.Dense.call
+    monkeypatch.setattr(theirs.Dense, "call", lambda self, x, training=None: real(self, x) * 1.001)
+    with pytest.raises(ConversionError, match=r"from Keras' own, expected at most 1e-05"):
+        ours.from_keras(model)
+
+
+def test_learned_states_are_refused() -> None:
+    weights = random_weights(cells.gru, I, H, rng=generator("learned"), dtype=np.float32)
+    model = runtime.Model([runtime.Recurrent(cells.gru, [weights], [[np.ones(H, np.float32)]])])
+    with pytest.raises(ExportError, match="layer 0 begins with learned states, expected zeros, as"):
+        ours.to_keras(model)
+
+
+def test_the_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
+    import keras_regressor
+
+    result = keras_regressor.main(batches=150)
+    assert result.error < 0.3 * result.baseline
+    assert result.reopened == 0
+    assert result.backend.startswith("native")
+    assert "always answering the mean" in capsys.readouterr().out

