@@ -109,9 +109,9 @@ def browsed(page: str, width: int, folder: Path, *flags: str) -> dict[str, objec
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 @pytest.mark.parametrize("width", [400, 1100])
 def test_a_browser_shows_it_whole(width: int, tmp_path: Path) -> None:
-    seen = browsed(forecast_page(sample_report()), width, tmp_path)
+    seen = browsed(forecast_page(sample_report(), "gru"), width, tmp_path)
     assert seen["wide"] <= width
-    assert seen["pictures"] == 7
+    assert seen["pictures"] == 8
     assert seen["headings"][0] == "The forecast and the truth"
     assert seen["headings"][-1] == "Run it live"
     assert seen["smallest"] >= 8

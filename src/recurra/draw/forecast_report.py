@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from recurra.draw import network
 from recurra.draw.page import COLOURS, axes, chart, page, table
 from recurra.files import write_atomically
 
@@ -16,29 +17,29 @@ Report = Mapping[str, Any]
 LINES = ("accent", "second", "third", "fourth", "muted")
 
 
-def write_forecast_report(report: Report, path: str | os.PathLike[str], diagram: str = "") -> None:
+def write_forecast_report(report: Report, path: str | os.PathLike[str], model: Any = None) -> None:
     """Write the page in one move: a reader sees the old page or the new one.
 
     Args:
         report: what `Forecaster.report_` has.
         path: where to write.
-        diagram: the network unrolled, as an `<svg>` element, if there is a picture of it.
+        model: the network, to be drawn unrolled: what `recurra.draw.network` takes.
 
     Raises:
         MissingExtraError: Matplotlib is not installed.
         OSError: the file cannot be written; what was there is untouched.
     """
-    write_atomically(path, forecast_page(report, diagram).encode())
+    write_atomically(path, forecast_page(report, model).encode())
 
 
-def forecast_page(report: Report, diagram: str = "") -> str:
+def forecast_page(report: Report, model: Any = None) -> str:
     """The page as text; see `write_forecast_report`."""
     sections = [
         ("The forecast and the truth", _forecast(report)),
         ("Against the baselines", _table(report)),
         ("Where it errs", _errors(report)),
         ("Training", _training(report)),
-        ("The network", _network(report, diagram)),
+        ("The network", _network(report, model)),
         ("The data", _data(report)),
         ("What is trained is what runs", _parity(report)),
         ("Run it live", _live(report)),
@@ -152,14 +153,13 @@ def _training(report: Report) -> str:
     return f'<div class="pair">{chart(figure, text)}{chart(figure_loss, took)}</div>'
 
 
-def _network(report: Report, diagram: str) -> str:
+def _network(report: Report, drawn: Any) -> str:
     model = report["model"]
     layers = f"{model['layers']} recurrent layer" + ("s" if model["layers"] > 1 else "")
-    picture = (
-        f'<figure class="wide">{diagram}<figcaption>The network, unrolled over time.</figcaption></figure>'
-        if diagram
-        else ""
-    )
+    picture = ""
+    if drawn is not None:
+        svg = network(drawn, unrolled=3, theme="auto").svg()
+        picture = f'<figure class="wide">{svg}<figcaption>Folded, and unrolled over three steps.</figcaption></figure>'
     return (
         f"<p>{layers} of {model['hidden']} units ({escape(model['cell'])}), then a head that sees, for each step "
         "ahead, what is known of it and the same time one season earlier: "
