@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from helpers import TESTS
 from recurra.errors import DataError, SessionError
+from recurra.tasks import journal as journal_module
 from recurra.tasks.journal import Journal
 from recurra.tasks.live import LiveForecaster
 from recurra.tasks.stream import LONGEST_LINE, read_lines, stream
@@ -233,7 +234,8 @@ def test_the_journal(tmp_path) -> None:
         assert last.lines == [*again.lines, (b"more", 7)]
         last.close()
     journal = Journal(tmp_path / "j")
-    journal.add(b"a long line " * 99, 7)
+    ghost = journal_module._RECORD.pack(5, journal_module._checksum(b"ghost", 7), 7) + b"ghost"
+    journal.add(b"12345" + 50 * ghost, 7)
     journal.close()
     os.truncate(tmp_path / "j", (tmp_path / "j").stat().st_size - 100)
     for _ in range(3):  # what is left of the long line does not come back

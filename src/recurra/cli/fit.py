@@ -128,11 +128,15 @@ def fit(
             console.print("Stopped before the end of the first epoch: there is nothing to save.")
             raise typer.Exit(130) from None
     forecaster.save(out)
+    if forecaster.history_.ended != "interrupted":
+        checkpoint.unlink(missing_ok=True)
+    _tell(console, forecaster)
+    console.print(f"wrote {out}", highlight=False, markup=False)
     if report is not None:
         from recurra.draw.forecast_report import write_forecast_report
 
         write_forecast_report(forecaster.report_, report)
-    _tell(console, forecaster, [p for p in (out, report) if p is not None], checkpoint)
+        console.print(f"wrote {report}", highlight=False, markup=False)
 
 
 class TrainingBar:
@@ -173,8 +177,8 @@ class TrainingBar:
         )
 
 
-def _tell(console: Console, forecaster: Any, written: list[Path], checkpoint: Path) -> None:
-    """Print the table, what was done to the data, and what was written."""
+def _tell(console: Console, forecaster: Any) -> None:
+    """Print what was done to the data, the table, and the verdict."""
     report, history = forecaster.report_, forecaster.history_
     for note in report["data"]["notes"]:
         console.print(f"note: {note}", highlight=False, markup=False)
@@ -183,8 +187,6 @@ def _tell(console: Console, forecaster: Any, written: list[Path], checkpoint: Pa
             f"Stopped: what follows is the best model so far, of epoch {history.best_epoch}; --resume goes on.",
             style="bold",
         )
-    else:
-        checkpoint.unlink(missing_ok=True)
     table = Table("on the test part")
     for name in ("MAE", "MASE", "sMAPE", "coverage"):
         table.add_column(name, justify="right")
@@ -194,8 +196,6 @@ def _tell(console: Console, forecaster: Any, written: list[Path], checkpoint: Pa
     console.print(table)
     for sentence in report["verdict"]:
         console.print(sentence, highlight=False, markup=False)
-    for path in written:
-        console.print(f"wrote {path}", highlight=False, markup=False)
 
 
 _FORMS = {"mae": ".4g", "mase": ".3f", "smape": ".2%", "coverage": ".0%"}
