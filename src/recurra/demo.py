@@ -58,6 +58,7 @@ def run_demo(
     """
     from rich.console import Console
 
+    from recurra.draw.forecast_report import write_forecast_report
     from recurra.tasks.forecast import Forecaster
 
     began = time.perf_counter()
@@ -80,7 +81,7 @@ def run_demo(
     report["live"] = {"microseconds": live["step"], "difference": live["difference"], **live}
     report["model_file"], report["unit"], report["data"]["source"] = model.name, "GW", SOURCE
     report["seconds"]["total"] = time.perf_counter() - began
-    _write_report(report, page)
+    write_forecast_report(report, page, forecaster.model_)
     console.print(f"[bold]4[/]  Written: {model} ({model.stat().st_size / 1024:.0f} KiB) and {page}")
     _print_live(live, report, console)
     seconds = report["seconds"]
@@ -167,12 +168,6 @@ def _replay(forecaster: Forecaster, data: Data, model: Path) -> dict[str, Any]:
     if live["torch"]:
         raise RecurraError("the replay imported torch, expected NumPy and the native module alone")
     return live
-
-
-def _write_report(report: dict[str, Any], page: Path) -> None:
-    from recurra.draw.forecast_report import write_forecast_report
-
-    write_forecast_report(report, page)
 
 
 def _print_live(live: dict[str, Any], report: dict[str, Any], console: Console) -> None:

@@ -26,6 +26,7 @@ def sample_report(seed: int = 0, horizon: int = 48, unit: str = "GW") -> dict[st
         "unit": unit,
         "step": "30 minutes",
         "horizon": horizon,
+        "levels": [0.1, 0.5, 0.9],
         "model_file": "demand.recurra",
         "data": {
             "source": "elecdemand",

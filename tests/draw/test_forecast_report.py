@@ -48,6 +48,19 @@ def test_daily_steps_have_no_hours() -> None:
     assert "have no hours" in forecast_page(daily)
 
 
+def test_what_was_not_measured_is_left_out() -> None:
+    report = sample_report()
+    report["by_hour"]["values"]["GRU"][3] = report["example"]["truth"][5] = report["baseline_mae"] = None
+    report["table"][0]["mae"] = report["table"][0]["mase"] = None
+    del report["example"]["naive"]
+    page = forecast_page(
+        report | {"by_weekday": {"labels": ["Mon"], "values": {"GRU": [None]}}, "levels": [0.05, 0.5, 0.95]}
+    )
+    assert "meant to hold 90%" in text_of(page)
+    assert "None" not in text_of(page)
+    assert "has no forecast" in forecast_page(report | {"example": {}})
+
+
 def test_equal_reports_give_equal_pages() -> None:
     assert forecast_page(sample_report()) == forecast_page(sample_report())
     assert forecast_page(sample_report()) != forecast_page(sample_report(1))

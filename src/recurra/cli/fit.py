@@ -135,7 +135,7 @@ def fit(
     if report is not None:
         from recurra.draw.forecast_report import write_forecast_report
 
-        write_forecast_report(forecaster.report_, report)
+        write_forecast_report(forecaster.report_, report, forecaster.model_)
         console.print(f"wrote {report}", highlight=False, markup=False)
 
 

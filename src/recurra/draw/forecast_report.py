@@ -15,6 +15,7 @@ from recurra.files import write_atomically
 
 Report = Mapping[str, Any]
 LINES = ("accent", "second", "third", "fourth", "muted")
+BARS = ("accent", "muted", "second", "third", "fourth")
 
 
 def write_forecast_report(report: Report, path: str | os.PathLike[str], model: Any = None) -> None:
@@ -50,57 +51,58 @@ def forecast_page(report: Report, model: Any = None) -> str:
 
 def _forecast(report: Report) -> str:
     example, fan = report["example"], report["fan"]
-    unit = _unit(report)
-    figure, ax = axes(7.2, 2.9, ylabel=f"{report['target']}{unit}")
+    if not example:
+        return "<p>The test part has no forecast to show.</p>"
+    truth, low, high = (_floats(example[name]) for name in ("truth", "low", "high"))
+    figure, ax = axes(7.2, 2.9, ylabel=f"{report['target']}{_unit(report)}")
     times = _times(example["times"])
-    ax.fill_between(times, example["low"], example["high"], color=COLOURS["accent"], alpha=0.22, linewidth=0)
-    ax.plot(
-        times,
-        example["naive"],
-        color=COLOURS["muted"],
-        linewidth=0.9,
-        linestyle=(0, (2, 2)),
-        label=example["naive_name"],
-    )
-    ax.plot(times, example["truth"], color=COLOURS["ink"], linewidth=1.3, label="truth")
-    ax.plot(times, example["median"], color=COLOURS["accent"], linewidth=1.5, label="forecast and its interval")
+    _band(ax, times, low, _floats(example["median"]), high, "forecast and its interval")
+    if "naive" in example:
+        dotted = {"color": COLOURS["muted"], "linewidth": 0.9, "linestyle": (0, (2, 2))}
+        ax.plot(times, _floats(example["naive"]), **dotted, label=example["naive_name"])
+    ax.plot(times, truth, color=COLOURS["ink"], linewidth=1.3, label="truth")
     _dates(ax, times)
-    ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
-    lead = f"{example['lead']} steps of {report['step']}"
-    inside = np.mean(_inside(example))
+    _legend(ax, 3)
+    known = np.isfinite(truth)
+    inside = np.mean((truth >= low)[known] & (truth <= high)[known]) if known.any() else np.nan
     week = chart(
         figure,
-        f"The end of the test part, each value as it was forecast {lead} before. Of these values {inside:.0%} "
-        "lie in the interval, which is meant to hold 80 %.",
+        f"The end of the test part, each value as it was forecast {example['lead']} steps of {report['step']} "
+        f"before. Of these values {inside:.0%} lie in the interval, which is meant to hold {_share(report):.0%}.",
         wide=True,
     )
-    figure, ax = axes(4.7, 2.6, ylabel=f"{report['target']}{unit}")
+    figure, ax = axes(4.7, 2.6, ylabel=f"{report['target']}{_unit(report)}")
     past, ahead = _times(fan["past_times"]), _times(fan["times"])
-    ax.fill_between(ahead, fan["low"], fan["high"], color=COLOURS["accent"], alpha=0.22, linewidth=0)
-    ax.plot(past, fan["past"], color=COLOURS["ink"], linewidth=1.3, label="known")
-    ax.plot(ahead, fan["truth"], color=COLOURS["ink"], linewidth=1.1, linestyle=(0, (2, 1.5)), label="what came")
-    ax.plot(ahead, fan["median"], color=COLOURS["accent"], linewidth=1.5, label="forecast")
+    ax.plot(past, _floats(fan["past"]), color=COLOURS["ink"], linewidth=1.3, label="known")
+    dashed = {"color": COLOURS["ink"], "linewidth": 1.1, "linestyle": (0, (2, 1.5))}
+    ax.plot(ahead, _floats(fan["truth"]), **dashed, label="what came")
+    low, middle, high = (_floats(fan[name]) for name in ("low", "median", "high"))
+    _band(ax, ahead, low, middle, high, "forecast")
     ax.axvline(past[-1], color=COLOURS["muted"], linewidth=0.8)
     _dates(ax, np.concatenate([past, ahead]))
-    ax.legend(ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    _legend(ax, 3)
     one = chart(figure, f"One forecast: all {report['horizon']} steps, made at the line from what was known there.")
     return week + f'<div class="pair">{one}{_by_horizon(report)}</div>'
 
 
 def _by_horizon(report: Report) -> str:
     figure, ax = axes(4.7, 2.6, xlabel="steps ahead", ylabel=f"MAE{_unit(report)}")
-    for colour, (name, values) in zip(LINES, report["by_horizon"].items(), strict=False):
+    errors = {name: _floats(values) for name, values in report["by_horizon"].items()}
+    for colour, (name, values) in zip(LINES, errors.items(), strict=False):
         ax.plot(range(1, len(values) + 1), values, color=COLOURS[colour], linewidth=1.5, label=name)
     ax.set_ylim(bottom=0)
-    ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
-    first, last = (next(iter(report["by_horizon"].values()))[i] for i in (0, -1))
-    return chart(figure, f"Error against the horizon, test part: {first:.3g} one step ahead, {last:.3g} at the last.")
+    _legend(ax)
+    own = next(iter(errors.values()))
+    return chart(
+        figure, f"Error against the horizon, test part: {own[0]:.3g} one step ahead, {own[-1]:.3g} at the last."
+    )
 
 
 def _table(report: Report) -> str:
     columns = ("mae", "mase", "smape", "coverage", "pinball")
     rows = [[row["name"], *(_number(row[c], c) for c in columns)] for row in report["table"]]
-    best = min(report["table"], key=lambda row: row["mae"])["name"]
+    measured = [row for row in report["table"] if row["mae"] is not None]
+    best = min(measured, key=lambda row: float(row["mae"]))["name"] if measured else None
     return table(["", f"MAE{_unit(report)}", "MASE", "sMAPE", "in the interval", "pinball"], rows, best=best) + (
         "<p class='muted'>Every origin of the test part, all steps ahead. MASE divides by the error of the seasonal "
         "naive forecast on the training part: below 1 is better than that.</p>"
@@ -111,46 +113,50 @@ def _errors(report: Report) -> str:
     parts = []
     for key, heading in (("by_hour", "hour of the day"), ("by_weekday", "day of the week")):
         labels, values = report[key].get("labels", []), report[key].get("values", {})
-        if not labels:
-            continue
-        figure, ax = axes(4.7, 2.4, xlabel=heading, ylabel=f"MAE{_unit(report)}")
-        places, width = np.arange(len(labels)), 0.8 / len(values)
-        for k, (colour, (name, errors)) in enumerate(
-            zip(("accent", *LINES[-1:], *LINES[1:]), values.items(), strict=False)
-        ):
-            ax.bar(places + (k + 0.5) * width - 0.4, errors, width, color=COLOURS[colour], label=name)
-        every = max(1, len(labels) // 8)
-        ax.set_xticks(places[::every], labels[::every])
-        ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
-        errors = next(iter(values.values()))
-        worst, least = labels[int(np.nanargmax(errors))], labels[int(np.nanargmin(errors))]
-        most, fewest = f"{worst} ({np.nanmax(errors):.3g})", f"{least} ({np.nanmin(errors):.3g})"
-        text = f"Mean error by {heading}: largest at {most}, least at {fewest}."
-        parts.append(chart(figure, text))
+        if labels:
+            parts.append(_bars(report, heading, labels, {name: _floats(v) for name, v in values.items()}))
     if not parts:
         return f"<p>Steps of {escape(report['step'])} have no hours or weekdays to tell apart.</p>"
     return f'<div class="pair">{"".join(parts)}</div>'
 
 
+def _bars(report: Report, heading: str, labels: Sequence[str], values: Mapping[str, Any]) -> str:
+    """Mean errors side by side: the network's, and those of what it is compared with."""
+    figure, ax = axes(4.7, 2.4, xlabel=heading, ylabel=f"MAE{_unit(report)}")
+    places, width = np.arange(len(labels)), 0.8 / len(values)
+    for k, (colour, (name, errors)) in enumerate(zip(BARS, values.items(), strict=False)):
+        ax.bar(places + (k + 0.5) * width - 0.4, errors, width, color=COLOURS[colour], label=name)
+    every = max(1, len(labels) // 8)
+    ax.set_xticks(places[::every], labels[::every])
+    _legend(ax)
+    own = next(iter(values.values()))
+    if np.isnan(own).all():
+        return chart(figure, f"Mean error by {heading}.")
+    most, fewest = (f"{labels[k]} ({own[k]:.3g})" for k in (int(np.nanargmax(own)), int(np.nanargmin(own))))
+    return chart(figure, f"Mean error by {heading}: largest at {most}, least at {fewest}.")
+
+
 def _training(report: Report) -> str:
     history, naive = report["history"], report["baseline_mae"]
-    epochs, errors = [h["epoch"] for h in history], [h["valid_mae"] for h in history]
+    epochs, errors = [h["epoch"] for h in history], _floats([h["valid_mae"] for h in history])
     figure, ax = axes(4.7, 2.4, xlabel="epoch", ylabel=f"validation MAE{_unit(report)}")
     ax.plot(epochs, errors, color=COLOURS["accent"], linewidth=1.5, marker="o", markersize=2.5, label="network")
-    ax.axhline(naive, color=COLOURS["muted"], linestyle=(0, (2, 2)), label="best naive forecast")
+    best = int(np.nanargmin(errors)) if np.isfinite(errors).any() else -1
+    text = f"Least at epoch {epochs[best]} of {epochs[-1]}: {errors[best]:.3g}"
+    if naive:
+        ax.axhline(naive, color=COLOURS["muted"], linestyle=(0, (2, 2)), label="best naive forecast")
+        text += (
+            f", {abs(1 - errors[best] / naive):.0%} {'below' if errors[best] < naive else 'above'} the naive forecast"
+        )
     ax.set_ylim(bottom=0)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.legend(ncols=2, loc="lower left", bbox_to_anchor=(0, 1))
-    best = int(np.nanargmin(errors))
-    text = (
-        f"Least at epoch {epochs[best]} of {epochs[-1]}: {errors[best]:.3g}, {1 - errors[best] / naive:.0%} below the "
-        "naive forecast; the weights of that epoch are kept."
-    )
-    figure_loss, ax = axes(4.7, 2.4, xlabel="epoch", ylabel="training loss (pinball, scaled)")
-    ax.plot(epochs, [h["train_loss"] for h in history], color=COLOURS["second"], linewidth=1.5)
+    _legend(ax)
+    curve = chart(figure, f"{text}. The weights of the best epoch are kept.")
+    figure, ax = axes(4.7, 2.4, xlabel="epoch", ylabel="training loss (pinball, scaled)")
+    ax.plot(epochs, _floats([h["train_loss"] for h in history]), color=COLOURS["second"], linewidth=1.5)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    took = f"Training took {report['seconds']['training']:.0f} s."
-    return f'<div class="pair">{chart(figure, text)}{chart(figure_loss, took)}</div>'
+    loss = chart(figure, f"Training took {report['seconds']['training']:.0f} s.")
+    return f'<div class="pair">{curve}{loss}</div>'
 
 
 def _network(report: Report, drawn: Any) -> str:
@@ -226,19 +232,35 @@ def _times(times: Sequence[Any]) -> Any:
 def _dates(ax: Any, times: Any) -> None:
     """As few dates as can be read."""
     if np.issubdtype(times.dtype, np.datetime64):
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+        from matplotlib.dates import HOURLY, AutoDateLocator, ConciseDateFormatter
 
         locator: Any = AutoDateLocator(maxticks=7)  # type: ignore[no-untyped-call]
+        locator.intervald[HOURLY] = [1, 2, 3, 4, 6, 12, 24]  # by itself it has nothing between 12 hours and days
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
         ax.xaxis.get_offset_text().set(fontsize=8.5, color=COLOURS["muted"])
     ax.margins(x=0.01)
 
 
-def _inside(example: Mapping[str, Any]) -> Any:
-    truth = np.array(example["truth"], float)
-    known = np.isfinite(truth)
-    return ((truth >= np.array(example["low"])) & (truth <= np.array(example["high"])))[known]
+def _band(ax: Any, times: Any, low: Any, middle: Any, high: Any, label: str) -> None:
+    """A forecast with its interval."""
+    ax.fill_between(times, low, high, color=COLOURS["accent"], alpha=0.22, linewidth=0)
+    ax.plot(times, middle, color=COLOURS["accent"], linewidth=1.5, label=label)
+
+
+def _legend(ax: Any, columns: int = 2) -> None:
+    """Above the chart, where it covers nothing."""
+    ax.legend(ncols=columns, loc="lower left", bbox_to_anchor=(0, 1))
+
+
+def _share(report: Report) -> float:
+    """How many of the values the interval is meant to hold."""
+    return float(report["levels"][-1] - report["levels"][0])
+
+
+def _floats(values: Sequence[float | None]) -> Any:
+    """Numbers as an array; what was not measured is NaN."""
+    return np.array([np.nan if v is None else v for v in values], float)
 
 
 def _number(value: float | None, column: str) -> str:
