@@ -44,11 +44,6 @@ def power(**settings: Any) -> Comparison:
     return _archive("ItalyPowerDemand", **settings)
 
 
-def leaves(**settings: Any) -> Comparison:
-    """Six kinds of leaves by their outline from an arbitrary point on, 427 steps; the archive's own test part."""
-    return _archive("OSULeaf", **settings)
-
-
 def memory(**settings: Any) -> Comparison:
     """A sign, marked at one of the first 20 steps, asked for after 200 to 240 steps of noise."""
     return compare.classifiers(*remembered(1000), **settings)
@@ -66,6 +61,26 @@ def remembered(count: int, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]
     return sequences, signs
 
 
+def aligned(**settings: Any) -> Comparison:
+    """Whether steps 5 and 18 of 24 have the same sign: what matters is always at the same place."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 24))
+    return compare.classifiers(x, np.where(x[:, 5] * x[:, 18] > 0, "same", "different"), **settings)
+
+
+def pattern(**settings: Any) -> Comparison:
+    """Whether a bump somewhere in 40 to 80 steps of noise rises slowly and falls fast, or the other way about."""
+    rng = np.random.default_rng(0)
+    bump = np.array([0.4, 0.8, 1.2, 1.6, 2.0, 2.4, 2.8, -1.4])
+    sequences, labels = [], rng.choice(["slow rise", "fast rise"], 1500)
+    for label in labels:
+        s = rng.normal(0, 0.7, int(rng.integers(40, 81)))
+        at = int(rng.integers(0, len(s) - len(bump)))
+        s[at : at + len(bump)] += bump if label == "slow rise" else bump[::-1]
+        sequences.append(s)
+    return compare.classifiers(sequences, labels, **settings)
+
+
 def _archive(name: str, **settings: Any) -> Comparison:
     import aeon
     from aeon.datasets import load_classification
@@ -78,7 +93,9 @@ def _archive(name: str, **settings: Any) -> Comparison:
     return compare.classifiers(*parts[0], test=parts[1], **settings)
 
 
-TASKS: dict[str, Callable[..., Comparison]] = {f.__name__: f for f in (electricity, vowels, power, leaves, memory)}
+TASKS: dict[str, Callable[..., Comparison]] = {
+    f.__name__: f for f in (electricity, vowels, power, aligned, pattern, memory)
+}
 
 
 def markdown(found: Comparison) -> str:

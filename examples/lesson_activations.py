@@ -84,7 +84,7 @@ def learn(model: Recall, updates: int) -> float:
 
 def main(quick: bool = False) -> dict[tuple[str, str], Line]:
     """All nine, as a table."""
-    updates = 150 if quick else 1500
+    updates = 100 if quick else 1500
     lines = {}
     print(
         f"{'activation':12}{'weights':12}{'x per step':>12}{'left at ' + str(STEPS - 1):>12}{'Lyapunov':>10}{'loss':>8}"

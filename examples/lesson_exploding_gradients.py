@@ -92,7 +92,7 @@ def course(updates: int, clip: float | None) -> tuple[Course, doctor.Findings]:
 
 def main(quick: bool = False) -> dict[str, Course]:
     """Both courses, then the remedies, compared."""
-    updates = 400 if quick else 2000
+    updates = 200 if quick else 2000
     courses = {}
     for name, clip in (("without clipping", None), ("clipped at norm 1", 1.0)):
         courses[name], sick = course(updates, clip)

@@ -210,3 +210,24 @@ def test_the_same_trial_gives_the_same_bits():
     assert {n: v.tobytes() for n, v in a.arrays.items()} == {n: v.tobytes() for n, v in b.arrays.items()}
     assert a.test == b.test
     assert a.test != c.test
+
+
+def test_many_series_of_different_lengths():
+    from recurra.compare.forecast import ahead
+    from recurra.data import as_table, series_of
+
+    rng, parts = np.random.default_rng(1), []
+    for name, rows, level in (("a", 500, 10.0), ("b", 240, 1000.0), ("c", 331, 0.1)):
+        t = np.datetime64("2024-01-01T00", "h") + np.arange(rows)
+        y = level * (2 + np.sin(np.arange(rows) / 24 * 2 * np.pi) + 0.1 * rng.normal(size=rows))
+        parts.append({"time": t, "y": y, "shop": np.full(rows, name)})
+    columns = {n: np.concatenate([p[n] for p in parts]) for n in ("time", "y", "shop")}
+    problem = ahead(series_of(as_table(columns), "y", time="time", series="shop"), 4, seasons=(24,))
+    assert "standard deviations of each series" in problem.metric
+    for name in ("lstm", "transformer", "cnn"):
+        outcome = run_trial(final(name, epochs=8), problem)
+        assert outcome.error == ""
+        assert outcome.valid < 1.0
+    naive = run_trial(final("seasonal"), problem)
+    assert naive.error == ""
+    assert naive.valid == pytest.approx(0.16, abs=0.06)  # noise of 0.1, twice, over a spread of 0.71

@@ -57,6 +57,23 @@ def test_the_last_features_are_those_of_the_row_alone(candidate):
                 torch.testing.assert_close(encoder(x[:n, b : b + 1])[0][-1], alone, rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("candidate", NEURAL, ids=lambda c: c.name)
+def test_the_summary_is_of_the_row_alone(candidate):
+    encoder, x, lengths = encoder_of(candidate), sample(), torch.tensor([T, 1, 6, WINDOW])
+    poisoned = x.clone()
+    for b, n in enumerate(lengths):
+        poisoned[n:, b] = 1e3
+    with torch.no_grad():
+        got = encoder.summary(poisoned, lengths)
+        for b, n in enumerate(lengths):
+            row = x[:n, b : b + 1]
+            if candidate.kind in ("cnn", "transformer"):
+                right = encoder(row[max(0, n - encoder.context) :])[0].mean(0)
+            else:
+                right = encoder.last(row, lengths[b : b + 1])
+            torch.testing.assert_close(got[b : b + 1], right, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["feedforward", "cnn", "transformer"])
 def test_a_window_model_sees_its_window_to_the_end_and_no_further(name):
     encoder, x = encoder_of(CANDIDATES[name]), sample(1, 40)

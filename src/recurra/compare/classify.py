@@ -108,8 +108,8 @@ class Labelled(Problem):
         return torch.from_numpy(x), torch.tensor(lengths), torch.from_numpy(self.y[rows])
 
     def scores(self, network: Any, x: Tensor, lengths: Tensor) -> Tensor:
-        """The logits [B, labels] after the last step of each row."""
-        result: Tensor = network.head(network.dropout(network.encoder.last(x, lengths)))
+        """The logits [B, labels] of each row."""
+        result: Tensor = network.head(network.dropout(network.encoder.summary(x, lengths)))
         return result
 
     def updates(self, network: Any) -> int:

@@ -156,8 +156,9 @@ def _window_step(problem: Problem, network: Any) -> Step:
         with torch.inference_mode():
             window[:-1] = window[1:].clone()
             window[-1] = new
-            h = encoder.last(window, length)
-            return head(h) if beside is None else head(h, beside)
+            if beside is None:
+                return head(encoder.summary(window, length))
+            return head(encoder.last(window, length), beside)
 
     return Step(run, "torch", BYTES * window.numel())
 

@@ -16,7 +16,9 @@ from recurra.compare.forecast import LEVELS, Ahead
 from recurra.compare.live import step_of
 from recurra.compare.problem import Array, Problem
 
-ROUNDS, ROUND = 9, 0.02  # a step's time is the median of so many rounds, each at least so many seconds
+# A step is timed by the median of so many rounds, each of about so many seconds: short, so that on a busy machine most
+# are not interrupted.
+ROUNDS, ROUND = 101, 1e-3
 REACH = 1024  # steps: the longest lag that is looked at
 LAGS = 96  # how many lags are looked at, all of the short ones
 DEPENDS = 0.01  # the least change of an output, in its standard deviations, that counts as dependence
@@ -34,15 +36,24 @@ def measured(problem: Problem, candidate: Candidate, predictor: Any) -> dict[str
         candidate: what `predictor` is.
         predictor: a trained network, or what `Problem.fit_plain` gave.
     """
+    return timed(problem, candidate, predictor) | probed(problem, candidate, predictor)
+
+
+def timed(problem: Problem, candidate: Candidate, predictor: Any) -> dict[str, Any]:
+    """The time and the memory of a live step, and what runs it."""
     steps = step_of(problem, candidate, predictor)
     times = {step.where: seconds_of_step(step.run) for step in steps}
-    found: dict[str, Any] = {
+    return {
         "step_seconds": times[steps[0].where] if steps else None,
         "runs_in": steps[0].where if steps else None,
         "torch_step_seconds": times.get("torch"),
         "state_bytes": steps[0].state if steps else None,
     }
-    return found | reach(problem, candidate, predictor) | longer(problem, candidate, predictor)
+
+
+def probed(problem: Problem, candidate: Candidate, predictor: Any) -> dict[str, Any]:
+    """How far it looks back, and what longer sequences do to it."""
+    return reach(problem, candidate, predictor) | longer(problem, candidate, predictor)
 
 
 def seconds_of_step(run: Callable[[], Any]) -> float:
@@ -114,10 +125,10 @@ class _Outputs:
 
         with torch.inference_mode():
             inputs, lengths = torch.from_numpy(np.ascontiguousarray(x, np.float32)), torch.full((x.shape[1],), length)
-            h = self.network.encoder.last(inputs, lengths)
             if self.beside is None:
-                result: Array = self.network.head(h).numpy()
+                result: Array = self.network.head(self.network.encoder.summary(inputs, lengths)).numpy()
                 return result
+            h = self.network.encoder.last(inputs, lengths)
             quantiles: Array = self.network.head(h, self.beside.expand(len(h), -1)).numpy()
             return quantiles[..., len(LEVELS) // 2]
 

@@ -43,6 +43,11 @@ class Encoder(nn.Module):
         features: Tensor = self(x)[0]
         return features[lengths - 1, torch.arange(x.shape[1])]
 
+    def summary(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Features [B, H] of each row as a whole, by which it is labelled: those of its last step, or as is usual for
+        an encoder, their mean over its window."""
+        return self.last(x, lengths)
+
 
 class RecurrentEncoder(Encoder):
     """Any cell, in one or two directions."""
@@ -118,6 +123,12 @@ class Convolutional(Encoder):
             y = y + self.dropout(functional.relu(layer(before)))
         return y.permute(2, 0, 1), None
 
+    def summary(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The mean over the last `context` steps of each row."""
+        assert self.context is not None
+        window, kept = last_rows(x, lengths, self.context)
+        return mean_of_first(self(window)[0], kept)
+
 
 class Transformer(Encoder):
     """torch's Transformer encoder with a causal mask and sinusoidal positions.
@@ -159,11 +170,14 @@ class Transformer(Encoder):
     def last(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Only the last window of each row."""
         assert self.context is not None
-        T = min(self.context, x.shape[0])
-        longest = lengths.clamp(max=T)
-        rows = (lengths - longest)[None] + torch.arange(T)[:, None]
-        window = x[rows.clamp(max=x.shape[0] - 1), torch.arange(x.shape[1])[None]]
-        return self.encode(window)[longest - 1, torch.arange(x.shape[1])]
+        window, kept = last_rows(x, lengths, self.context)
+        return self.encode(window)[kept - 1, torch.arange(x.shape[1])]
+
+    def summary(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """The mean over the last window of each row."""
+        assert self.context is not None
+        window, kept = last_rows(x, lengths, self.context)
+        return mean_of_first(self.encode(window), kept)
 
 
 def last_steps(x: Tensor, lengths: Tensor, window: int) -> Tensor:
@@ -171,6 +185,20 @@ def last_steps(x: Tensor, lengths: Tensor, window: int) -> Tensor:
     at = (lengths - window)[None] + torch.arange(window)[:, None]
     taken = x[at.clamp(0, x.shape[0] - 1), torch.arange(x.shape[1])[None]]
     return taken * (at >= 0)[..., None]
+
+
+def last_rows(x: Tensor, lengths: Tensor, window: int) -> tuple[Tensor, Tensor]:
+    """The last `window` steps of each row, [at most window, B, I], from the first on, and how many there are."""
+    T = min(window, x.shape[0])
+    kept = lengths.clamp(max=T)
+    at = (lengths - kept)[None] + torch.arange(T)[:, None]
+    return x[at.clamp(max=x.shape[0] - 1), torch.arange(x.shape[1])[None]], kept
+
+
+def mean_of_first(features: Tensor, counts: Tensor) -> Tensor:
+    """The mean of the first steps of each row, [B, H], of features [T, B, H]."""
+    there = torch.arange(features.shape[0])[:, None] < counts
+    return (features * there[..., None]).sum(0) / counts[:, None]
 
 
 def reach_layers(window: int) -> int:

@@ -28,7 +28,7 @@ from recurra.errors import MissingExtraError, RecurraError
 from recurra.files import write_atomically
 
 NEEDS = (("torch", "PyTorch"), ("sklearn", "scikit-learn"), ("scipy", "SciPy"), ("optuna", "Optuna"))
-MEASURING = 0.96  # the share of the budget after which nothing more is measured
+MEASURING = 1.02  # of the budget, after which nothing more is measured
 NAMES = {"model": "winner.recurra", "other": "best_live.recurra", "json": "compare.json", "page": "report.html"}
 
 
@@ -175,23 +175,24 @@ def _processor() -> str:
 
 
 def _measure(found: Comparison, schedule: Schedule, problem: Problem) -> None:
-    """Add the measured columns, the best candidates first, as long as there is time."""
-    from recurra.compare.measure import measured
+    """Add the measured columns, the best candidates first: their live steps, and then the rest, while there is time."""
+    from recurra.compare.measure import probed, timed
 
-    end, skipped = schedule.started + MEASURING * schedule.budget, []
-    for row in found.rows:
-        if row["test"] is None:
-            continue
-        if time.monotonic() > end:
-            skipped.append(row["name"])
-            continue
-        candidate, predictor = trained(row["name"], schedule, problem)
-        try:
-            row |= measured(problem, candidate, predictor)
-        except RecurraError as error:
-            row["live"], row["refusal"] = False, " ".join(str(error).split())
-    if skipped:
-        found.cut.append(f"live steps: not measured of {', '.join(skipped)}")
+    end = schedule.started + MEASURING * schedule.budget
+    done = [row for row in found.rows if row["test"] is not None]
+    for what, measure in (("live steps", timed), ("lags and longer sequences", probed)):
+        skipped = []
+        for row in done:
+            if time.monotonic() > end:
+                skipped.append(row["name"])
+                continue
+            candidate, predictor = trained(row["name"], schedule, problem)
+            try:
+                row |= measure(problem, candidate, predictor)
+            except RecurraError as error:
+                row["live"], row["refusal"] = False, " ".join(str(error).split())
+        if skipped:
+            found.cut.append(f"{what}: not measured of {', '.join(skipped)}")
 
 
 def trained(name: str, schedule: Schedule, problem: Problem) -> tuple[Candidate, Any]:

@@ -10,7 +10,7 @@ import numpy as np
 from recurra.compare.problem import Array
 
 LEVEL = 0.05  # of significance
-RESAMPLES = 9_999
+RESAMPLES = 2_999
 
 
 def interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:

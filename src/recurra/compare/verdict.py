@@ -174,9 +174,12 @@ def _would_change(found: Comparison, best: Row, models: Sequence[Row]) -> list[s
 def _against(row: Row, best: Row) -> str:
     if not best["test"]:
         return f"errs by {number(row['test'])} ({_chance(row['p_best'])})"
-    ratio = row["test"] / best["test"] - 1
-    size = f"{abs(ratio):.0%} {'more' if ratio >= 0 else 'less'}"
-    return f"errs {size} than {best['name']} on the test part ({_chance(row['p_best'])})"
+    ratio = row["test"] / best["test"]
+    if ratio >= 2:
+        size = f"{ratio:.1f} times as much as"
+    else:
+        size = f"{abs(ratio - 1):.0%} {'more' if ratio >= 1 else 'less'} than"
+    return f"errs {size} {best['name']} on the test part ({_chance(row['p_best'])})"
 
 
 def _words(row: Row) -> str:

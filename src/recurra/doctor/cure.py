@@ -14,7 +14,6 @@ from recurra.doctor.capture import Taps
 from recurra.doctor.conclude import LAG, conclude, not_finite
 from recurra.doctor.examine import Loss, _first, _loss, _tensor, arguments, look, time_axis
 from recurra.doctor.findings import Findings
-from recurra.doctor.remedies import REMEDIES
 from recurra.doctor.tables import number, reach
 from recurra.doctor.treatments import Case, Plan, treat
 from recurra.doctor.trouble import Trouble
@@ -154,7 +153,8 @@ def cure(
         data: a function that draws a batch (x, y) from torch's random numbers; or one pair (x, y), of which a fifth of
             the sequences is held out.
         loss: as for `examine`.
-        findings: of the sick network; without them it is made, trained and examined here.
+        findings: of the sick network, whose `cures` become the result, so that its report has them; without them it is
+            made, trained and examined here.
         held_out: a batch to compare on, in place of some drawn first.
         train: trains a module as a `Plan` says and returns its loss on data held out, in place of our loop.
         steps: of each training.
@@ -173,9 +173,8 @@ def cure(
         clinic = _Clinic(data, held_out, loss, train, steps, wanted, batch_first, seed)
         plan = Plan(make, learning_rate, clip)
         before = clinic.trial((), plan)
-        if findings is None:
-            findings = before.findings
-        remedies = dict.fromkeys(r for f in findings or () for r in f.remedies) if findings is not None else REMEDIES
+        sick = before.findings if findings is None else findings
+        remedies = dict.fromkeys(r for f in sick or () for r in f.remedies)
         case = clinic.case(before)
         trials, skipped = [], []
         for name in remedies:
@@ -189,7 +188,10 @@ def cure(
         if "gated_cell" in helped:
             tried.append(["gated_cell", "forget_bias"])
         trials += [t for names in tried for t in clinic.together(names, plan, case)]
-        return Cures(before, trials, tuple(skipped), steps)
+        result = Cures(before, trials, tuple(skipped), steps)
+        if findings is not None:
+            findings.cures = result
+        return result
     finally:
         torch.random.set_rng_state(torch_state)
 

@@ -152,7 +152,7 @@ def _order(layout: Layout, parts: Sequence[Part], paths: Mapping[int, Sequence[i
 
 def _igraph_order(layout: Layout) -> list[list[Vertex]]:
     try:
-        import igraph  # type: ignore[import-untyped]
+        import igraph
     except ImportError as error:
         raise MissingExtraError("the inside of a cell", "igraph", "draw") from error
     vertices = [v for column in layout.columns for v in column]
