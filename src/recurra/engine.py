@@ -70,14 +70,14 @@ def isa() -> str:
 
 
 @cache
-def _kernel(cell: Cell) -> Any:
-    """The native kernel of a cell: built in where the equations are, else compiled."""
+def _kernel(cell: Cell, gradient: bool = True) -> Any:
+    """The native kernel of a cell: built in where the equations are, else compiled; for steps alone without gradient."""
     if cell.fingerprint in _native.zoo:
         routines = _native.zoo_routines(isa(), _native.zoo[cell.fingerprint])
     else:
         from recurra.jit import routines_of
 
-        routines = routines_of(cell, isa())
+        routines = routines_of(cell, isa(), gradient)
     return _native.Kernel(isa(), *numbers(cell), *routines)
 
 
@@ -290,7 +290,7 @@ class Stepper:
         self.dtype = weights.W.dtype
         live = _native.LiveFloat32 if self.dtype == np.float32 else _native.LiveFloat64
         lead = () if batch is None else (batch,)
-        self._live = live(_kernel(cell), _native_weights(cell, weights), H, rows, 1 + len(lead))
+        self._live = live(_kernel(cell, gradient=False), _native_weights(cell, weights), H, rows, 1 + len(lead))
         self._step = self._live.step
         self._shapes = [(*lead, P), *([(*lead, H)] * (len(cell.states) - 1))]
         self._input = (*lead, I)
