@@ -71,7 +71,7 @@ def isa() -> str:
 
 @cache
 def _kernel(cell: Cell, gradient: bool = True) -> Any:
-    """The native kernel of a cell: built in where the equations are, else compiled; for steps alone without gradient."""
+    """A cell's native kernel: built in where the equations are, else compiled; without gradient, for steps alone."""
     if cell.fingerprint in _native.zoo:
         routines = _native.zoo_routines(isa(), _native.zoo[cell.fingerprint])
     else:
