@@ -70,9 +70,10 @@ def kernels(isa: str, zoo: bool) -> Iterator[list[str]]:
     """On this ISA, with built-in kernels or with none; gives the names of the cells that were compiled."""
     compiled: list[str] = []
 
-    def spy(cell: Cell, isa: str) -> tuple[list[int], list[int]]:
-        compiled.append(cell.name)
-        return original(cell, isa)
+    def spy(cell: Cell, isa: str, gradient: bool) -> tuple[list[int], list[int]]:
+        if gradient:
+            compiled.append(cell.name)
+        return original(cell, isa, gradient)
 
     original = jit.routines_of
     with pytest.MonkeyPatch.context() as patch:
@@ -161,6 +162,20 @@ def test_a_users_cell_has_the_values_of_the_definition(dtype: str, isa: str) -> 
     for a, b in pairs:
         assert np.abs(b).max() > 0
         assert np.abs(a - b).max() <= TOLERANCE[dtype] * np.abs(b).max()
+
+
+def test_a_step_needs_no_gradient(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps alone are compiled without algebra, are no part of what training compiles, and use it where it is there."""
+    with monkeypatch.context() as patch:
+        patch.setattr(jit, "routines", None)
+        steps = jit.routines_of(lstm, ISAS[0], gradient=False)
+        for addresses in steps:
+            assert [a != 0 for a in addresses] == [False, True, False, False, False, False]
+    whole = jit.routines_of(lstm, ISAS[0])
+    for addresses in whole:
+        assert [a != 0 for a in addresses] == [False, True, True, False, True, True]
+    assert len(list(folder.glob("*.o"))) == 2
+    assert jit.routines_of(lstm, ISAS[0], gradient=False) == whole
 
 
 USE = """

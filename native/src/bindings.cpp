@@ -59,17 +59,6 @@ struct BatchArrays {
     }
 };
 
-struct AnyTape {
-    AnyTape() = default;
-    AnyTape(const AnyTape&) = delete;
-    Tape<float> single;
-    Tape<double> twofold;
-    template <class T> Tape<T>& of() {
-        if constexpr (sizeof(T) == 4) return single;
-        else return twofold;
-    }
-};
-
 bool is_single(const Array& array) { return array.dtype() == nb::dtype<float>(); }
 
 template <class T>
@@ -244,5 +233,6 @@ NB_MODULE(_native, m) {
 
     bind_live<float>(m, "LiveFloat32");
     bind_live<double>(m, "LiveFloat64");
+    bind_call(m);
     bind_network(m);
 }

@@ -55,6 +55,19 @@ struct WeightArrays {
     }
 };
 
+// What a forward run keeps, in either dtype.
+struct AnyTape {
+    AnyTape() = default;
+    AnyTape(const AnyTape&) = delete;
+    Tape<float> single;
+    Tape<double> twofold;
+    template <class T> Tape<T>& of() {
+        if constexpr (sizeof(T) == 4) return single;
+        else return twofold;
+    }
+};
+
+void bind_call(nb::module_& m);
 void bind_network(nb::module_& m);
 
 }  // namespace recurra::bindings

@@ -57,6 +57,21 @@ def backward(
     to: Weights,
 ) -> None: ...
 
+class Call:
+    """A cell at fixed sizes, for arrays given by their addresses; 0: not there.
+
+    Tensors: x, W, U, b, c, R, the parameters, the initial states or none of them, lengths (int64), reset.
+    """
+
+    def __init__(
+        self, kernel: Kernel, single: bool, T: int, B: int, I: int, H: int, P: int, reverse: bool, every: int
+    ) -> None: ...
+    def forward(self, tensors: list[int], results: list[int], threads: int, tape: Tape | None) -> None:
+        """Results: output, final states; and the states and the gates [T, B, G, H] of every step, or none of them."""
+
+    def backward(self, tensors: list[int], incoming: list[int], gradients: list[int], tape: Tape) -> None:
+        """Incoming: of output and final states. Gradients, written whole: of `tensors` up to the initial states."""
+
 class LiveFloat32:
     def __init__(self, kernel: Kernel, weights: Weights, hidden: int, rows: int, dimensions: int) -> None: ...
     def step(self, x: Any) -> Any: ...

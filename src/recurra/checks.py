@@ -15,8 +15,13 @@ from recurra.weights import Array, Weights
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-def check_array(call: str, name: str, array: object, dtype: np.dtype[Any], shape: tuple[int | str, ...]) -> None:
-    """Raise unless the array has this dtype, this shape (a word stands for any size), is C-contiguous and aligned."""
+def check_array(
+    call: str, name: str, array: object, dtype: np.dtype[Any], shape: tuple[int | str, ...], written: bool = False
+) -> None:
+    """Raise unless the array has this dtype, this shape (a word stands for any size), is C-contiguous and aligned.
+
+    `written`: it is for a result, so that a copy of it would not help.
+    """
     if isinstance(array, np.ndarray) and array.dtype == dtype and _is_plain(array):
         if array.shape == shape:
             return
@@ -31,7 +36,8 @@ def check_array(call: str, name: str, array: object, dtype: np.dtype[Any], shape
         raise DtypeError(f"{call}: `{name}` has dtype {array.dtype}, expected {dtype} like the weights: use .astype")
     if _is_plain(array):
         raise ShapeError(f"{call}: `{name}` has shape {array.shape}, expected {wanted}")
-    raise ShapeError(f"{call}: `{name}` is not C-contiguous and aligned: pass np.ascontiguousarray({name})")
+    cure = f"np.empty({array.shape}, np.{dtype})" if written else f"np.ascontiguousarray({name})"
+    raise ShapeError(f"{call}: `{name}` is not C-contiguous and aligned: pass {cure}")
 
 
 def _is_plain(array: np.ndarray) -> bool:

@@ -70,14 +70,14 @@ def isa() -> str:
 
 
 @cache
-def _kernel(cell: Cell) -> Any:
-    """The native kernel of a cell: built in where the equations are, else compiled."""
+def _kernel(cell: Cell, gradient: bool = True) -> Any:
+    """A cell's native kernel: built in where the equations are, else compiled; without gradient, for steps alone."""
     if cell.fingerprint in _native.zoo:
         routines = _native.zoo_routines(isa(), _native.zoo[cell.fingerprint])
     else:
         from recurra.jit import routines_of
 
-        routines = routines_of(cell, isa())
+        routines = routines_of(cell, isa(), gradient)
     return _native.Kernel(isa(), *numbers(cell), *routines)
 
 
@@ -167,16 +167,9 @@ def forward(
     (10, 2, 4)
     """
     name = f"forward of {cell.name}"
-    I, H, P = check_weights(name, cell, weights)
-    dtype = weights.W.dtype
-    check_array(name, "x", x, dtype, ("T", "B", I))
-    T, B, _ = x.shape
-    widths = [P, *([H] * (len(cell.states) - 1))]
-    initial = check_states(name, cell, state, dtype, [(B, w) for w in widths])
-    if lengths is not None:
-        lengths = check_lengths(name, lengths, T, B)
-    if reset is not None:
-        reset = check_reset(name, reset, T, B)
+    sizes, initial, lengths, reset = _check_forward(name, cell, weights, x, state, lengths, reset)
+    T, B, _, H, P = sizes
+    dtype, widths = x.dtype, _widths(cell, H, P)
     if checkpoint_every is not None and (not keep or checkpoint_every < 1):
         raise ShapeError(
             f"{name}: checkpoint_every is {checkpoint_every}, expected at least 1, together with keep=True"
@@ -184,7 +177,7 @@ def forward(
     if output is None:
         output = np.empty((T, B, P), dtype)
     else:
-        check_array(name, "output", output, dtype, (T, B, P))
+        check_array(name, "output", output, dtype, (T, B, P), written=True)
         if not output.flags.writeable:
             raise ShapeError(f"{name}: `output` is read-only, expected an array that can be written: pass a copy")
     final = [np.empty((B, w), dtype) for w in widths]
@@ -192,7 +185,6 @@ def forward(
     gates = np.empty((T, B, len(cell.gates), H), dtype) if return_gates else None
     native = _native.Tape() if keep else None
     batch = _native.Batch(x, reverse, lengths, reset, initial)
-    threads = 1 if B < 2 else get_num_threads()
     _native.forward(
         _kernel(cell),
         _native_weights(cell, weights),
@@ -202,7 +194,7 @@ def forward(
         final,
         states,
         gates,
-        threads,
+        threads_for(B),
         native,
         checkpoint_every or 0,
     )
@@ -263,6 +255,63 @@ def backward(
     return Gradients(dx, initial, to)
 
 
+def call(
+    cell: Cell,
+    weights: Weights,
+    x: Array,
+    state: Sequence[Array] | None,
+    lengths: np.ndarray | None,
+    reset: np.ndarray | None,
+    reverse: bool,
+    every: int,
+) -> Any:
+    """`forward` and `backward` for arrays of these shapes and dtypes, to be called by address, any number of times.
+
+    The caller answers for the addresses: C-contiguous, aligned arrays of just these shapes, lengths in int64 and within
+    0 to T. `_native.pyi` has the signatures.
+
+    Raises:
+        ShapeError, DtypeError: an argument does not fit.
+    """
+    sizes, *_ = _check_forward(f"forward of {cell.name}", cell, weights, x, state, lengths, reset)
+    return _native.Call(_kernel(cell), x.dtype == np.float32, *sizes, reverse, every)
+
+
+def _check_forward(
+    name: str,
+    cell: Cell,
+    weights: Weights,
+    x: Array,
+    state: Sequence[Array] | None,
+    lengths: Sequence[int] | np.ndarray | None,
+    reset: np.ndarray | None,
+) -> tuple[tuple[int, int, int, int, int], list[Array], np.ndarray | None, np.ndarray | None]:
+    """Raise unless everything fits; return T, B, I, H, P, and states, lengths and reset as the engine takes them."""
+    I, H, P = check_weights(name, cell, weights)
+    dtype = weights.W.dtype
+    check_array(name, "x", x, dtype, ("T", "B", I))
+    T, B, _ = x.shape
+    initial = check_states(name, cell, state, dtype, [(B, w) for w in _widths(cell, H, P)])
+    ends = None if lengths is None else check_lengths(name, lengths, T, B)
+    mask = None if reset is None else check_reset(name, reset, T, B)
+    return (T, B, I, H, P), initial, ends, mask
+
+
+def _widths(cell: Cell, H: int, P: int) -> list[int]:
+    """The width of each state."""
+    return [P, *([H] * (len(cell.states) - 1))]
+
+
+def tape() -> Any:
+    """What `call(...).forward` fills and `call(...).backward` reads."""
+    return _native.Tape()
+
+
+def threads_for(rows: int) -> int:
+    """How many threads work on a batch of so many rows."""
+    return 1 if rows < 2 else get_num_threads()
+
+
 class Stepper:
     """A live state of B rows (or of one, without a batch axis) that takes one step a call.
 
@@ -290,7 +339,7 @@ class Stepper:
         self.dtype = weights.W.dtype
         live = _native.LiveFloat32 if self.dtype == np.float32 else _native.LiveFloat64
         lead = () if batch is None else (batch,)
-        self._live = live(_kernel(cell), _native_weights(cell, weights), H, rows, 1 + len(lead))
+        self._live = live(_kernel(cell, gradient=False), _native_weights(cell, weights), H, rows, 1 + len(lead))
         self._step = self._live.step
         self._shapes = [(*lead, P), *([(*lead, H)] * (len(cell.states) - 1))]
         self._input = (*lead, I)

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from recurra.cells.cell import Cell
-from recurra.cells.emit_llvm import ISAS, TABLE, module
-from recurra.cells.routines import NAMES, routines
+from recurra.cells.emit_llvm import ISAS, LENGTH, TABLE, module
+from recurra.cells.routines import NAMES, forward_routines, routines
 from recurra.errors import IsaError, MissingExtraError
 
 # What decides the code, apart from this file. Not SymPy: to ask for its version costs more than to load a cell.
@@ -39,7 +39,7 @@ _loaded: dict[str, tuple[Any, list[int], list[int]]] = {}  # with the engine tha
 _warned: set[str] = set()
 
 
-def routines_of(cell: Cell, isa: str) -> tuple[list[int], list[int]]:
+def routines_of(cell: Cell, isa: str, gradient: bool = True) -> tuple[list[int], list[int]]:
     """The addresses of a cell's six routines for float32 and for float64, in the order of `routines.NAMES`.
 
     An address is 0 where a routine has nothing to do. The routines give the bits that built-in ones would, and stay
@@ -48,10 +48,12 @@ def routines_of(cell: Cell, isa: str) -> tuple[list[int], list[int]]:
     Args:
         cell: the equations.
         isa: "avx512", "avx2", "x86-64-v2" or "generic"; the machine must have it.
+        gradient: whether all are wanted. A step takes only the first two: where nothing of the cell is compiled yet,
+            these alone are, without SymPy, and the other addresses are 0.
 
     Raises:
         IsaError: the instruction set is none of these.
-        MissingExtraError: llvmlite is not installed, or the code must be compiled and SymPy or NetworkX is not.
+        MissingExtraError: llvmlite is not installed, or the gradient must be compiled and SymPy or NetworkX is not.
 
     >>> from recurra import cells, engine, jit
     >>> @cells.cell
@@ -65,17 +67,12 @@ def routines_of(cell: Cell, isa: str) -> tuple[list[int], list[int]]:
         raise IsaError(f"the kernel of {cell.name}: isa is {isa!r}, expected one of: {', '.join(ISAS)}")
     with _lock:
         llvm = _llvm(cell)
-        key = _key(cell, isa, llvm)
+        keys = [_key(cell, isa, llvm, part) for part in (("all",) if gradient else ("all", "steps"))]
+        key = next((k for k in keys if k in _loaded or _fetched(k, isa, llvm)), keys[-1])
         if key not in _loaded:
-            folder = cache_folder()
-            path = folder / f"{key}.o" if folder else None
-            code = _read(path)
-            if code is not None:
-                _loaded[key] = _load(code, isa, llvm)
-            else:
-                code = _compile(cell, isa, llvm)
-                _loaded[key] = _load(code, isa, llvm)
-                _write(path, code)
+            code = _compile(cell, isa, llvm, gradient)
+            _loaded[key] = _load(code, isa, llvm)
+            _write(_path(key), code)
         _, single, twofold = _loaded[key]
     return list(single), list(twofold)
 
@@ -110,8 +107,8 @@ def _triple(llvm: Any) -> str:
     return str(llvm.get_process_triple()) + ("-elf" if sys.platform == "win32" else "")
 
 
-def _key(cell: Cell, isa: str, llvm: Any) -> str:
-    parts = cell.fingerprint, isa, _triple(llvm), str(llvm.llvm_version_info), _compiler()
+def _key(cell: Cell, isa: str, llvm: Any, part: str) -> str:
+    parts = cell.fingerprint, part, isa, _triple(llvm), str(llvm.llvm_version_info), _compiler()
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
@@ -129,15 +126,16 @@ def _machine(isa: str, llvm: Any) -> Any:
     return target.create_target_machine(cpu=cpu, features=ISAS[isa].features, opt=2, reloc="pic", codemodel="small")
 
 
-def _compile(cell: Cell, isa: str, llvm: Any) -> bytes:
+def _compile(cell: Cell, isa: str, llvm: Any, gradient: bool) -> bytes:
     """Derive the routines of a cell and compile them to object code."""
-    try:
-        import networkx  # noqa: F401  (both are used in `routines`)
-        import sympy  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(f"the kernel of {cell.name}", error.name or "sympy", "cells") from error
+    if gradient:
+        try:
+            import networkx  # noqa: F401  (both are used in `routines`)
+            import sympy  # noqa: F401
+        except ImportError as error:
+            raise MissingExtraError(f"the kernel of {cell.name}", error.name or "sympy", "cells") from error
     machine = _machine(isa, llvm)
-    code = llvm.parse_assembly(module(routines(cell), ISAS[isa]))
+    code = llvm.parse_assembly(module(routines(cell) if gradient else forward_routines(cell), ISAS[isa]))
     code.triple, code.data_layout = _triple(llvm), str(machine.target_data)
     return bytes(machine.emit_object(code))
 
@@ -147,9 +145,24 @@ def _load(code: bytes, isa: str, llvm: Any) -> tuple[Any, list[int], list[int]]:
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(isa, llvm))
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))
     engine.finalize_object()
-    count = len(NAMES)
-    table = list((ctypes.c_uint64 * (2 * count)).from_address(engine.get_global_value_address(TABLE)))
-    return engine, table[:count], table[count:]
+    address, length = engine.get_global_value_address(TABLE), engine.get_global_value_address(LENGTH)
+    count = ctypes.c_uint64.from_address(length).value
+    table = list((ctypes.c_uint64 * (2 * count)).from_address(address))
+    absent = [0] * (len(NAMES) - count)
+    return engine, table[:count] + absent, table[count:] + absent
+
+
+def _fetched(key: str, isa: str, llvm: Any) -> bool:
+    """Load an entry of the cache, if it is there."""
+    code = _read(_path(key))
+    if code is not None:
+        _loaded[key] = _load(code, isa, llvm)
+    return code is not None
+
+
+def _path(key: str) -> Path | None:
+    folder = cache_folder()
+    return folder / f"{key}.o" if folder else None
 
 
 def _checksum(path: Path, code: bytes) -> bytes:

@@ -16,7 +16,7 @@ from recurra.cells import Cell
 from recurra.errors import DtypeError
 from recurra.torch import GRU, LSTM, Recurrent, backend_for, kernels
 from recurra.torch.equations import run_equations
-from recurra.torch.kernels import Scan
+from recurra.torch.run import Scan
 
 LOW = {torch.bfloat16: 0.06, torch.float16: 0.015}
 
@@ -56,8 +56,8 @@ def test_names() -> None:
 
 def test_the_engine_runs_where_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[int] = []
-    forward = engine.forward
-    monkeypatch.setattr(engine, "forward", lambda *a, **k: (runs.append(1), forward(*a, **k))[1])
+    forward = Scan.forward
+    monkeypatch.setattr(Scan, "forward", lambda *a, **k: (runs.append(1), forward(*a, **k))[1])
     equations: list[int] = []
     run = kernels.run_equations
     monkeypatch.setattr(kernels, "run_equations", lambda *a, **k: (equations.append(1), run(*a, **k))[1])
@@ -89,6 +89,21 @@ def test_low_precision(of: Cell, dtype: torch.dtype) -> None:
         assert got.dtype == dtype
         assert want.any()
         assert (got.float() - want).abs().max() < LOW[dtype] * want.abs().max()
+
+
+def test_low_precision_compiled() -> None:
+    """Where the dispatcher has passed the operator's derivative, its equations are differentiated all the same."""
+    torch._dynamo.reset()
+    module, x = LSTM(I, 7, dtype=torch.bfloat16), numbers(T, B, I).to(torch.bfloat16)
+    compiled = torch.compile(module, fullgraph=True, backend="aot_eager")
+    found = []
+    for run in (module, compiled):
+        module.zero_grad()
+        run(x)[0].float().square().sum().backward()
+        found.append([p.grad for p in module.parameters()])
+    for got, want in zip(*found, strict=True):
+        assert want.any()
+        assert torch.equal(got, want)
 
 
 @pytest.mark.parametrize("of", ALL_CELLS, ids=lambda c: c.name)

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 import user_cells
 from helpers import generator
-from recurra import cells, engine
+from recurra import cells
 from recurra.torch import GRU, LSTM, RNN, Recurrent, kernels
 from recurra.torch.operator import scan
 
@@ -69,8 +69,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """How often the engine runs forward."""
     runs: list[int] = []
     with monkeypatch.context() as patch:
-        forward = engine.forward
-        patch.setattr(engine, "forward", lambda *a, **k: (runs.append(1), forward(*a, **k))[1])
+        forward = kernels.Scan.forward
+        patch.setattr(kernels.Scan, "forward", lambda *a, **k: (runs.append(1), forward(*a, **k))[1])
         yield runs
 
 
@@ -299,20 +299,28 @@ def test_checkpointing_and_saved_tensor_hooks() -> None:
         assert torch.equal(a, c)
 
 
-def test_nothing_is_kept_without_need() -> None:
-    module, x = LSTM(I, H), numbers(T, B, I)
+def runs_kept() -> int:
+    return sum(type(o) is kernels.Run for o in gc.get_objects())
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_nothing_is_kept_without_need(compiled: bool) -> None:
+    torch._dynamo.reset()
+    layer, x = LSTM(I, H), numbers(T, B, I)
+    module = torch.compile(layer, fullgraph=True, backend="aot_eager") if compiled else layer
+    module(x)
     gc.collect()
-    before = len(kernels._tapes)
+    before = runs_kept()
     with torch.no_grad():
         kept = module(x)
-    assert len(kernels._tapes) == before
+    assert runs_kept() == before
     kept = module(x)
-    assert len(kernels._tapes) == before + 1
+    assert runs_kept() == before + 1
     kept[0].sum().backward()
-    assert len(kernels._tapes) == before  # freed by backward, though the output lives
+    assert runs_kept() == before  # freed by backward, though the output lives
     kept = module(x)
     del kept
-    assert len(kernels._tapes) == before
+    assert runs_kept() == before
 
 
 def test_only_what_is_wanted_is_returned() -> None:

@@ -45,61 +45,88 @@ template <class T> struct TileArgs {
     int last;               // lanes of the last vector that exist
 };
 
+// The last vector of a tile where half of one is enough: R sums. Without halves it has nothing.
+template <class T, int R, bool kHalf> struct Tail {
+    RECURRA_INLINE void begin(int, const T*, int) {}
+    RECURRA_INLINE void column(const T*) {}
+    RECURRA_INLINE void add(int, Vec<T>) {}
+    RECURRA_INLINE void end(int, T*, int) const {}
+};
+#if RECURRA_BYTES == 64
+template <class T, int R> struct Tail<T, R, true> {
+    Half<T> sum[R], w;
+    RECURRA_INLINE void begin(int r, const T* from, int n) {
+        sum[r] = from ? Half<T>::load_part(from, n) : Half<T>::of(Vec<T>::set(0));
+    }
+    RECURRA_INLINE void column(const T* from) { w = Half<T>::load(from); }
+    RECURRA_INLINE void add(int r, Vec<T> value) { sum[r] = fma(Half<T>::of(value), w, sum[r]); }
+    RECURRA_INLINE void end(int r, T* to, int n) const { sum[r].store_part(to, n); }
+};
+#endif
+constexpr bool kHalves = RECURRA_BYTES == 64;
+
 // One tile: R rows, P panels of V vectors, all accumulators in registers.
-template <class T, int R, int V, int P, bool kRowsApart>
+template <class T, int R, int V, int P, bool kRowsApart, bool kHalf>
 static void tile(const TileArgs<T>& t) noexcept {
     using X = Vec<T>;
-    constexpr int L = X::lanes, N = V * P;
-    X sum[R][N];
+    constexpr int L = X::lanes, N = V * P - (kHalf ? 1 : 0);   // whole vectors
+    X sum[R][N + 1];   // one more than are used, for there may be none
+    Tail<T, R, kHalf> tail;
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < N; ++v) {
             const T* from = t.init + r * t.init_row + v * L;
             if (!t.init) sum[r][v] = X::set(0);
-            else if (v == N - 1 && t.last < L) sum[r][v] = X::load_part(from, t.last);
+            else if (!kHalf && v == N - 1 && t.last < L) sum[r][v] = X::load_part(from, t.last);
             else sum[r][v] = X::load(from);
         }
+        tail.begin(r, t.init ? t.init + r * t.init_row + N * L : nullptr, t.last);
     }
     const int64_t row = kRowsApart ? t.a_row : 1, step = kRowsApart ? 1 : t.a_k;
     const int64_t panel = t.k * V * L;
     const T* a = t.a;
     const T* w = t.w;
     for (int64_t k = 0; k < t.k; ++k, a += step, w += V * L) {
-        X column[N];
+        X column[N + 1];
 #pragma GCC unroll 8
         for (int v = 0; v < N; ++v) column[v] = X::load(w + (v / V) * panel + (v % V) * L);
+        tail.column(w + N * L);
 #pragma GCC unroll 12
         for (int r = 0; r < R; ++r) {
             const X value = X::set(a[r * row]);
 #pragma GCC unroll 8
             for (int v = 0; v < N; ++v) sum[r][v] = fma(value, column[v], sum[r][v]);
+            tail.add(r, value);
         }
     }
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < N; ++v) {
             T* to = t.out + r * t.out_row + v * L;
-            if (v == N - 1 && t.last < L) sum[r][v].store_part(to, t.last);
+            if (!kHalf && v == N - 1 && t.last < L) sum[r][v].store_part(to, t.last);
             else sum[r][v].store(to);
         }
+        tail.end(r, t.out + r * t.out_row + N * L, t.last);
     }
 }
 
 template <class T> using TileFunction = void (*)(const TileArgs<T>&) noexcept;
 
-// Tile functions by rows - 1, and those of few rows that take many panels.
+// Tile functions by rows - 1: of one panel, of one that ends in half a vector, and those of few rows that take many.
 template <class T, int V, bool A> struct TileTable {
-    TileFunction<T> one[max_rows(V)], many[kFewRows];
+    TileFunction<T> one[max_rows(V)], half[max_rows(V)], many[kFewRows];
     template <int... R, int... F>
     constexpr TileTable(std::integer_sequence<int, R...>, std::integer_sequence<int, F...>)
-        : one{tile<T, R + 1, V, 1, A>...}, many{tile<T, F + 1, V, kManyPanels, A>...} {}
+        : one{tile<T, R + 1, V, 1, A, false>...}, half{tile<T, R + 1, V, 1, A, kHalves>...},
+          many{tile<T, F + 1, V, kManyPanels, A, false>...} {}
 };
 template <class T, int V, bool A>
 static constexpr TileTable<T, V, A> tile_table{std::make_integer_sequence<int, max_rows(V)>{},
                                                std::make_integer_sequence<int, kFewRows>{}};
 
 template <class T, bool A> struct Tables {
-    const TileFunction<T> *one[kMaxVectors + 1], *many[kMaxVectors + 1];
+    const TileFunction<T> *one[kMaxVectors + 1], *half[kMaxVectors + 1], *many[kMaxVectors + 1];
     template <int... V> constexpr explicit Tables(std::integer_sequence<int, V...>)
-        : one{nullptr, tile_table<T, V + 1, A>.one...}, many{nullptr, tile_table<T, V + 1, A>.many...} {}
+        : one{nullptr, tile_table<T, V + 1, A>.one...}, half{nullptr, tile_table<T, V + 1, A>.half...},
+          many{nullptr, tile_table<T, V + 1, A>.many...} {}
 };
 template <class T, bool A> static constexpr Tables<T, A> tables{std::make_integer_sequence<int, kMaxVectors>{}};
 
@@ -115,7 +142,9 @@ template <class T, bool A> static void product_by(const Product<T>& p) noexcept 
         const int64_t panel = many ? item * kManyPanels : item + grouped * (kManyPanels - 1);
         const int64_t width = panels.width(panel), n = panels.begin(panel) * L;
         const int64_t columns = width * L * (many ? kManyPanels : 1), rest = p.w.n - n;
-        const TileFunction<T>* functions = (many ? tables<T, A>.many : tables<T, A>.one)[width];
+        const Tables<T, A>& table = tables<T, A>;
+        const bool half = kHalves && rest <= columns - L / 2;
+        const TileFunction<T>* functions = (many ? table.many : half ? table.half : table.one)[width];
         TileArgs<T> t{p.a, p.a_row, p.a_k, p.w.k, p.w.data + n * p.w.k, p.init ? p.init + n : nullptr, p.init_row,
                       p.out + n, p.out_row, static_cast<int>(rest < columns ? L - (columns - rest) : L)};
         // Blocks of rows as equal as can be: the last would otherwise be too small to hide the latency of its sums.

@@ -103,6 +103,39 @@ template <> RECURRA_INLINE void Vec<double>::store_part(double* p, int n) const 
     _mm512_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), raw);
 }
 
+// The lower half of a vector, for sums whose last columns fill no more: on some machines half a vector costs half.
+template <class T> struct Half;
+template <> struct Half<float> {
+    __m256 raw;
+    static constexpr int lanes = 8;
+    static RECURRA_INLINE Half of(Vec<float> a) { return {_mm512_castps512_ps256(a.raw)}; }
+    static RECURRA_INLINE Half load(const float* p) { return {_mm256_loadu_ps(p)}; }
+    static RECURRA_INLINE Half load_part(const float* p, int n) {
+        return {_mm256_maskz_loadu_ps(static_cast<__mmask8>((1u << n) - 1), p)};
+    }
+    RECURRA_INLINE void store_part(float* p, int n) const {
+        _mm256_mask_storeu_ps(p, static_cast<__mmask8>((1u << n) - 1), raw);
+    }
+};
+template <> struct Half<double> {
+    __m256d raw;
+    static constexpr int lanes = 4;
+    static RECURRA_INLINE Half of(Vec<double> a) { return {_mm512_castpd512_pd256(a.raw)}; }
+    static RECURRA_INLINE Half load(const double* p) { return {_mm256_loadu_pd(p)}; }
+    static RECURRA_INLINE Half load_part(const double* p, int n) {
+        return {_mm256_maskz_loadu_pd(static_cast<__mmask8>((1u << n) - 1), p)};
+    }
+    RECURRA_INLINE void store_part(double* p, int n) const {
+        _mm256_mask_storeu_pd(p, static_cast<__mmask8>((1u << n) - 1), raw);
+    }
+};
+RECURRA_INLINE Half<float> fma(Half<float> a, Half<float> b, Half<float> c) {
+    return {_mm256_fmadd_ps(a.raw, b.raw, c.raw)};
+}
+RECURRA_INLINE Half<double> fma(Half<double> a, Half<double> b, Half<double> c) {
+    return {_mm256_fmadd_pd(a.raw, b.raw, c.raw)};
+}
+
 #else
 
 template <class T> RECURRA_INLINE typename Vec<T>::Bits gt(Vec<T> a, Vec<T> b) { return a.raw > b.raw; }

@@ -23,7 +23,8 @@ from recurra.cells import vmath
 from recurra.cells.lower import lower
 from recurra.cells.routines import Place, Routine
 
-TABLE = "recurra_routines"  # the one symbol of a module: the address of each routine, null where it has nothing to do
+TABLE = "recurra_routines"  # a module's symbols: the address of each routine, null where it has nothing to do,
+LENGTH = "recurra_routine_count"  # and how many routines there are for each dtype
 DTYPES = ("float32", "float64")
 
 
@@ -242,6 +243,7 @@ def module(routines: Sequence[Routine], isa: Isa) -> str:
             if routine.stores:
                 parts.append(_function(routine, name, dtype, isa))
     parts.append(f"@{TABLE} = constant [{len(table)} x ptr] [{', '.join(table)}]\n")
+    parts.append(f"@{LENGTH} = constant i64 {len(routines)}\n")
     # Without unwinding tables, and without Windows' probe of large stack frames, the code calls nothing outside.
     parts.append('attributes #0 = { nounwind "no-stack-arg-probe" }\n')
     return "\n".join(parts)

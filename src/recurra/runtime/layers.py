@@ -156,7 +156,7 @@ class Recurrent(Layer):
         """All directions at once."""
         native = [_native_weights(self.cell, w) for w in self.weights]
         initial = self.initial or [[] for _ in self.weights]
-        network.add_recurrent(_kernel(self.cell), native, self.weights[0].hidden_size, initial)
+        network.add_recurrent(_kernel(self.cell, gradient=False), native, self.weights[0].hidden_size, initial)
 
 
 @dataclass(frozen=True, eq=False)

@@ -165,7 +165,7 @@ class Model:
 
     def check_output(self, call: str, out: Array, lead: tuple[int | str, ...]) -> None:
         """Raise unless out is [*lead, O] of float32 that can be written."""
-        check_array(call, "out", out, FLOAT, (*lead, self.output_size))
+        check_array(call, "out", out, FLOAT, (*lead, self.output_size), written=True)
         if not out.flags.writeable:
             raise ShapeError(f"{call}: `out` is read-only, expected an array that can be written: pass a copy")
 

@@ -14,7 +14,7 @@ from torch.nn.functional import elu, linear
 from recurra.cells.symbols import Node, walk
 
 if TYPE_CHECKING:
-    from recurra.torch.kernels import Scan
+    from recurra.torch.run import Scan
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": torch.add,

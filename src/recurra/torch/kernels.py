@@ -9,8 +9,8 @@ that tensor was copied or stored and its owner is gone, the forward run is done 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from functools import cache
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -18,12 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from recurra import engine
-from recurra.cells.cell import Cell
-from recurra.cells.trace import from_text
 from recurra.errors import ShapeError
 from recurra.torch.equations import run_equations
-from recurra.weights import Weights
+from recurra.torch.run import Run, Scan
 
 NATIVE_DTYPES = (torch.float32, torch.float64)
 
@@ -34,131 +31,44 @@ _numbers = itertools.count(1)
 class _Tape(np.ndarray[Any, Any]):
     """The array under a tape tensor; the tensor's storage keeps it alive, and it the native memory."""
 
-    run: engine.Tape
-
-
-class How:
-    """How an operator runs: the cell, what it is given besides the weights, the direction, and what is kept."""
-
-    def __init__(self, text: str, parameters: int, states: int, reverse: bool, every: int) -> None:
-        self.text, self.reverse, self.every = text, reverse, every
-        self.cell = cell_of(text)
-        self.first_state, self.end = 6 + parameters, 6 + parameters + states  # where tensors stand in a row of them
-
-
-how = cache(How)
-
-
-class Scan:
-    """An operator's arguments, taken apart.
-
-    As a row of tensors they are x, W, U, b, c, R, the parameters, the states, lengths and reset: what has a gradient,
-    in the order in which backward returns it, and then the last two.
-    """
-
-    def __init__(self, how: How, tensors: Sequence[Tensor | None]) -> None:
-        self.how, self.tensors, self.cell = how, tensors, how.cell
-        given: Sequence[Any] = tensors
-        self.x, self.W, self.U, self.b, self.c, self.R = given[:6]
-        self.parameters, self.state = given[6 : how.first_state], given[how.first_state : how.end]
-        self.lengths, self.reset = given[-2:]
-        self.reverse = how.reverse
-
-    @classmethod
-    def of(cls, arguments: Sequence[Any]) -> Scan:
-        """From the arguments as the operator's schema has them."""
-        parameters, state = arguments[6:8]
-        tensors = (*arguments[:6], *parameters, *state, *arguments[8:10])
-        return cls(how(arguments[10], len(parameters), len(state), *arguments[11:13]), tensors)
-
-    @property
-    def arguments(self) -> list[Any]:
-        """The arguments as the operator's schema has them."""
-        first, how = self.tensors[:6], self.how
-        return [*first, list(self.parameters), list(self.state), *self.tensors[-2:], how.text, how.reverse, how.every]
-
-    @property
-    def differentiable(self) -> Sequence[Tensor | None]:
-        """What has a gradient."""
-        return self.tensors[:-2]
-
-    def with_leaves(self, leaves: Sequence[Tensor]) -> Scan:
-        """The same with other tensors in place of those that have a gradient."""
-        given = iter(leaves)
-        return Scan(
-            self.how, [None if t is None else next(given) for t in self.differentiable] + list(self.tensors[-2:])
-        )
-
-    @property
-    def hidden_size(self) -> int:
-        """H, wherever it can be read."""
-        wide: Tensor = self.U if self.R is None else self.R
-        return wide.shape[1]
-
-    @property
-    def widths(self) -> list[int]:
-        """The width of each state."""
-        return [self.U.shape[1], *([self.hidden_size] * (len(self.cell.states) - 1))]
-
-    def forward(self, keep: bool, all: bool = False) -> engine.Forward:
-        """Run it on the engine."""
-        parameters = {n: _array(p) for n, p in zip(self.cell.parameters, self.parameters, strict=True)}
-        projection = None if self.R is None else _array(self.R)
-        return engine.forward(
-            self.cell,
-            Weights(_array(self.W), _array(self.U), _array(self.b), _array(self.c), projection, parameters),
-            _array(self.x),
-            [_array(s) for s in self.state] or None,
-            lengths=None if self.lengths is None else _array(self.lengths),
-            reset=None if self.reset is None else _array(self.reset),
-            reverse=self.reverse,
-            keep=keep,
-            checkpoint_every=self.how.every or None if keep else None,
-            return_states=all,
-            return_gates=all,
-        )
-
-    def shapes(self, all: bool) -> list[tuple[int, ...]]:
-        """The shapes of what the operator returns, but for the tape."""
-        T, B, _ = self.x.shape
-        shapes: list[tuple[int, ...]] = [(T, B, self.widths[0]), *((B, w) for w in self.widths)]
-        if all:
-            shapes += [*((T, B, w) for w in self.widths), (len(self.cell.gates), T, B, self.hidden_size)]
-        return shapes
-
-
-@cache
-def cell_of(text: str) -> Cell:
-    """The cell of a text form; each is read once."""
-    return from_text(text)
-
-
-def _array(tensor: Tensor) -> np.ndarray:
-    return tensor.detach().contiguous().numpy()
+    run: Run
 
 
 def scan_cpu(*arguments: Any) -> list[Tensor]:
     """Forward on the CPU: output, final states, with `all` also states and gates of every step, and the tape."""
     *rest, keep, all = arguments
-    return run_cpu(Scan.of(rest), keep, all)
+    results, run = run_cpu(Scan.of(rest), keep, all)
+    return [*results, tape_of(run)]
 
 
-def run_cpu(scan: Scan, keep: bool, all: bool) -> list[Tensor]:
-    """`scan_cpu` with its arguments taken apart."""
+def run_cpu(scan: Scan, keep: bool, all: bool) -> tuple[list[Tensor], Run | None]:
+    """`scan_cpu` with its arguments taken apart, and what the tape would name."""
     if scan.x.dtype not in NATIVE_DTYPES:
         _check_lengths(scan)
-        return _run_equations(scan, all)
-    run = scan.forward(keep, all)
-    results = [torch.from_numpy(run.output), *map(torch.from_numpy, run.state)]
-    if run.states is not None and run.gates is not None:
-        results += map(torch.from_numpy, [*run.states, np.stack([run.gates[g] for g in scan.cell.gates])])
+        return run_equations(scan, all), None
+    return scan.forward(keep, all)
+
+
+def tape_of(run: Run | None) -> Tensor:
+    """A number whose storage owns the run, wherever the operator's callers take it."""
     tape = _Tape(1, np.int64)
-    tape[0] = number = 0 if run.tape is None else next(_numbers)
-    if run.tape is not None:
-        tape.run = run.tape
+    tape[0] = number = 0 if run is None else next(_numbers)
+    if run is not None:
+        tape.run = run
         _tapes[number] = tape
-    results.append(torch.from_numpy(tape))
-    return results
+    return torch.from_numpy(tape)
+
+
+def owner_of(run: Run | None) -> Tensor:
+    """An empty tensor that owns the run until it is copied or freed: the same for one graph of torch's, and cheaper."""
+    owner: Any = torch.empty(0)
+    owner.run = run
+    return owner  # type: ignore[no-any-return]
+
+
+def owned_by(owner: Tensor) -> Run | None:
+    """The run that a tensor owns; None if it is a copy."""
+    return getattr(owner, "run", None)
 
 
 def _check_lengths(scan: Scan) -> None:
@@ -192,24 +102,17 @@ def backward_cpu(
     tape: Tensor, d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, *rest: Any
 ) -> list[Tensor]:
     """The gradients on the CPU, in the order of `Scan.differentiable`; an empty one for x where it is not wanted."""
-    return run_backward_cpu(tape, d_output, d_state, want_x, Scan.of(rest))
+    owner = _tapes.get(int(tape))
+    return run_backward_cpu(None if owner is None else owner.run, d_output, d_state, want_x, Scan.of(rest))
 
 
 def run_backward_cpu(
-    tape: Tensor, d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, scan: Scan
+    run: Run | None, d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, scan: Scan
 ) -> list[Tensor]:
     """`backward_cpu` with its arguments taken apart."""
     if scan.x.dtype not in NATIVE_DTYPES:
         return _differentiate(d_output, d_state, want_x, scan)
-    owner = _tapes.get(int(tape))
-    run = owner.run if owner is not None else scan.forward(keep=True).tape
-    assert run is not None
-    d = [None if g is None else _array(g) for g in d_state]
-    got = engine.backward(run, None if d_output is None else _array(d_output), d, want_x=want_x)
-    arrays = [np.empty(0, run.x.dtype) if got.x is None else got.x, *(a for _, a in got.weights.items())]
-    if scan.state:
-        arrays += got.state
-    return [torch.from_numpy(a) for a in arrays]
+    return scan.backward(run, d_output, d_state, want_x)
 
 
 def backward_elsewhere(
@@ -220,10 +123,24 @@ def backward_elsewhere(
 
 
 def _differentiate(d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, scan: Scan) -> list[Tensor]:
-    with torch.enable_grad():
+    with torch.enable_grad(), _above_autograd():
         leaves = [t.detach().requires_grad_() for t in scan.differentiable if t is not None]
         found = [g.detach() for g in gradients(scan.with_leaves(leaves), leaves, d_output, d_state)]
     return found if want_x else [scan.x.new_empty(0), *found[1:]]
+
+
+@contextmanager
+def _above_autograd() -> Iterator[None]:
+    """Torch operations are recorded again, though the dispatcher has passed the operator's own derivative."""
+    keys = (torch._C.DispatchKey.AutogradFunctionality, torch._C.DispatchKey.AutogradOther)
+    excluded = [torch._C._dispatch_tls_is_dispatch_key_excluded(key) for key in keys]
+    try:
+        for key in keys:
+            torch._C._dispatch_tls_set_dispatch_key_excluded(key, False)
+        yield
+    finally:
+        for key, was in zip(keys, excluded, strict=True):
+            torch._C._dispatch_tls_set_dispatch_key_excluded(key, was)
 
 
 def backward_fake(tape: Tensor, d_output: Any, d_state: Any, want_x: bool, *rest: Any) -> list[Tensor]:

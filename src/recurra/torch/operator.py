@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from recurra.torch import kernels
-from recurra.torch.kernels import How, Scan, how
+from recurra.torch.run import How, Scan, how_of
 
 _WEIGHTS = "Tensor W, Tensor U, Tensor b, Tensor c, Tensor? R, Tensor[] parameters, Tensor[] state"
 _HOW = "Tensor? lengths, Tensor? reset, str cell, bool reverse, int every"
@@ -70,9 +70,13 @@ def scan(
         return [r.to(autocast) for r in results]
     if not torch.compiler.is_compiling():
         tensors = (x, *weights, *parameters, *state, lengths, reset)
-        plain = _is_plain(tensors)
-        if plain or torch._C._are_functorch_transforms_active():
-            return _scan(how(cell, len(parameters), len(state), reverse, every), tensors, False, all, plain)[:-1]
+        how = how_of(cell, len(parameters), len(state), reverse, every)
+        if _is_plain(tensors):
+            if _wants_gradient(tensors):
+                return list(_apply_plain(how, all, *tensors))
+            return kernels.run_cpu(Scan(how, tensors), False, all)[0]
+        if torch._C._are_functorch_transforms_active():
+            return _scan(how, tensors, False, all)[:-1]
     arguments = (x, *weights, list(parameters), list(state), lengths, reset, cell, reverse, every, False, all)
     return list(torch.ops.recurra.scan.default(*arguments)[:-1])
 
@@ -87,36 +91,70 @@ _PLAIN = {Tensor, torch.nn.Parameter}
 
 def _is_plain(tensors: Iterable[Tensor | None]) -> bool:
     """Whether these are ordinary CPU tensors and nothing watches: then the dispatcher, slow to Python, has no part."""
-    return (
-        all(t is None or (type(t) in _PLAIN and t.is_cpu) for t in tensors)
-        and not torch._C._len_torch_dispatch_stack()
-        and not torch._C._len_torch_function_stack()
-        and not torch._C._are_functorch_transforms_active()
-        and torch._C._get_tracing_state() is None
+    for t in tensors:
+        if t is not None and (type(t) not in _PLAIN or not t.is_cpu or t.is_neg()):
+            return False
+    return not (
+        torch._C._len_torch_dispatch_stack()
+        or torch._C._len_torch_function_stack()
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._get_tracing_state() is not None
     )
 
 
-def _scan(how: How, tensors: Sequence[Tensor | None], keep: bool, all: bool, plain: bool) -> list[Tensor]:
-    """Forward, with its derivative if that is wanted."""
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
-        # For plain tensors, without what Function.apply does for torch.func: it costs 50 microseconds.
-        apply: Any = super(Function, _ScanFunction).apply if plain else _ScanFunction.apply
+def _wants_gradient(tensors: Iterable[Tensor | None]) -> bool:
+    if torch.is_grad_enabled():
+        for t in tensors:
+            if t is not None and t.requires_grad:
+                return True
+    return False
+
+
+def _scan(how: How, tensors: Sequence[Tensor | None], keep: bool, all: bool) -> list[Tensor]:
+    """Forward by the dispatcher, with its derivative if that is wanted."""
+    if _wants_gradient(tensors):
+        apply: Any = _ScanFunction.apply
         return list(apply(how, all, *tensors))
-    return _forward(how, tensors, keep, all, plain)
+    return _dispatched(how, tensors, keep, all)
 
 
-def _forward(how: How, tensors: Sequence[Tensor | None], keep: bool, all: bool, plain: bool) -> list[Tensor]:
-    scan = Scan(how, tensors)
-    if plain:
-        return kernels.run_cpu(scan, keep, all)
+def _dispatched(how: How, tensors: Sequence[Tensor | None], keep: bool, all: bool) -> list[Tensor]:
     with torch._C._AutoDispatchBelowAutograd():
-        return list(torch.ops.recurra.scan.default(*scan.arguments, keep, all))
+        return list(torch.ops.recurra.scan.default(*Scan(how, tensors).arguments, keep, all))
 
 
 def _scan_autograd(*arguments: Any) -> list[Tensor]:
     *rest, keep, all = arguments
     scan = Scan.of(rest)
-    return _scan(scan.how, scan.tensors, keep, all, plain=False)
+    return _scan(scan.how, scan.tensors, keep, all)
+
+
+class _PlainFunction(Function):
+    """First derivatives of plain tensors, past the dispatcher."""
+
+    @staticmethod
+    def forward(ctx: Any, how: How, all: bool, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        results, run = kernels.run_cpu(Scan(how, tensors), True, all)
+        ctx.how = how
+        ctx.save_for_backward(kernels.owner_of(run), *tensors)
+        ctx.set_materialize_grads(False)
+        if all:
+            ctx.mark_non_differentiable(*results[1 + how.states :])
+        return tuple(results)
+
+    @staticmethod
+    def backward(ctx: Any, *d: Tensor | None) -> tuple[Any, ...]:
+        owner, *tensors = ctx.saved_tensors
+        run, states = kernels.owned_by(owner), ctx.how.states
+        if not torch.is_grad_enabled() and _is_plain(d) and _is_plain(tensors):
+            want_x = ctx.needs_input_grad[2]
+            found = kernels.run_backward_cpu(run, d[0], d[1 : 1 + states], want_x, Scan(ctx.how, tensors))
+            return _returned(ctx, tensors, found)
+        return _differentiated(ctx, kernels.tape_of(run), tensors, d)
+
+
+# Without what Function.apply does for torch.func: it costs up to 50 microseconds.
+_apply_plain: Any = super(Function, _PlainFunction).apply
 
 
 class _ScanFunction(Function):
@@ -124,29 +162,39 @@ class _ScanFunction(Function):
 
     @staticmethod
     def forward(how: How, all: bool, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        return tuple(_forward(how, tensors, True, all, _is_plain(tensors)))
+        return tuple(_dispatched(how, tensors, True, all))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         ctx.how = inputs[0]
         ctx.save_for_backward(output[-1], *inputs[2:])
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*output[1 + len(ctx.how.cell.states) :])
+        ctx.mark_non_differentiable(*output[1 + ctx.how.states :])
 
     @staticmethod
     def backward(ctx: Any, *d: Tensor | None) -> tuple[Any, ...]:
         tape, *tensors = ctx.saved_tensors
-        scan, wanted = Scan(ctx.how, tensors), ctx.needs_input_grad[2:]
-        d_state = d[1 : 1 + len(scan.cell.states)]
-        if not torch.is_grad_enabled() and _is_plain((*tensors, *d)):
-            found = kernels.run_backward_cpu(tape, d[0], d_state, wanted[0], scan)
-        elif torch._C._are_functorch_transforms_active():
-            found = _backward(tape, d[0], d_state, wanted[0], scan)
-        else:
-            found = torch.ops.recurra.scan_backward.default(tape, d[0], list(d_state), wanted[0], *scan.arguments)
-        each = iter(found)
-        gradients = [None if t is None else next(each) for t in scan.differentiable]
-        return None, None, *[g if w else None for g, w in zip(gradients, wanted, strict=False)], None, None
+        return _differentiated(ctx, tape, tensors, d)
+
+
+def _differentiated(
+    ctx: Any, tape: Tensor, tensors: Sequence[Tensor | None], d: Sequence[Tensor | None]
+) -> tuple[Any, ...]:
+    """What a Function's backward returns, by the operator."""
+    scan, want_x, d_state = Scan(ctx.how, tensors), ctx.needs_input_grad[2], d[1 : 1 + ctx.how.states]
+    if torch._C._are_functorch_transforms_active():
+        found = _backward(tape, d[0], d_state, want_x, scan)
+    else:
+        found = torch.ops.recurra.scan_backward.default(tape, d[0], list(d_state), want_x, *scan.arguments)
+    return _returned(ctx, tensors, found)
+
+
+def _returned(ctx: Any, tensors: Sequence[Tensor | None], found: Iterable[Tensor]) -> tuple[Any, ...]:
+    """A gradient for each argument of a Function: None for those that want none."""
+    each = iter(found)
+    gradients = [None if t is None else next(each) for t in tensors[:-2]]
+    wanted = ctx.needs_input_grad[2:]
+    return None, None, *[g if w else None for g, w in zip(gradients, wanted, strict=False)], None, None
 
 
 def _backward(
@@ -154,7 +202,7 @@ def _backward(
 ) -> list[Tensor]:
     """Backward, with its own derivative if that is wanted."""
     tensors = (d_output, *d_state, *scan.tensors)
-    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
+    if _wants_gradient(tensors):
         apply: Any = _BackwardFunction.apply
         return list(apply(scan.how, want_x, tape, len(d_state), *tensors))
     with torch._C._AutoDispatchBelowAutograd():
