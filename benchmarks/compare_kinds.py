@@ -119,12 +119,13 @@ def main() -> None:
     parser.add_argument("--parameters", type=int, default=20_000)
     parser.add_argument("--candidates", default="", help="with commas between")
     parser.add_argument("--out", type=Path, default=None, help="folder of the results, one in it for each data set")
+    parser.add_argument("--resume", action="store_true", help="go on with what is in the folder")
     options = parser.parse_args()
     chosen = options.candidates.split(",") if options.candidates else None
     for name in options.names:
         out = options.out / name if options.out else None
         settings = {"budget": options.budget, "seeds": options.seeds, "trials": options.trials}
-        settings["parameters"] = options.parameters
+        settings |= {"parameters": options.parameters, "resume": options.resume}
         with Board() as board:
             found = TASKS[name](**settings, candidates=chosen, out=out, watch=board)
         print(f"\n## {name}\n\n{TASKS[name].__doc__}\n\n{markdown(found)}\n", flush=True)

@@ -46,6 +46,7 @@ def test_its_equations_in_keras_operations(name: str) -> None:
     x = generator("x", name).normal(size=(B, T, I)).astype("float32")
     mask = ops.convert_to_tensor(generator("mask", name).random((B, T)) > 0.3)
     stock = theirs.RNN(layer.cell, return_sequences=True)
+    stock.build((B, T, I))
     assert_same(values_and_gradients(layer, x, mask=mask), values_and_gradients(stock, x, mask=mask))
 
 

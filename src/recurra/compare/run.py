@@ -19,7 +19,7 @@ from recurra.compare.engines import Engine, Local
 from recurra.compare.problem import Problem, to_bytes
 from recurra.compare.progress import Watch
 from recurra.compare.results import Comparison, Row, add_tests, row_of, sort_rows
-from recurra.compare.schedule import Schedule
+from recurra.compare.schedule import REST, Schedule
 from recurra.compare.settings import Settings
 from recurra.compare.store import Store
 from recurra.compare.trial import Outcome, Trial, network_of
@@ -179,6 +179,8 @@ def _measure(found: Comparison, schedule: Schedule, problem: Problem) -> None:
     from recurra.compare.measure import probed, timed
 
     end = schedule.started + MEASURING * schedule.budget
+    if schedule.store.spent:  # gone on with: what was spent before was not spent on this
+        end = max(end, time.monotonic() + REST * schedule.budget)
     done = [row for row in found.rows if row["test"] is not None]
     for what, measure in (("live steps", timed), ("lags and longer sequences", probed)):
         skipped = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -87,7 +87,7 @@ def _forecast(report: Report) -> str:
 
 def _by_horizon(report: Report) -> str:
     figure, ax = axes(4.7, 2.6, xlabel="steps ahead", ylabel=f"MAE{_unit(report)}")
-    errors = {name: _floats(values) for name, values in report["by_horizon"].items()}
+    errors = {name: _floats(report["by_horizon"][name]) for name in _shown(report, report["by_horizon"])}
     for colour, (name, values) in zip(LINES, errors.items(), strict=False):
         ax.plot(range(1, len(values) + 1), values, color=COLOURS[colour], linewidth=1.5, label=name)
     ax.set_ylim(bottom=0)
@@ -114,7 +114,7 @@ def _errors(report: Report) -> str:
     for key, heading in (("by_hour", "hour of the day"), ("by_weekday", "day of the week")):
         labels, values = report[key].get("labels", []), report[key].get("values", {})
         if labels:
-            parts.append(_bars(report, heading, labels, {name: _floats(v) for name, v in values.items()}))
+            parts.append(_bars(report, heading, labels, {n: _floats(values[n]) for n in _shown(report, values)}))
     if not parts:
         return f"<p>Steps of {escape(report['step'])} have no hours or weekdays to tell apart.</p>"
     return f'<div class="pair">{"".join(parts)}</div>'
@@ -201,7 +201,8 @@ def _parity(report: Report) -> str:
         )
     live = report.get("live")
     if live:
-        rows.append(["the live stream against these forecasts", f"{live['difference']:.1e} at most"])
+        same = f"{live['difference']:.1e} at most" if live["difference"] else "equal to the last bit"
+        rows.append(["the live stream against these forecasts", same])
     return (
         table(["", "measured"], rows) + f"<p class='muted'>Instruction set: {escape(str(parity.get('isa', '')))}.</p>"
     )
@@ -217,7 +218,9 @@ def _live(report: Report) -> str:
         f"<pre><code>recurra stream {file} --snapshot state.bin &lt; observations.csv</code></pre>"
         f"<p>One observation a line, with the columns <code>{escape(columns)}</code>; one forecast a line comes back."
         f"{cost} No training framework is loaded.</p>"
-        f"<pre><code>import recurra\n\nmodel = recurra.load({file!r})\nsession = model.session()</code></pre>"
+        "<pre><code>import recurra\nfrom recurra.tasks.live import LiveForecaster\n\n"
+        f"live = LiveForecaster(recurra.load({file!r}))\nforecast = live.step(observation)  # a dict of those columns"
+        "</code></pre>"
     )
 
 
@@ -246,6 +249,13 @@ def _band(ax: Any, times: Any, low: Any, middle: Any, high: Any, label: str) -> 
     """A forecast with its interval."""
     ax.fill_between(times, low, high, color=COLOURS["accent"], alpha=0.22, linewidth=0)
     ax.plot(times, middle, color=COLOURS["accent"], linewidth=1.5, label=label)
+
+
+def _shown(report: Report, names: Collection[str]) -> list[str]:
+    """Of the names, the network, the best naive forecast and the linear one: a chart of all is no clearer."""
+    naive = [row for row in report["table"] if row["kind"] == "naive" and row["mae"] is not None]
+    best = min(naive, key=lambda row: float(row["mae"]), default=None)
+    return [r["name"] for r in report["table"] if r["name"] in names and (r["kind"] != "naive" or r is best)]
 
 
 def _legend(ax: Any, columns: int = 2) -> None:
