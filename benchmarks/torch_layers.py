@@ -6,6 +6,7 @@ median of the rounds' ratios. Each row has its goal; the command fails if one is
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -199,7 +200,9 @@ print(peak() - before)
 
 def memory(kind: str) -> float:
     """By how many MiB training steps at B32 T1000 H128 raise the peak of a new process (Linux)."""
-    done = subprocess.run([sys.executable, "-c", MEMORY, kind], capture_output=True, text=True, check=True)
+    own_pages = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # else the peak depends on how freed arrays are reused
+    command = [sys.executable, "-c", MEMORY, kind]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=own_pages)
     return float(done.stdout)
 
 

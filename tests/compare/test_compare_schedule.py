@@ -196,3 +196,50 @@ def test_the_board_shows_the_leaderboard_so_far(tmp_path):
     assert "1 running" in text
     assert "4 of 12 trainings" in text
     assert "best so far" in text
+
+
+def test_a_fault_of_any_kind_is_an_outcome(monkeypatch):
+    from compare_trials import tune
+
+    from recurra.compare.trial import run_trial
+
+    problem = small_labelled().tuning_part()
+    monkeypatch.setattr(type(problem), "steps", lambda self, network, rng: 1 / 0)
+    outcome = run_trial(tune("gru"), problem)
+    assert outcome.ended == "failed"
+    assert outcome.error == "ZeroDivisionError: division by zero"
+    assert np.isnan(outcome.valid)
+
+
+def test_what_failed_is_tried_again(tmp_path):
+    schedule = scheduled(small_labelled(), tmp_path, ["gru"], trials=1, seeds=1)
+    trial = schedule.take()
+    schedule.give(Outcome(trial.key, float("nan"), ended="failed", error="out of memory"))
+    again = scheduled(small_labelled(), tmp_path, ["gru"], trials=1, seeds=1)
+    assert again.take() == trial
+
+
+def test_a_budget_that_is_used_up_still_has_its_results(tmp_path):
+    """Going on when there is no time left takes in all that was finished, and runs nothing."""
+    schedule = scheduled(small_labelled(), tmp_path, NAMES, trials=2, budget=20.0)
+    ran = drain(schedule)
+    again = scheduled(small_labelled(), tmp_path, NAMES, trials=2, budget=20.0)
+    again.started -= 100
+    again.replay()
+    assert again.finished
+    assert again.take() is None
+    assert again.cut() == []
+    assert again.progress() == (len(ran), len(ran))
+
+
+def test_what_is_not_finished_is_run_after_the_rest_was_taken_in(tmp_path):
+    schedule, first = scheduled(small_labelled(), tmp_path, NAMES, trials=4), []
+    for _ in range(8):
+        first.append(schedule.take())
+        schedule.give(fake(first[-1]))
+    again = scheduled(small_labelled(), tmp_path, NAMES, trials=4)
+    again.replay()
+    assert again.progress()[0] == 8
+    assert not again.running
+    assert not {t.key for t in drain(again)} & {t.key for t in first}
+    assert again.cut() == []

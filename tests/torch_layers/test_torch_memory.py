@@ -27,8 +27,8 @@ print(peak_mib() - before)
 
 
 def growth(*of: object) -> float:
-    """By how many MiB a step raises the peak. glibc is told to give every large array pages of its own, and to give them
-    back: else the peak depends on which freed array the next one happens to fit into."""
+    """By how many MiB a step raises the peak. glibc is told to give every large array pages of its own, and to give
+    them back: else the peak depends on which freed array the next one happens to fit into."""
     return float(printed(STEP, *of, MALLOC_MMAP_THRESHOLD_="1000000"))
 
 

@@ -310,7 +310,7 @@ def identity(a: Value) -> Node:
 
 
 def softsign(a: Value) -> Node:
-    """a / (1 + |a|)."""
+    """`a / (1 + |a|)`."""
     return a / (1 + node("abs", a))
 
 

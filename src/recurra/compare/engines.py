@@ -124,7 +124,8 @@ class Local:
             crew.remove(worker)
             worker.process.communicate()
             if worker.trial is not None:
-                died = f"its process ended with status {worker.process.returncode}: out of memory?"
+                status = worker.process.returncode
+                died = f"its process ended with status {status}{': out of memory?' if status == -9 else ''}"
                 source.give(Outcome(worker.trial.key, float("nan"), ended="failed", error=died))
             return
         line, newline, rest = worker.received.partition(b"\n")

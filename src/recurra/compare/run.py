@@ -123,6 +123,7 @@ def _run_trials(schedule: Schedule, problem: Problem, settings: Settings, folder
             for path, content in zip(paths, (tune, final), strict=True):
                 write_atomically(path, content)
             engine = Local(settings.cores, *paths)
+        schedule.replay()
         try:
             engine.run(schedule, lambda: watch(schedule) if watch else None)
         except KeyboardInterrupt:

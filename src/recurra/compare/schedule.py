@@ -47,6 +47,7 @@ class Schedule:
         self.tuned: dict[str, dict[int, Outcome]] = {name: {} for name in self.studies}
         self._training = self.budget - max(REST * self.budget, min(LEAST, MOST_LEAST * self.budget))
         self._left: list[Trial] | None = None
+        self._back: list[Trial] = []
         count = sum(settings.trials for name in self.studies)
         self._slot = store.slot("tune", self._left_for(TUNING) * settings.cores / max(1, count))
 
@@ -60,19 +61,32 @@ class Schedule:
         """Whether there is nothing more to run or to wait for, or no more time."""
         if time.monotonic() > self.deadline:
             return True
-        return not self.running and self._left is not None and (not self._left or self._left_for(1.0) <= 0)
+        if self.running or self._back or self._left is None:
+            return False
+        return not self._left or self._left_for(1.0) <= 0
+
+    def replay(self) -> None:
+        """Take in what an earlier run has finished, as far as that goes without running anything."""
+        waiting = []
+        while (trial := self.take()) is not None:
+            del self.running[trial.key]
+            waiting.append(trial)
+        self._back = waiting
 
     def take(self) -> Trial | None:
-        """The next trial to run; None where others must end first, or nothing is left."""
+        """The next trial to run; None where others must end first, or nothing is left, or no time for it."""
         while True:
-            trial = self._next()
+            trial = self._back.pop(0) if self._back else self._next()
             if trial is None:
                 return None
-            self.running[trial.key] = trial
             kept = self.store.outcome(trial.key)
-            if kept is None:
+            in_time = self._left_for(TUNING if trial.stage == "tune" else 1.0) > 0
+            if kept is not None and (kept.ended != "failed" or not in_time):
+                self.running[trial.key] = trial
+                self.give(kept, again=True)
+            elif in_time:  # also what failed: that may have been the machine's fault
+                self.running[trial.key] = trial
                 return trial
-            self.give(kept, again=True)
 
     def give(self, outcome: Outcome, again: bool = False) -> None:
         """A trial has ended. Unless it is read from the store (`again`), its outcome is written there first."""
@@ -124,21 +138,15 @@ class Schedule:
                 return trial
             self._begin_finals()
         assert self._left is not None
-        return self._left.pop(0) if self._left and self._left_for(1.0) > 0 else None
+        return self._left.pop(0) if self._left else None
 
     def _next_tuning(self) -> Trial | None:
         """A trial of the candidate whose turn it is; every candidate has the same number before any has more."""
-        if self._left_for(TUNING) <= 0 and not self._replaying():
-            return None
         for name in sorted(self.studies, key=lambda n: len(self.studies[n].params)):
             params = self.studies[name].ask()
             if params is not None:
                 return self._trial(name, "tune", len(self.studies[name].params) - 1, params, self._slot)
         return None
-
-    def _replaying(self) -> bool:
-        """Whether tuning was already over in the run that is gone on with."""
-        return self.store.known("final")
 
     def _begin_finals(self) -> None:
         chosen: dict[str, Mapping[str, Any]] = {}

@@ -51,10 +51,6 @@ class Store:
         self._write()
         return slot
 
-    def known(self, stage: str) -> bool:
-        """Whether a stage has been begun."""
-        return stage in self._state["slots"]
-
     def outcome(self, key: str) -> Outcome | None:
         """What is kept of a trial."""
         path = self.folder / "trials" / f"{key}.json"

@@ -119,7 +119,7 @@ def run_trial(trial: Trial, problem: Problem) -> Outcome:
     start = time.perf_counter()
     try:
         outcome = _run_network(trial, candidate, problem) if candidate.neural else _run_plain(trial, candidate, problem)
-    except (RecurraError, ArithmeticError, ValueError, RuntimeError, MemoryError) as error:
+    except Exception as error:  # of whatever kind: it is reported, and the others go on
         message = " ".join(f"{'' if isinstance(error, RecurraError) else type(error).__name__ + ': '}{error}".split())
         outcome = Outcome(trial.key, float("nan"), ended="failed", error=message[:300])
     outcome.seconds = outcome.seconds or time.perf_counter() - start

@@ -33,7 +33,7 @@ def verdict(found: Comparison, base: str | None) -> list[str]:
     else:
         sentences = [*_use(winner, models, naive), *([_unsure(best, naive)] if winner is not best else [])]
         best = winner
-    if winner is not None:
+    if winner is not None and best["kind"] != "linear":
         sentences += _live(best, models)
     return [s for s in (*sentences, *_would_change(found, best, models)) if s]
 

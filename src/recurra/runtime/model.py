@@ -156,7 +156,7 @@ class Model:
             )
 
     def check_input(self, call: str, x: Array, lead: tuple[int | str, ...]) -> None:
-        """Raise unless x is [*lead, I] of float32, or whole numbers [*lead] where an embedding takes them."""
+        """Raise unless x is `[*lead, I]` of float32, or whole numbers `[*lead]` where an embedding takes them."""
         if self.words:
             check_array(call, "x", x, IDS, lead)
             self.refuse_ids(call, x)
@@ -164,7 +164,7 @@ class Model:
             check_array(call, "x", x, FLOAT, (*lead, self.input_size))
 
     def check_output(self, call: str, out: Array, lead: tuple[int | str, ...]) -> None:
-        """Raise unless out is [*lead, O] of float32 that can be written."""
+        """Raise unless out is `[*lead, O]` of float32 that can be written."""
         check_array(call, "out", out, FLOAT, (*lead, self.output_size), written=True)
         if not out.flags.writeable:
             raise ShapeError(f"{call}: `out` is read-only, expected an array that can be written: pass a copy")
