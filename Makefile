@@ -29,6 +29,8 @@ demo: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.torch_layers
+	$(BIN)/python -m benchmarks.runtime
+	$(BIN)/python -m benchmarks.keras_layers
 
 check: setup
 	$(BIN)/ruff check .
