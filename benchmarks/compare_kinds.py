@@ -44,6 +44,19 @@ def power(**settings: Any) -> Comparison:
     return _archive("ItalyPowerDemand", **settings)
 
 
+def switch(**settings: Any) -> Comparison:
+    """Which of two switches was pressed last, in 40 to 120 steps of noise with a press at one step in ten."""
+    rng = np.random.default_rng(0)
+    sequences, labels = [], []
+    for _ in range(1500):
+        T = int(rng.integers(40, 121))
+        presses = rng.choice([-1, 0, 1], T, p=[0.05, 0.9, 0.05])
+        presses[rng.integers(0, T)] = 1
+        sequences.append(np.stack([presses + rng.normal(0, 0.2, T), rng.normal(0, 1.0, T)], 1))
+        labels.append("up" if presses[np.flatnonzero(presses)[-1]] > 0 else "down")
+    return compare.classifiers(sequences, labels, **settings)
+
+
 def memory(**settings: Any) -> Comparison:
     """A sign, marked at one of the first 20 steps, asked for after 200 to 240 steps of noise."""
     return compare.classifiers(*remembered(1000), **settings)
@@ -94,7 +107,7 @@ def _archive(name: str, **settings: Any) -> Comparison:
 
 
 TASKS: dict[str, Callable[..., Comparison]] = {
-    f.__name__: f for f in (electricity, vowels, power, aligned, pattern, memory)
+    f.__name__: f for f in (electricity, switch, pattern, aligned, memory, vowels, power)
 }
 
 

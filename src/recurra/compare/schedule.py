@@ -69,8 +69,9 @@ class Schedule:
         """Take in what an earlier run has finished, as far as that goes without running anything."""
         waiting = []
         while (trial := self.take()) is not None:
-            del self.running[trial.key]
             waiting.append(trial)
+        for trial in waiting:
+            del self.running[trial.key]
         self._back = waiting
 
     def take(self) -> Trial | None:

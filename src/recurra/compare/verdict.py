@@ -143,18 +143,12 @@ def _would_change(found: Comparison, best: Row, models: Sequence[Row]) -> list[s
     late = [r["name"] for r in models if r["cut"]]
     if late:
         sentences.append(f"More time may change the answer: the training of {_list(late)} was cut.")
-    window = best["params"].get("window")
-    lag = best.get("lag")
-    if (
-        best["kind"] in ("feedforward", "transformer", "linear")
-        and window
-        and lag is not None
-        and lag >= FULL * (window - 1)
-    ):
-        if best["kind"] != "linear":
-            sentences.append(
-                f"A longer context may change it: {best['name']} uses its window of {window} steps to the end."
-            )
+    window, lag = best["params"].get("window"), best.get("lag")
+    whole = window is not None and window >= found.data.get("longest_in_training", window + 1)
+    if best["kind"] in ("feedforward", "transformer") and lag is not None and not whole and lag >= FULL * (window - 1):
+        sentences.append(
+            f"A longer context may change it: {best['name']} uses its window of {window} steps to the end."
+        )
     elif best["kind"] == "recurrent" and lag is not None:
         reached = "at least " if best.get("lag_looked_at") == lag else ""
         sentences.append(f"{best['name']} still depends on what came {reached}{lag} steps before.")
