@@ -118,7 +118,9 @@ CASES = (
     _train(rnn, 100, 128, 128, 1.8),
     _train(rnn, 100, 128, 128, 1.8, want_x=False),
     _custom(highway_lstm, lstm, 10, 50, 5),
+    _custom(highway_lstm, lstm, 100, 50, 5),
     _custom(highway_lstm, lstm, 100, 128, 2),
     _custom(swapped_gru, gru, 10, 50, 5),
+    _custom(swapped_gru, gru, 100, 50, 5),
     _custom(swapped_gru, gru, 100, 128, 2),
 )

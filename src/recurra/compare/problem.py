@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -26,7 +27,7 @@ Array: TypeAlias = NDArray[Any]
 PARTS = ("train", "valid", "test")
 
 
-class Problem:
+class Problem(ABC):
     """What the tasks have in common.
 
     Attributes:
@@ -41,62 +42,62 @@ class Problem:
     input_size: int
     windows: tuple[int, ...]
 
+    @abstractmethod
     def tuning_part(self) -> Problem:
         """The same without the test part."""
-        raise NotImplementedError
 
+    @abstractmethod
     def described(self) -> dict[str, Any]:
         """What a reader wants to know of the data, as JSON has it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pack(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Its arrays and its settings."""
-        raise NotImplementedError
 
     @classmethod
+    @abstractmethod
     def unpack(cls, arrays: Mapping[str, Array], settings: Mapping[str, Any]) -> Problem:
         """From what `pack` gave."""
-        raise NotImplementedError
 
+    @abstractmethod
     def head(self, width: int) -> nn.Module:
         """The layers from the features of an encoder to what is predicted."""
-        raise NotImplementedError
 
+    @abstractmethod
     def updates(self, network: Any) -> int:
         """Steps of the optimizer in one epoch, at most."""
-        raise NotImplementedError
 
+    @abstractmethod
     def steps(self, network: Any, rng: np.random.Generator) -> Iterator[Callable[[], Tensor]]:
         """One epoch: functions that give the loss of each step of the optimizer, called in their order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def evaluate(self, network: Any, part: str) -> Array:
         """The error of each unit (a sequence, or a stretch of time) of a part, in their order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def loss_of(self, network: Any, part: str) -> float:
         """The mean loss of a part, by which training stops."""
-        raise NotImplementedError
 
+    @abstractmethod
     def evaluations(self, parts: Sequence[str]) -> float:
         """How many times the work of `loss_of` on the validation part it is to evaluate these parts."""
-        raise NotImplementedError
 
+    @abstractmethod
     def fit_plain(self, candidate: Candidate, params: Mapping[str, Any]) -> Any:
         """Fit a naive or linear candidate on the training part."""
-        raise NotImplementedError
 
+    @abstractmethod
     def evaluate_plain(self, fitted: Any, part: str) -> Array:
         """As `evaluate`, of what `fit_plain` gave."""
-        raise NotImplementedError
 
     def loss_plain(self, fitted: Any) -> float:
         """A validation loss to tell equal errors apart; 0 where errors are fine enough."""
         return 0.0
 
+    @abstractmethod
     def count_plain(self, fitted: Any) -> int:
         """How many numbers such a candidate has learned."""
-        raise NotImplementedError
 
     def example(self, predictor: Any) -> dict[str, Any]:
         """Some predictions of the test part, for the report."""
