@@ -1,9 +1,11 @@
 """Processes here and Ray Tune: the same results; a worker that dies; an end in time."""
 
+import ast
 import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from compare_problems import Here, scheduled, small_ahead, small_labelled
@@ -40,25 +42,42 @@ def test_a_problem_survives_the_way_to_a_worker(make):
     assert again.windows == problem.windows
 
 
-def test_processes_and_ray_give_the_same_results(tmp_path):
-    pytest.importorskip("ray.tune")
-    from recurra.compare.on_ray import OnRay
+def run_on(kind, folder):
+    """What an engine finds; also run as a process of its own, below."""
+    problem = small_labelled()
+    folder.mkdir()
+    schedule = scheduled(problem, folder, NAMES, trials=1, seeds=1, workers=2)
+    if kind == "here":
+        engine = Here(problem)
+    elif kind == "local":
+        engine = local(problem, folder)
+    else:
+        from recurra.compare.on_ray import OnRay
 
-    problem, found = small_labelled(), {}
-    for kind in ("here", "local", "ray"):
-        folder = tmp_path / kind
-        folder.mkdir()
-        schedule = scheduled(problem, folder, NAMES, trials=1, seeds=1, workers=2)
-        engine = {
-            "here": lambda: Here(problem),
-            "local": lambda folder=folder: local(problem, folder),
-            "ray": lambda: OnRay(2, to_bytes(problem.tuning_part()), to_bytes(problem)),
-        }[kind]()
-        engine.run(schedule, lambda: None)
-        assert schedule.cut() == []
-        assert len(schedule.finals["feedforward"]) == 1
-        found[kind] = results(schedule)
-    assert found["local"] == found["ray"] == found["here"]
+        engine = OnRay(2, to_bytes(problem.tuning_part()), to_bytes(problem))
+    engine.run(schedule, lambda: None)
+    assert schedule.cut() == []
+    assert len(schedule.finals["feedforward"]) == 1
+    return results(schedule)
+
+
+RAY = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_compare_engines import run_on
+Path(sys.argv[3]).write_text(repr(run_on("ray", Path(sys.argv[2]))))
+"""
+
+
+def test_processes_and_ray_give_the_same_results(tmp_path):
+    """Ray in a process of its own: it makes its process the leader of a group, and ends whole groups."""
+    pytest.importorskip("ray.tune")
+    done = run_python(RAY, Path(__file__).parent, tmp_path / "ray", tmp_path / "found")
+    assert done.returncode == 0, done.stderr
+    found = ast.literal_eval((tmp_path / "found").read_text())
+    assert run_on("local", tmp_path / "local") == found
+    assert run_on("here", tmp_path / "here") == found
 
 
 def test_a_worker_that_dies_fails_its_trial_alone(tmp_path, monkeypatch):
