@@ -200,7 +200,7 @@ print(peak() - before)
 
 def memory(kind: str) -> float:
     """By how many MiB training steps at B32 T1000 H128 raise the peak of a new process (Linux)."""
-    own_pages = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # else the peak depends on how freed arrays are reused
+    own_pages = os.environ | {"MALLOC_MMAP_THRESHOLD_": "1000000"}  # else the peak depends on what freed arrays leave
     command = [sys.executable, "-c", MEMORY, kind]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=own_pages)
     return float(done.stdout)

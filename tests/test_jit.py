@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import ZOO, generator, printed, random_state, random_weights
+from helpers import ZOO, generator, printed, random_state, random_weights, run_python
 from recurra import engine, jit, reference
 from recurra.cells import (
     Cell,
@@ -279,3 +279,32 @@ def test_a_missing_package_is_named(package: str, monkeypatch: pytest.MonkeyPatc
 def test_an_unknown_isa() -> None:
     with pytest.raises(IsaError, match="avx1024"):
         jit.routines_of(lstm, "avx1024")
+
+
+HOLES = """
+import ctypes
+from recurra import cells, engine, jit
+text = "def c{0}(x, h):\\n    return 0.{0} * h + 0.5 * tanh(x.n + h.n) * sigmoid(x.f)\\n"
+jit.routines_of(cells.from_text(text.format(9)), engine.isa())  # the libraries are in memory before it is cut up
+memory = ctypes.CDLL(None)
+memory.mmap.restype = ctypes.c_void_p
+memory.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+memory.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+PAGES, GIB = 3 * 4096, 2**30
+taken = lambda size: memory.mmap(None, size, 0, 0x4022, -1, 0)  # private, anonymous, not backed; not to be touched
+begin, end = (start := taken(64 * GIB)), start + 64 * GIB
+for hole in range(begin + 3 * GIB, end - GIB, 3 * GIB):
+    memory.munmap(hole, PAGES)
+while not begin <= (place := taken(PAGES)) < end:  # fill what is free elsewhere
+    pass
+memory.munmap(place, PAGES)
+for k in range(1, 5):
+    jit.routines_of(cells.from_text(text.format(k)), engine.isa())
+print("fine")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="cuts up its memory by Linux' calls")
+def test_code_and_data_are_within_reach_in_a_memory_full_of_holes(tmp_path):
+    done = run_python(HOLES, RECURRA_CACHE=str(tmp_path))
+    assert (done.returncode, done.stdout.strip()) == (0, "fine"), done.stderr[-500:]

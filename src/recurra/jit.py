@@ -143,8 +143,8 @@ def _compile(cell: Cell, isa: str, llvm: Any, gradient: bool) -> bytes:
 def _load(code: bytes, isa: str, llvm: Any) -> tuple[Any, list[int], list[int]]:
     """Put object code into memory: its engine and the addresses.
 
-    llvmlite's own memory manager puts code and data into one block. LLVM's takes a block for each, and in a process whose
-    memory is full of holes these can lie further apart than the code can reach, which ends the process.
+    llvmlite's own memory manager puts code and data into one block. LLVM's takes a block for each, and in a process
+    whose memory is full of holes these can lie further apart than the code can reach, which ends the process.
     """
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine(isa, llvm), use_lmm=True)
     engine.add_object_file(llvm.ObjectFileRef.from_data(code))

@@ -71,7 +71,7 @@ Path(sys.argv[3]).write_text(repr(run_on("ray", Path(sys.argv[2]))))
 
 
 def test_processes_and_ray_give_the_same_results(tmp_path):
-    """Ray in a process of its own: it makes its process the leader of a group, and ends whole groups."""
+    """Ray in a process of its own, which ends with all that Ray leaves behind in it."""
     pytest.importorskip("ray.tune")
     done = run_python(RAY, Path(__file__).parent, tmp_path / "ray", tmp_path / "found")
     assert done.returncode == 0, done.stderr
