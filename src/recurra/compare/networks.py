@@ -8,6 +8,7 @@ live run gives step by step. `context` is how many steps it looks at; None: all 
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ HEADS = 2
 KERNEL = 3  # steps that one convolution sees
 
 
-class Encoder(nn.Module):
+class Encoder(nn.Module, ABC):
     """What all encoders share.
 
     Attributes:
@@ -34,9 +35,9 @@ class Encoder(nn.Module):
     context: int | None = None
     dense = False
 
+    @abstractmethod
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Features [T, B, H] of every step of x [T, B, I], and the state to go on from, if it has one."""
-        raise NotImplementedError
 
     def last(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Features [B, H] of the last step of each row; `lengths` [B] are at least 1."""
