@@ -35,7 +35,7 @@ struct SharedNetwork {
 
 // Rows of a block of step_many: enough for the products to run at full speed, few enough for the second-level cache.
 constexpr int64_t kBlock = 96;
-// So many sessions before a state is read it is asked for, since it may lie anywhere in memory.
+// So many sessions before one is read it is asked for, since it may lie anywhere in memory.
 constexpr int64_t kAhead = 8;
 
 // A live state. `dimensions`: 2 for rows of vectors, 1 for the vectors of a single row.
@@ -134,43 +134,28 @@ bool run(Session& session, nb::handle x, nb::handle out) {
 int64_t step_many(nb::handle self, nb::list sessions, nb::handle x, nb::handle out) {
     SharedNetwork& shared = *nb::cast<SharedNetwork*>(self);
     const Network& network = shared.network;
-    const int64_t count = static_cast<int64_t>(nb::len(sessions)), width = network.input(), words = network.words();
-    std::vector<Session*> all(count);
+    const int64_t count = static_cast<int64_t>(nb::len(sessions));
+    std::vector<float*> states(count);
     ++shared.calls;
     PyTypeObject* known = nullptr;   // the last type that was found to be a session's
     for (int64_t i = 0; i < count; ++i) {
         const nb::handle item = PyList_GET_ITEM(sessions.ptr(), i);
+        if (i + kAhead < count) {
+            const char* later = reinterpret_cast<const char*>(PyList_GET_ITEM(sessions.ptr(), i + kAhead));
+            for (size_t byte = 0; byte < sizeof(Session); byte += 64) __builtin_prefetch(later + byte, 1);
+        }
         if (Py_TYPE(item.ptr()) != known && !nb::isinstance<Session>(item)) return i;
         if (!nb::inst_ready(item)) return i;
         known = Py_TYPE(item.ptr());
-        Session* session = all[i] = nb::inst_ptr<Session>(item);
-        if (session->shared != &shared || session->dimensions != 1 || session->call == shared.calls) return i;
-        session->call = shared.calls;
+        Session& session = *nb::inst_ptr<Session>(item);
+        if (session.shared != &shared || session.dimensions != 1 || session.call == shared.calls) return i;
+        session.call = shared.calls;
+        states[i] = session.states.present();
     }
-    const char* in = static_cast<const char*>(PyArray_DATA(as_array(x.ptr())));
-    if (words && !words_fit(reinterpret_cast<const int64_t*>(in), count, words)) return count;
-    const int64_t row_bytes = words ? sizeof(int64_t) : width * sizeof(float);
-    float* to = static_cast<float*>(PyArray_DATA(as_array(out.ptr())));
+    const void* in = PyArray_DATA(as_array(x.ptr()));
+    if (network.words() && !words_fit(static_cast<const int64_t*>(in), count, network.words())) return count;
     if (!shared.many) shared.many = std::make_unique<Workspace>(network, kBlock, kBlock);
-    States block(network.widths(), network.initial(), kBlock);
-    const std::vector<int64_t>& widths = network.widths();
-    for (int64_t from = 0; from < count; from += kBlock) {
-        const int64_t rows = std::min(kBlock, count - from);
-        for (int64_t r = 0; r < rows; ++r) {
-            if (from + r + kAhead < count) all[from + r + kAhead]->states.prefetch();
-            const float* state = all[from + r]->states.present();
-            for (size_t k = 0; k < widths.size(); state += widths[k++]) {
-                std::memcpy(block.now(k) + r * widths[k], state, widths[k] * sizeof(float));
-            }
-        }
-        network.run(in + from * row_bytes, 1, rows, block, *shared.many, to + from * network.output());
-        for (int64_t r = 0; r < rows; ++r) {
-            float* state = all[from + r]->states.present();
-            for (size_t k = 0; k < widths.size(); state += widths[k++]) {
-                std::memcpy(state, block.now(k) + r * widths[k], widths[k] * sizeof(float));
-            }
-        }
-    }
+    network.step_apart(in, states.data(), count, *shared.many, static_cast<float*>(PyArray_DATA(as_array(out.ptr()))));
     return -1;
 }
 

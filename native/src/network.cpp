@@ -15,6 +15,28 @@ Buffer<float> copy_of(const float* values, int64_t count) {
     return copy;
 }
 
+// So many rows before a state is read it is asked for, since it may lie anywhere in memory.
+constexpr int64_t kAhead = 8;
+constexpr int64_t kLine = 64 / sizeof(float);
+
+void ask_for(const float* state, const std::vector<int64_t>& widths) {
+    int64_t size = 0;
+    for (const int64_t width : widths) size += width;
+    for (int64_t i = 0; i < size; i += kLine) __builtin_prefetch(state + i, 1);
+}
+
+// By whole lines, in registers: a state is short for a call of memcpy.
+void copy(const float* from, int64_t width, float* to) {
+    int64_t i = 0;
+    for (; i + kLine <= width; i += kLine) std::memcpy(to + i, from + i, kLine * sizeof(float));
+    for (; i < width; ++i) to[i] = from[i];
+}
+
+// Calls move(state, in the block, width) for each of a row's states.
+template <class Move> void exchange(float* state, const std::vector<int64_t>& widths, const States& block, int64_t row, Move move) {
+    for (size_t k = 0; k < widths.size(); state += widths[k++]) move(state, block.now(k) + row * widths[k], widths[k]);
+}
+
 }  // namespace
 
 Recurrence::Recurrence(const Cell<float>& of, const Weights<float>& weights, const std::vector<const float*>& begin)
@@ -233,6 +255,23 @@ void Network::run(const void* x, int64_t steps, int64_t rows, States& states, Wo
         }
         std::memmove(out + from * rows * output(), in, positions * output() * sizeof(float));
         states.flip(count);
+    }
+}
+
+void Network::step_apart(const void* x, float* const* states, int64_t count, Workspace& scratch, float* out) const {
+    const int64_t row_bytes = words_ ? sizeof(int64_t) : input() * sizeof(float);
+    const char* in = static_cast<const char*>(x);
+    States block(widths_, initial_, scratch.rows_);
+    for (int64_t from = 0; from < count; from += scratch.rows_) {
+        const int64_t rows = std::min(scratch.rows_, count - from);
+        for (int64_t r = 0; r < rows; ++r) {
+            if (from + r + kAhead < count) ask_for(states[from + r + kAhead], widths_);
+            exchange(states[from + r], widths_, block, r, [](float* apart, float* in_block, int64_t width) { copy(apart, width, in_block); });
+        }
+        run(in + from * row_bytes, 1, rows, block, scratch, out + from * output());
+        for (int64_t r = 0; r < rows; ++r) {
+            exchange(states[from + r], widths_, block, r, [](float* apart, float* in_block, int64_t width) { copy(in_block, width, apart); });
+        }
     }
 }
 

@@ -233,6 +233,21 @@ void run_network(const Layout& layout, const Isa& isa, int index, bool both) {
             t += n;
         }
         check(other == whole, "chunks of a network", "zoo", isa.name);
+        std::fill(other.begin(), other.end(), 0.0f);
+        std::vector<std::vector<float>> apart(B);   // states of their own, in blocks of two and a last one
+        std::vector<float*> rows;
+        for (std::vector<float>& state : apart) {
+            for (size_t k = 0; k < network.widths().size(); ++k) {
+                const float* from = network.initial()[k];
+                for (int64_t i = 0; i < network.widths()[k]; ++i) state.push_back(from ? from[i] : 0.0f);
+            }
+            rows.push_back(state.data());
+        }
+        Workspace two(network, 2, 2);
+        for (int64_t t = 0; t < T; ++t) {
+            network.step_apart(ids.data() + t * B, rows.data(), B, two, other.data() + t * B * network.output());
+        }
+        check(other == whole, "rows of a network apart", "zoo", isa.name);
     }
     for (int64_t r = 0; r < B; ++r) {
         std::vector<int64_t> mine(T);

@@ -50,10 +50,6 @@ public:
     float* const* arrays(int side) const { return arrays_[side].data(); }
     float* now(size_t k) const { return arrays_[side_][k]; }
     float* present() const { return memory_.data() + side_ * (memory_.size() / 2); }   // all states as they are now, in order
-    void prefetch() const {
-        const float* from = present();
-        for (int64_t i = 0; i < memory_.size() / 2; i += 16) __builtin_prefetch(from + i);
-    }
 
 private:
     const std::vector<int64_t>* widths_;
@@ -108,6 +104,10 @@ public:
     // A network that does not stream needs a workspace for all positions at once, and its two-directional layers start
     // from their beginning.
     void run(const void* x, int64_t steps, int64_t rows, States& states, Workspace& scratch, float* out) const noexcept;
+
+    // One step of `count` rows whose states lie apart: states[r] has those of row r as they are now, one after another.
+    // They are taken in blocks of as many rows as the workspace has. The network streams; x and out are as for run.
+    void step_apart(const void* x, float* const* states, int64_t count, Workspace& scratch, float* out) const;
 
 private:
     friend class Workspace;
