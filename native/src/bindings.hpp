@@ -68,6 +68,7 @@ struct AnyTape {
 };
 
 void bind_call(nb::module_& m);
+void bind_memory(nb::module_& m);
 void bind_network(nb::module_& m);
 
 }  // namespace recurra::bindings

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.dlpack import from_dlpack
 
-from recurra import engine
+from recurra import _native, engine
 from recurra.cells.cell import Cell
 from recurra.cells.trace import from_text
 from recurra.checks import check_lengths
@@ -107,12 +108,12 @@ class Scan:
     def forward(self, keep: bool, all: bool = False) -> tuple[list[Tensor], Run | None]:
         """Run it on the engine."""
         plan, tensors = self.prepared()
-        new, x = self.x.new_empty, tensors[0]
-        results = [new(shape) for shape in plan.results]
-        steps = [new(shape) for shape in plan.steps] if all else []
+        x = tensors[0]
+        results = [_new(shape, plan.single) for shape in plan.results]
+        steps = [_new(shape, plan.single) for shape in plan.steps] if all else []
         if all:
             gates, T, B, H = plan.steps[-1]
-            steps[-1] = new(T, B, gates, H)
+            steps[-1] = _new((T, B, gates, H), plan.single)
         run = Run(plan, engine.tape(), None if x is self.x else x) if keep else None
         threads = engine.threads_for(self.x.shape[1])
         plan.call.forward(_addresses(tensors), _addresses(results + steps), threads, run and run.tape)
@@ -133,9 +134,9 @@ class Scan:
             None if d is None else _checked(plan, name, d, self.x.dtype, shape)
             for name, d, shape in zip(("output", *self.cell.states), (d_output, *d_state), plan.results, strict=False)
         ]
-        found = [None if t is None else torch.empty_like(t) for t in tensors[:-2]]
+        found = [None if shape is None else _new(shape, plan.single) for shape in plan.gradients]
         if not want_x:
-            found[0] = self.x.new_empty(0)
+            found[0] = _new((0,), plan.single)
         plan.call.backward(_addresses(tensors), _addresses(incoming), _addresses(found), run.tape)
         return [g for g in found if g is not None]
 
@@ -160,6 +161,8 @@ class Plan:
         self.call = engine.call(how.cell, weights, x, begin, rest[-2], rest[-1], how.reverse, how.every)  # type: ignore[arg-type]
         self.name, self.results = how.cell.name, scan.shapes(all=False)
         self.steps = scan.shapes(all=True)[len(self.results) :]
+        self.gradients = [None if t is None else tuple(t.shape) for t in tensors[:-2]]
+        self.single = scan.x.dtype == torch.float32
 
 
 @dataclass
@@ -180,6 +183,13 @@ def cell_of(text: str) -> Cell:
 _plans: dict[Any, Plan] = {}
 MOST_PLANS = 1024
 atexit.register(_plans.clear)  # torch keeps this module alive longer than the native one can wait
+
+
+def _new(shape: Sequence[int], single: bool) -> Tensor:
+    """A tensor of undefined contents, in memory that earlier calls have left: torch would ask the system for fresh
+    pages in every step."""
+    tensor: Tensor = from_dlpack(_native.block(shape, single))
+    return tensor
 
 
 def _addresses(tensors: Sequence[Tensor | None]) -> list[int]:
