@@ -25,6 +25,16 @@ print(engine.get_num_threads())
     assert printed(code).split() == ["1", "3", "5"]
 
 
+def test_a_script_that_ends_with_a_graph_in_hand_ends_in_silence() -> None:
+    code = """
+import torch
+from recurra.torch import LSTM
+output, state = LSTM(2, 3)(torch.ones(4, 1, 2))
+"""
+    done = run_python(code)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 @pytest.mark.parametrize("count", [0, -1])
 def test_no_threads_at_all(count: int) -> None:
     with threads(2):

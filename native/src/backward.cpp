@@ -55,7 +55,7 @@ public:
              const Part& part, const Gradients<T>& gradients, const WeightGradients<T>& own)
         : cell_(cell), packing_(packing), batch_(batch), part_(part), gradients_(gradients), own_(own),
           rows_(part, batch.steps, batch.rows, batch.reverse), most_(std::max<int64_t>(1, part.active(0))),
-          chunk_(std::max<int64_t>(1, kChunkRows / most_)), tile_{} {
+          chunk_(std::max<int64_t>(1, kChunkRows / most_)), narrow_(cell.sizes.input <= kOnePass), tile_{} {
         const Layout& layout = cell.layout;
         const int64_t H = cell.sizes.hidden, positions = chunk_ * most_;
         for (int k = 0; k < layout.states; ++k) {
@@ -70,7 +70,11 @@ public:
                 else std::memset(to, 0, width * sizeof(T));
             }
         }
-        slot_gradient_ = Buffer<T>(positions * cell.row());
+        slot_gradient_ = Buffer<T>(positions * cell.row() + cell.kernels->lanes);
+        if (narrow_) {
+            of_input_ = Buffer<T>(cell.sizes.input * cell.row());
+            std::memset(of_input_.data(), 0, of_input_.size() * sizeof(T));
+        }
         projected_gradient_ = Buffer<T>(layout.projects ? positions * cell.sizes.output : 0);
         computed_ = Buffer<T>(layout.computed() * positions * H);
         computed_gradient_ = Buffer<T>(layout.computed() * most_ * H);
@@ -104,6 +108,13 @@ public:
     }
 
     void finish() {
+        const int64_t H = cell_.sizes.hidden, I = cell_.sizes.input, row = cell_.row();
+        for (size_t j = 0; narrow_ && j < cell_.layout.slots.size(); ++j) {
+            const int gate = cell_.layout.slots[j].input;
+            for (int64_t u = 0; gate >= 0 && u < H; ++u) {
+                for (int64_t i = 0; i < I; ++i) own_.input[(gate * H + u) * I + i] += of_input_[i * row + j * H + u];
+            }
+        }
         for (size_t k = 0; k < gradients_.initial.size(); ++k) {
             const int64_t width = cell_.width(static_cast<int>(k));
             for (size_t r = 0; gradients_.initial[k] && r < part_.rows.size(); ++r) {
@@ -178,14 +189,20 @@ private:
         cell_.kernels->add_rows(slot_gradient_.data(), row, n, row, own_.bias);
         for (size_t i = 0; i < layout.runs.size(); ++i) {
             const Run& run = layout.runs[i];
-            const int64_t width = cell_.operand_width(run.operand);
             const T* slot_gradient = slot_gradient_.data() + run.first * H;
-            const Packed<T> operand{operands_.data(), n, width};
-            if (i == 0 || layout.runs[i - 1].operand != run.operand) pack_operand(run.operand, operand, from, to, begin, entry, stash);
-            for (int j = 0; j < run.count; ++j) {
-                const Slot& slot = layout.slots[run.first + j];
-                T* out = run.operand < 0 ? own_.input + slot.input * H * width : own_.recurrent + slot.recurrent * H * width;
-                cell_.kernels->product({slot_gradient + j * H, 1, row, H, operand, out, width, out, width});
+            if (run.operand < 0 && narrow_) {
+                T *slots = slot_gradient_.data() + run.first * H, *sum = of_input_.data() + run.first * H;
+                const T* x = inputs(from, to, operands_.data());
+                cell_.kernels->product({x, 1, I, I, {slots, n, run.count * H}, sum, row, sum, row, false, row});
+            } else {
+                const int64_t width = cell_.operand_width(run.operand);
+                const Packed<T> operand{operands_.data(), n, width};
+                if (i == 0 || layout.runs[i - 1].operand != run.operand) pack_operand(run.operand, operand, from, to, begin, entry, stash);
+                for (int j = 0; j < run.count; ++j) {
+                    const Slot& slot = layout.slots[run.first + j];
+                    T* out = run.operand < 0 ? own_.input + slot.input * H * width : own_.recurrent + slot.recurrent * H * width;
+                    cell_.kernels->product({slot_gradient + j * H, 1, row, H, operand, out, width, out, width});
+                }
             }
             if (run.operand < 0 && gradients_.x) {
                 // Several runs of the input add up, from the first one's zeros on.
@@ -206,16 +223,17 @@ private:
         }
     }
 
+    // The rows of x over a chunk, as they are or as a copy.
+    const T* inputs(int64_t from, int64_t to, T* copy) const {
+        const T* x = rows_.at_once(batch_.x, from, to, cell_.sizes.input);
+        return x ? x : rows_.gather_steps(from, to, batch_.x, cell_.sizes.input, copy);
+    }
+
     // The rows of a product's operand over a chunk, as the matrix of another product.
     void pack_operand(int operand, const Packed<T>& packed, int64_t from, int64_t to, int64_t begin,
                       const std::vector<Buffer<T>>& entry, const Stash<T>& stash) {
         const int64_t width = packed.n;
-        if (operand < 0) {
-            const T* x = rows_.at_once(batch_.x, from, to, width);
-            if (!x) x = rows_.gather_steps(from, to, batch_.x, width, gathered_.data());
-            cell_.kernels->pack(packed, x, width, 1, 0, packed.k);
-            return;
-        }
+        if (operand < 0) return cell_.kernels->pack(packed, inputs(from, to, gathered_.data()), width, 1, 0, packed.k);
         if (operand >= cell_.layout.states) {
             const T* rows = computed_.data() + (operand - cell_.layout.states) * chunk_ * most_ * width;
             cell_.kernels->pack(packed, rows, width, 1, 0, packed.k);
@@ -235,11 +253,12 @@ private:
     const WeightGradients<T>& own_;
     Rows<T> rows_;
     int64_t most_, chunk_;
+    bool narrow_;                        // few inputs: the gradient of W is summed as its transpose [I, slots * H], of_input_
     Tile<T> tile_;
     std::vector<Buffer<T>> state_gradients_, fresh_;
     std::vector<T*> state_gradient_, second_gradient_, second_, next_;
     std::vector<const T*> prev_;
-    Buffer<T> slot_gradient_, projected_gradient_, computed_, computed_gradient_, operands_, gathered_;
+    Buffer<T> slot_gradient_, projected_gradient_, computed_, computed_gradient_, operands_, gathered_, of_input_;
 };
 
 template <class T> void add(const T* from, T* to, int64_t count) {

@@ -182,6 +182,7 @@ template <class T> void bind_live(nb::module_& m, const char* name) {
 }  // namespace
 
 NB_MODULE(_native, m) {
+    nb::set_leak_warnings(false);   // what a script still holds when it ends, as a graph that torch owns, is no leak
     if (_import_array() < 0) throw nb::python_error();
     m.attr("zoo") = [] {
         nb::dict all;

@@ -144,8 +144,19 @@ def test_meta(of: Cell) -> None:
     assert all(p.grad.device.type == "meta" for p in meta.parameters())
 
     weights, parameters = meta._weights("_l0", x, 0)
-    for reverse in (False, True):
-        rest = (x.to("meta"), *weights, parameters, [], how["lengths"], how["reset"], meta.cell.text, reverse, 0)
+    for reverse, stacked in ((False, True), (True, False)):
+        rest = (
+            x.to("meta"),
+            *weights,
+            parameters,
+            [],
+            how["lengths"],
+            how["reset"],
+            meta.cell.text,
+            reverse,
+            0,
+            stacked,
+        )
         fake = kernels.scan_fake(*rest, False, True)
         assert [t.shape for t in run_equations(Scan.of(rest), True)] == [t.shape for t in fake[:-1]]
 

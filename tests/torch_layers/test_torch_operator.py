@@ -158,10 +158,15 @@ def arguments(of: str, dtype: torch.dtype = torch.float64, **how: Any) -> tuple[
             t.requires_grad_()
     ends = torch.tensor([5, 0, 3]) if how.get("lengths") else None
     cuts = torch.from_numpy(generator(of).random((5, 3)) < 0.3) if how.get("reset") else None
-    return *first, parameters, state, ends, cuts, cell.text, how.get("reverse", False), how.get("every", 0)
+    reverse, every, stacked = how.get("reverse", False), how.get("every", 0), how.get("stacked", False)
+    return *first, parameters, state, ends, cuts, cell.text, reverse, every, stacked
 
 
-HOW: list[dict[str, Any]] = [{}, {"lengths": True}, {"lengths": True, "reverse": True, "reset": True, "every": 2}]
+HOW: list[dict[str, Any]] = [
+    {},
+    {"lengths": True, "stacked": True},
+    {"lengths": True, "reverse": True, "reset": True, "every": 2},
+]
 
 
 @pytest.mark.parametrize(
@@ -169,14 +174,14 @@ HOW: list[dict[str, Any]] = [{}, {"lengths": True}, {"lengths": True, "reverse":
 )
 @pytest.mark.parametrize("how", HOW, ids=str)
 def test_second_derivatives(of: str, how: dict[str, Any]) -> None:
-    *first, parameters, state, ends, cuts, text, reverse, every = arguments(of, **how)
+    *first, parameters, state, ends, cuts, text, reverse, every, stacked = arguments(of, **how)
     given = [t for t in first if t is not None]
 
     def run(*tensors: Tensor) -> tuple[Tensor, ...]:
         x, *weights = [*tensors[: len(given)], *([None] if first[5] is None else [])]
         rest = tensors[len(given) :]
         split = len(parameters)
-        return tuple(scan(text, x, weights, rest[:split], rest[split:], ends, cuts, reverse, every))
+        return tuple(scan(text, x, weights, rest[:split], rest[split:], ends, cuts, reverse, every, stacked=stacked))
 
     everything = (*given, *parameters, *state)
     assert torch.autograd.gradcheck(run, everything, fast_mode=True)

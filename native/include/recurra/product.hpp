@@ -25,7 +25,11 @@ template <class T> struct Product {
     T* out;                 // out[r][n] at out + r * out_row + n; does not overlap a or w
     int64_t out_row;
     bool backwards = false; // last columns first: done in turn, half of a large w is still in the cache from last time
+    int64_t w_row = 0;      // not 0: w is not packed, w[k][n] at w.data + k * w_row + n, readable for one vector more
 };
+
+// At most so many rows take all of w in one pass, and then packing it is not worth it.
+constexpr int64_t kOnePass = 6;
 
 // One ISA's kernels for one type. Nothing allocates or throws.
 template <class T> struct Kernels {

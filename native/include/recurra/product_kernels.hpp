@@ -37,7 +37,8 @@ template <class T> struct Panels {
 template <class T> struct TileArgs {
     const T* a;
     int64_t a_row, a_k, k;
-    const T* w;             // first panel; the next ones follow
+    const T* w;             // the first panel
+    int64_t w_row, panel;   // from one k to the next, and from one panel to the next
     const T* init;
     int64_t init_row;
     T* out;
@@ -82,13 +83,12 @@ static void tile(const TileArgs<T>& t) noexcept {
         tail.begin(r, t.init ? t.init + r * t.init_row + N * L : nullptr, t.last);
     }
     const int64_t row = kRowsApart ? t.a_row : 1, step = kRowsApart ? 1 : t.a_k;
-    const int64_t panel = t.k * V * L;
     const T* a = t.a;
     const T* w = t.w;
-    for (int64_t k = 0; k < t.k; ++k, a += step, w += V * L) {
+    for (int64_t k = 0; k < t.k; ++k, a += step, w += t.w_row) {
         X column[N + 1];
 #pragma GCC unroll 8
-        for (int v = 0; v < N; ++v) column[v] = X::load(w + (v / V) * panel + (v % V) * L);
+        for (int v = 0; v < N; ++v) column[v] = X::load(w + (v / V) * t.panel + (v % V) * L);
         tail.column(w + N * L);
 #pragma GCC unroll 12
         for (int r = 0; r < R; ++r) {
@@ -145,8 +145,9 @@ template <class T, bool A> static void product_by(const Product<T>& p) noexcept 
         const Tables<T, A>& table = tables<T, A>;
         const bool half = kHalves && rest <= columns - L / 2;
         const TileFunction<T>* functions = (many ? table.many : half ? table.half : table.one)[width];
-        TileArgs<T> t{p.a, p.a_row, p.a_k, p.w.k, p.w.data + n * p.w.k, p.init ? p.init + n : nullptr, p.init_row,
-                      p.out + n, p.out_row, static_cast<int>(rest < columns ? L - (columns - rest) : L)};
+        const bool packed = p.w_row == 0;
+        TileArgs<T> t{p.a, p.a_row, p.a_k, p.w.k, p.w.data + n * (packed ? p.w.k : 1), packed ? width * L : p.w_row,
+                      width * L * (packed ? p.w.k : 1), p.init ? p.init + n : nullptr, p.init_row, p.out + n, p.out_row, static_cast<int>(rest < columns ? L - (columns - rest) : L)};
         // Blocks of rows as equal as can be: the last would otherwise be too small to hide the latency of its sums.
         const int64_t most = max_rows(static_cast<int>(width));
         int64_t blocks = p.rows <= most ? 1 : (p.rows + most - 1) / most;

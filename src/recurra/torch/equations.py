@@ -71,7 +71,7 @@ def run_equations(scan: Scan, all: bool) -> list[Tensor]:
     if not stacked:
         shapes = [*widths, *([H] * len(cell.gates))] if all else [P]
         stacked = [x.new_zeros(0, B, w) for w in shapes]
-    results = [stacked[0], *(s.clone() for s in states)]
+    results = [stacked[0], *(s.unsqueeze(0).clone() if scan.how.stacked else s.clone() for s in states)]
     if all:
         results += [*(s.clone() for s in stacked[: len(widths)]), torch.stack(stacked[len(widths) :])]
     return results

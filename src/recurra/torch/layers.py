@@ -86,18 +86,20 @@ class Layer(nn.RNNBase):
         text, directions = self._text(), 2 if self.bidirectional else 1
         given = hx if isinstance(hx, tuple) else () if hx is None else (hx,)
         final: list[list[Tensor]] = []
+        alone = self.num_layers * directions == 1
         for layer in range(self.num_layers):
             outputs = []
             for direction in range(directions):
                 state = [h[layer * directions + direction] for h in given]
                 suffix = f"_l{layer}_reverse" if direction else f"_l{layer}"
-                output, *last = scan(text, x, self._weights(suffix), (), state, lengths, None, bool(direction))
+                weights, how = self._weights(suffix), (bool(direction), 0, False, alone)
+                output, *last = scan(text, x, weights, (), state, lengths, None, *how)
                 outputs.append(output)
                 final.append(last)
             x = torch.cat(outputs, -1) if directions == 2 else outputs[0]
             if self.dropout and self.training and layer < self.num_layers - 1:
                 x = nn.functional.dropout(x, self.dropout)
-        states = tuple(stack_states(list(column)) for column in zip(*final, strict=True))
+        states = tuple(final[0] if alone else map(torch.stack, zip(*final, strict=True)))
         return x, states if self.mode == "LSTM" else states[0]
 
     def _weight(self, name: str) -> Tensor:
@@ -112,11 +114,6 @@ class Layer(nn.RNNBase):
         else:
             b, c = W.new_zeros(W.shape[0]), W.new_zeros(W.shape[0])
         return [W, U, b, c, self._weight("weight_hr" + suffix) if self.proj_size else None]
-
-
-def stack_states(states: list[Tensor]) -> Tensor:
-    """One tensor with the states of all layers and directions."""
-    return states[0].unsqueeze(0) if len(states) == 1 else torch.stack(states)
 
 
 def _map(state: Any, function: Callable[[Tensor], Tensor]) -> Any:

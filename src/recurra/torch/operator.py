@@ -19,7 +19,7 @@ from recurra.torch import kernels
 from recurra.torch.run import How, Scan, how_of
 
 _WEIGHTS = "Tensor W, Tensor U, Tensor b, Tensor c, Tensor? R, Tensor[] parameters, Tensor[] state"
-_HOW = "Tensor? lengths, Tensor? reset, str cell, bool reverse, int every"
+_HOW = "Tensor? lengths, Tensor? reset, str cell, bool reverse, int every, bool stacked"
 _GRADIENTS = "Tensor tape, Tensor? d_output, Tensor?[] d_state, bool want_x"
 _library: Any = torch.library.Library("recurra", "DEF")
 _library.define(f"scan(Tensor x, {_WEIGHTS}, {_HOW}, bool keep, bool all) -> Tensor[]")
@@ -37,6 +37,7 @@ def scan(
     reverse: bool = False,
     every: int = 0,
     all: bool = False,
+    stacked: bool = False,
 ) -> list[Tensor]:
     """Run a cell, given as its text, over a batch in one direction. Under autocast it computes in float32.
 
@@ -51,6 +52,7 @@ def scan(
         reverse: read each row from its own last step to its first.
         every: keep only every so many steps for backward; 0: all.
         all: also return each state of every step and the gates [gates, T, B, H], without gradients.
+        stacked: final states are [1, B, H], as torch's layers return them, and not [B, H].
 
     Returns:
         Output, final states, and with `all` the states and gates of every step.
@@ -63,21 +65,21 @@ def scan(
             return t if t.dtype == torch.float64 else t.float()
 
         given = [None if w is None else wide(w) for w in weights]
+        parameters, state = [*map(wide, parameters)], [*map(wide, state)]
         with torch.autocast(kind, enabled=False):
-            results = scan(
-                cell, wide(x), given, [*map(wide, parameters)], [*map(wide, state)], lengths, reset, reverse, every, all
-            )
+            results = scan(cell, wide(x), given, parameters, state, lengths, reset, reverse, every, all, stacked)
         return [r.to(autocast) for r in results]
     if not torch.compiler.is_compiling():
         tensors = (x, *weights, *parameters, *state, lengths, reset)
-        how = how_of(cell, len(parameters), len(state), reverse, every)
+        plan = how_of(cell, len(parameters), len(state), reverse, every, stacked)
         if _is_plain(tensors):
             if _wants_gradient(tensors):
-                return list(_apply_plain(how, all, *tensors))
-            return kernels.run_cpu(Scan(how, tensors), False, all)[0]
+                return list(_apply_plain(plan, all, *tensors))
+            return kernels.run_cpu(Scan(plan, tensors), False, all)[0]
         if torch._C._are_functorch_transforms_active():
-            return _scan(how, tensors, False, all)[:-1]
-    arguments = (x, *weights, list(parameters), list(state), lengths, reset, cell, reverse, every, False, all)
+            return _scan(plan, tensors, False, all)[:-1]
+    how = (cell, reverse, every, stacked, False, all)
+    arguments = (x, *weights, list(parameters), list(state), lengths, reset, *how)
     return list(torch.ops.recurra.scan.default(*arguments)[:-1])
 
 

@@ -14,7 +14,6 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 
 from recurra.cells.cell import Cell
 from recurra.errors import DtypeError, ShapeError
-from recurra.torch.layers import stack_states
 from recurra.torch.operator import is_autocast, scan
 from recurra.torch.segments import scan_segments
 from recurra.torch.stacked import StackedCell
@@ -260,7 +259,7 @@ class Recurrent(StackedCell):
         if not batched:
             final = [[s.squeeze(0) for s in states] for states in final]
         if self._even:
-            joined: list[Any] = [stack_states(states) for states in final]
+            joined: list[Any] = [s[0].unsqueeze(0) if len(s) == 1 else torch.stack(s) for s in final]
         else:
             D = 2 if self.bidirectional else 1
             joined = [tuple(torch.stack(states[i : i + D]) for i in range(0, len(states), D)) for states in final]

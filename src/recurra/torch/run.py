@@ -23,10 +23,11 @@ from recurra.weights import Weights
 
 
 class How:
-    """How an operator runs: the cell, what it is given besides the weights, the direction, and what is kept."""
+    """How an operator runs: the cell, what it is given besides the weights, the direction, what is kept, and whether
+    final states come as the stack of a single layer."""
 
-    def __init__(self, text: str, parameters: int, states: int, reverse: bool, every: int) -> None:
-        self.text, self.reverse, self.every = text, reverse, every
+    def __init__(self, text: str, parameters: int, states: int, reverse: bool, every: int, stacked: bool) -> None:
+        self.text, self.reverse, self.every, self.stacked = text, reverse, every, stacked
         self.cell = cell_of(text)
         self.first_state, self.end = 6 + parameters, 6 + parameters + states  # where tensors stand in a row of them
         self.states = len(self.cell.states)
@@ -55,13 +56,14 @@ class Scan:
         """From the arguments as the operator's schema has them."""
         parameters, state = arguments[6:8]
         tensors = (*arguments[:6], *parameters, *state, *arguments[8:10])
-        return cls(how_of(arguments[10], len(parameters), len(state), *arguments[11:13]), tensors)
+        return cls(how_of(arguments[10], len(parameters), len(state), *arguments[11:14]), tensors)
 
     @property
     def arguments(self) -> list[Any]:
         """The arguments as the operator's schema has them."""
         first, how = self.tensors[:6], self.how
-        return [*first, list(self.parameters), list(self.state), *self.tensors[-2:], how.text, how.reverse, how.every]
+        last = self.tensors[-2:]
+        return [*first, [*self.parameters], [*self.state], *last, how.text, how.reverse, how.every, how.stacked]
 
     @property
     def differentiable(self) -> Sequence[Tensor | None]:
@@ -143,7 +145,8 @@ class Scan:
     def shapes(self, all: bool) -> list[tuple[int, ...]]:
         """The shapes of what the operator returns, but for the tape."""
         T, B, _ = self.x.shape
-        shapes: list[tuple[int, ...]] = [(T, B, self.widths[0]), *((B, w) for w in self.widths)]
+        rows = (1, B) if self.how.stacked else (B,)
+        shapes: list[tuple[int, ...]] = [(T, B, self.widths[0]), *((*rows, w) for w in self.widths)]
         if all:
             shapes += [*((T, B, w) for w in self.widths), (len(self.cell.gates), T, B, self.hidden_size)]
         return shapes
