@@ -92,10 +92,14 @@ def _train(cell: Cell, T: int, I: int, H: int, times: float, want_x: bool = True
     return Case("forward + backward", "train", cell, T, 32, I, H, ("recurra", "torch nn"), goals, want_x)
 
 
-def _custom(cell: Cell, twin: Cell, T: int, H: int, times: float) -> Case:
-    goals = (Goal("recurra", "built-in", 1 / 1.25), Goal("recurra", "torch loop", times))
-    entrants = ("recurra", "built-in", "torch loop")
-    return Case("a user's cell", "train", cell, T, 32, H, H, entrants, goals, twin=twin)
+def _custom(cell: Cell, twin: Cell, T: int, H: int, times: float, want_x: bool = True) -> Case:
+    goals = (
+        Goal("recurra", "built-in", 1 / 1.25),
+        Goal("recurra", "torch loop", times),
+        Goal("recurra", "careful loop", times),
+    )
+    entrants = ("recurra", "built-in", "torch loop", "careful loop")
+    return Case("a user's cell", "train", cell, T, 32, H, H, entrants, goals, want_x, twin)
 
 
 CASES = (
@@ -118,9 +122,15 @@ CASES = (
     _train(rnn, 100, 128, 128, 1.8),
     _train(rnn, 100, 128, 128, 1.8, want_x=False),
     _custom(highway_lstm, lstm, 10, 50, 5),
+    _custom(highway_lstm, lstm, 10, 50, 5, want_x=False),
     _custom(highway_lstm, lstm, 100, 50, 5),
+    _custom(highway_lstm, lstm, 100, 50, 5, want_x=False),
     _custom(highway_lstm, lstm, 100, 128, 2),
+    _custom(highway_lstm, lstm, 100, 128, 2, want_x=False),
     _custom(swapped_gru, gru, 10, 50, 5),
+    _custom(swapped_gru, gru, 10, 50, 5, want_x=False),
     _custom(swapped_gru, gru, 100, 50, 5),
+    _custom(swapped_gru, gru, 100, 50, 5, want_x=False),
     _custom(swapped_gru, gru, 100, 128, 2),
+    _custom(swapped_gru, gru, 100, 128, 2, want_x=False),
 )

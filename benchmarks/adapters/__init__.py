@@ -17,5 +17,6 @@ ENTRANTS: dict[tuple[str, str], Make] = {
     ("train", "recurra"): recurra_engine.train,
     ("train", "built-in"): recurra_engine.built_in,
     ("train", "torch nn"): torch_nn.train,
-    ("train", "torch loop"): torch_loop.train,
+    ("train", "torch loop"): torch_loop.written,
+    ("train", "careful loop"): torch_loop.careful,
 }

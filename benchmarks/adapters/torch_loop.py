@@ -1,8 +1,9 @@
-"""A user's cell as a careful loop in PyTorch: all input products at once, one recurrent product in each step."""
+"""A user's cell as a loop in PyTorch: as it is written, two products in each step, and a careful one, with all input
+products at once."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -36,7 +37,17 @@ STEPS: dict[str, Callable[[Tensor, Tensor, list[Tensor]], list[Tensor]]] = {
 }
 
 
-def train(problem: Problem) -> Task:
+def careful(problem: Problem) -> Task:
+    """All input products at once, one recurrent product in each step."""
+    return _train(problem, lambda x, W, b: linear(x, W, b).unbind())
+
+
+def written(problem: Problem) -> Task:
+    """Both products in each step."""
+    return _train(problem, lambda x, W, b: (linear(x_t, W, b) for x_t in x))
+
+
+def _train(problem: Problem, project: Callable[[Tensor, Tensor, Tensor], Iterable[Tensor]]) -> Task:
     step, case = STEPS[problem.cell.name], problem.case
     w = {name: torch.tensor(a, requires_grad=True) for name, a in problem.weights.items()}
     x = torch.from_numpy(problem.x).requires_grad_(case.want_x)
@@ -47,7 +58,7 @@ def train(problem: Problem) -> Task:
         for leaf in (x, *w.values()):
             leaf.grad = None
         states, outputs = zeros, []
-        for projected in linear(x, w["W"], w["b"]).unbind():
+        for projected in project(x, w["W"], w["b"]):
             states = step(projected, linear(states[0], w["U"], w["c_"]), states)
             outputs.append(states[0])
         output = torch.stack(outputs)
