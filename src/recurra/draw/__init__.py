@@ -33,8 +33,17 @@ from recurra.errors import DrawError
 __all__ = ["TASKS", "Picture", "Scene", "cell", "network", "states"]
 
 
-def network(thing: Any, unrolled: int | Sequence[int] = 5, task: str = "many-to-many", theme: str = "light") -> Picture:
+def network(
+    thing: Any,
+    unrolled: int | Sequence[int] = 5,
+    task: str = "many-to-many",
+    theme: str = "light",
+    wide: bool = False,
+) -> Picture:
     """A network folded, with its feedback loops and the shapes of its weights, and beside it unrolled over time.
+
+    It can be read where it is 400 pixels wide: what is too wide for that is unrolled below the folded network, a
+    decoder below its encoder, and an ellipsis stands for the steps that still do not fit.
 
     Args:
         thing: a cell or its name, a torch module (torch.nn's and Recurra's recurrent layers, alone or among other
@@ -43,6 +52,7 @@ def network(thing: Any, unrolled: int | Sequence[int] = 5, task: str = "many-to-
         task: "many-to-many"; "many-to-one", with an output after the last step; "one-to-many", with an input before
             the first; "encoder-decoder", whose decoder takes the encoder's last state and its own last output.
         theme: "light", "dark", or "auto".
+        wide: all steps in one line, beside the folded network, for a slide or a poster.
 
     Raises:
         DrawError: the thing cannot be drawn, or not with this task and number of steps.
@@ -66,7 +76,7 @@ def network(thing: Any, unrolled: int | Sequence[int] = 5, task: str = "many-to-
     return Picture(
         title,
         theme,
-        lambda: network_scene(networks, steps, task),
+        lambda: network_scene(networks, steps, task, wide),
         lambda: network_text(networks, steps, task, title),
     )
 
@@ -136,6 +146,7 @@ def command(
     task: str = "many-to-many",
     inside: bool = False,
     theme: str = "light",
+    wide: bool = False,
     width: int | None = None,
 ) -> str:
     """What `recurra draw` does: write a file and say so, or return the text; of a cell that of its inside too.
@@ -148,7 +159,7 @@ def command(
     'h[t] = tanh(W_n x[t] + b_n + U_n h[t-1] + c_n)'
     """
     found = named(thing)
-    picture = cell(found, theme) if inside else network(found, unrolled, task, theme)
+    picture = cell(found, theme) if inside else network(found, unrolled, task, theme, wide)
     if out is not None:
         return f"{picture.save(out, width)}: {picture.title}\n"
     below = f"\n{cell(found).text()}" if isinstance(found, Cell) and not inside else ""

@@ -6,10 +6,9 @@ import io
 from typing import Any
 
 from recurra.draw.fonts import FAMILY, need_matplotlib
-from recurra.draw.scene import Arrow, Box, Label, Point, Scene
+from recurra.draw.scene import MARGIN, Arrow, Box, Label, Point, Scene
 from recurra.draw.themes import Colours, Theme
 
-MARGIN = 12.0  # points around a picture
 LINE = 1.5  # points
 _HEAD = (7.0, 3.2)  # length and half the width of an arrow's head
 _BEND = 5.0  # radius of a bend
