@@ -81,12 +81,15 @@ def network(
     )
 
 
-def cell(thing: str | Cell, theme: str = "light") -> Picture:
+def cell(thing: str | Cell, theme: str = "light", wide: bool = False) -> Picture:
     """The inside of a cell: its gates and the paths of its states, laid out from its equations, with them beside it.
+
+    A step goes from left to right, or downwards where that can be read better 400 pixels wide.
 
     Args:
         thing: a cell, or the name of one in the zoo.
         theme: "light", "dark", or "auto".
+        wide: from left to right in any case.
 
     Raises:
         DrawError: no cell has that name.
@@ -101,7 +104,7 @@ def cell(thing: str | Cell, theme: str = "light") -> Picture:
     return Picture(
         f"inside {known.name}: {', '.join(known.states)} before and after a step",
         theme,
-        lambda: inside_scene(known),
+        lambda: inside_scene(known, wide),
         lambda: cell_text(known, state_paths(circuit_of(known))),
     )
 
@@ -159,7 +162,7 @@ def command(
     'h[t] = tanh(W_n x[t] + b_n + U_n h[t-1] + c_n)'
     """
     found = named(thing)
-    picture = cell(found, theme) if inside else network(found, unrolled, task, theme, wide)
+    picture = cell(found, theme, wide) if inside else network(found, unrolled, task, theme, wide)
     if out is not None:
         return f"{picture.save(out, width)}: {picture.title}\n"
     below = f"\n{cell(found).text()}" if isinstance(found, Cell) and not inside else ""

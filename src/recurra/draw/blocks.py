@@ -79,9 +79,7 @@ def unrolled_block(
     return scene
 
 
-def _unrolled(
-    rows: Sequence[Columns], k: int, count: int, shown: int, task: str
-) -> tuple[Scene, list[Column]]:
+def _unrolled(rows: Sequence[Columns], k: int, count: int, shown: int, task: str) -> tuple[Scene, list[Column]]:
     """The steps of one network, and the arrows of its states from each to the next."""
     scene, columns, pair = Scene(""), rows[k], len(rows) == 2
     final = columns.network.layers[columns.network.last]

@@ -22,7 +22,7 @@ MOST_STEPS = 200
 _EQUALS, _EQUALS_SIZE = 34.0, 22.0  # points: the room of the sign between the two, and its size
 _BETWEEN = 40.0  # from the folded network down to the unrolled one
 _NAMES = 14.0  # from what is drawn down to the names of its weights
-_MOST_COLUMNS = 9  # that are tried where there are more steps than fit
+_MOST_COLUMNS = 10  # more never fit
 _FEW = 4  # columns beside the folded network, below which it is better to have more of them below it
 
 
@@ -83,10 +83,12 @@ def network_scene(networks: Sequence[Network], steps: Sequence[int], task: str, 
     With `wide` all steps are in one line, beside the folded network.
     """
     rows = [Columns(n, prime=k == 1) for k, n in enumerate(networks)]
-    scene = Scene("")
-    for scene in _arrangements(rows, steps, task):
-        if wide or scene.letters() >= LEGIBLE:
-            break
+    if wide:
+        scene = _beside(folded_block(rows, task), unrolled_block(rows, steps, steps, task), rows)
+    else:
+        for scene in _arrangements(rows, steps, task):
+            if scene.letters() >= LEGIBLE:
+                break
     scene.title = title_of(networks, steps, task)
     return scene
 
@@ -94,11 +96,13 @@ def network_scene(networks: Sequence[Network], steps: Sequence[int], task: str, 
 def _arrangements(rows: Sequence[Columns], steps: Sequence[int], task: str) -> Iterator[Scene]:
     """All of them, from the one that is preferred to the narrowest."""
     folded, lines = folded_block(rows, task), range(1, len(rows) + 1)
-    yield _beside(folded, unrolled_block(rows, steps, steps, task), rows)
+    if max(steps) < _MOST_COLUMNS:
+        yield _beside(folded, unrolled_block(rows, steps, steps, task), rows)
     if folded.letters() < LEGIBLE:
         folded = folded_block([Columns(c.network, c.labels.prime, broken=True) for c in rows], task)
-    for k in lines:
-        yield _above(folded, unrolled_block(rows, steps, steps, task, k), rows)
+    if max(steps) < _MOST_COLUMNS:
+        for k in lines:
+            yield _above(folded, unrolled_block(rows, steps, steps, task, k), rows)
     for shown in _fewer(steps):
         if min(shown) >= _FEW:
             yield _beside(folded, unrolled_block(rows, steps, shown, task), rows)
