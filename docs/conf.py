@@ -1,4 +1,15 @@
-"""How `make docs` builds the documentation: pages whose code runs while they are built, and the API from docstrings."""
+"""How `make docs` builds the documentation: pages whose code runs while they are built, and the API from docstrings.
+
+What a page's code has printed and drawn is kept in `build/docs-cache`, and not run again before that code, or any of
+Recurra's, has changed. With RECURRA_DOCS=quick in the environment the comparisons of kinds are of a size that shows no
+more than that they run.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
 
 project = "Recurra"
 author = "The Recurra developers"
@@ -14,9 +25,25 @@ html_show_copyright = False
 
 myst_enable_extensions = ["dollarmath", "colon_fence"]
 myst_heading_anchors = 3
-nb_execution_mode = "force"
+
+
+def _sources() -> str:
+    """What the outputs of all pages depend on besides their own code, in few letters."""
+    folders = ("src", "native/include", "native/src", "benchmarks")
+    files = sorted(f for folder in folders for f in (ROOT / folder).rglob("*") if f.suffix in (".py", ".hpp", ".cpp"))
+    content = hashlib.sha256(os.environ.get("RECURRA_DOCS", "").encode())
+    for file in [*files, ROOT / "constraints.txt"]:
+        content.update(file.read_bytes())
+    return content.hexdigest()[:12]
+
+
+nb_execution_mode = "cache"
+nb_execution_cache_path = str(ROOT / "build" / "docs-cache" / _sources())
+nb_execution_in_temp = True  # pages write files
 nb_execution_raise_on_error = True
-nb_execution_timeout = 180
+nb_execution_timeout = 900
+nb_render_markdown_format = "gfm"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # for `benchmarks`
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -23,6 +23,25 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparisons of a size that shows that they run, in this process: workers need seconds to start."""
+    monkeypatch.syspath_prepend(ROOT)  # for `benchmarks`
+    monkeypatch.syspath_prepend(ROOT / "tests" / "compare")
+    from compare_problems import Here
+
+    from recurra.compare.problem import from_bytes
+
+    def engine(workers: int, tune: Path, final: Path) -> Here:
+        here = Here(from_bytes(final.read_bytes()))
+        here.problems["tune"] = from_bytes(tune.read_bytes())
+        return here
+
+    monkeypatch.setenv("RECURRA_DOCS", "quick")
+    monkeypatch.setattr("recurra.compare.run.Local", engine)
+
+
+@pytest.mark.usefixtures("_quick")
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, *PYTHON)], ids=name)
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
