@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from recurra.compare.verdict import number
 
 MEMORY = 200  # steps between what must be remembered and the answer, at least
 COLUMNS = ("", "valid", "test", "95 % over seeds", "parameters", "training", "live step", "state", "lag", "longer")
+_UNIT = re.compile(r"(?<=\d) (?=(µs|ms|s)$)|(?<=^>=) ")  # a space at which a cell may not be broken
 PICKED = (0, 1, 2, 3, 6, 7, 8, 10, 11, 12)  # of the leaderboard's cells
 
 
@@ -152,13 +154,13 @@ class Markdown(str):
 
 def shown(found: Comparison) -> Markdown:
     """The leaderboard, the verdict in the program's own words, how it was measured, and what was cut."""
-    lines = [_row(COLUMNS), _row(["---"] * len(COLUMNS))]
+    lines = [_row(COLUMNS), _row(["---", *["--:"] * (len(COLUMNS) - 1)])]
     for row in found.rows:
         texts = cells(row)
         lines.append(_row(texts[k] if k < len(texts) else "" for k in PICKED))
     asked = found.settings
-    facts = f"{asked['seeds']} seeds, {asked['trials']} tuning trials, at most {asked['epochs']} epochs; "
-    facts += f"{found.seconds:.0f} s in all, {asked['workers']} trainings at a time on {found.machine['processor']}."
+    facts = f"Seeds: {asked['seeds']}. Tuning trials: {asked['trials']}. Epochs: at most {asked['epochs']}. "
+    facts += f"Time: {found.seconds:.0f} s in all, on {asked['workers']} cores of {found.machine['processor']}."
     said = [f"- {note}" for note in notes(found) if not note.startswith("Not live")]
     note = ["*A quick build: so few candidates and so little training that the numbers say nothing.*", ""]
     verdict = "> " + " ".join(found.verdict)
@@ -166,7 +168,8 @@ def shown(found: Comparison) -> Markdown:
 
 
 def _row(texts: Iterable[str]) -> str:
-    return f"| {' | '.join(text.replace('|', '/') for text in texts)} |"
+    """A row of a table, in which numbers stay with their units."""
+    return f"| {' | '.join(_UNIT.sub(chr(0xA0), text) for text in texts)} |"
 
 
 def overview(comparisons: Mapping[str, Comparison]) -> Markdown:

@@ -43,6 +43,7 @@ nb_execution_in_temp = True  # pages write files
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900
 nb_render_markdown_format = "gfm"
+os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of bars in notebooks, which no page has
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # for `benchmarks`
 
 autodoc_member_order = "bysource"

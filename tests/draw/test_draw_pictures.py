@@ -49,7 +49,6 @@ def test_files(name: str, tmp_path) -> None:
         assert b"Date" not in data
     with Image.open(picture.save(tmp_path / "small.PNG", width=400)) as image:
         assert image.width == 400
-    assert picture._repr_svg_() == picture.svg()
     assert picture.svg().startswith("<svg")
 
 
@@ -77,6 +76,13 @@ def test_themes() -> None:
     for variable in used:
         assert auto.count(f"{variable}: #") == 4
     assert re.sub(r"var\(--recurra-page-fill\)", THEMES["light"]["page"].fill, body).count(THEMES["light"]["page"].fill)
+
+
+def test_in_a_notebook_a_picture_follows_the_page() -> None:
+    shown = {theme: draw.cell("rnn", theme=theme) for theme in (None, "auto", "light", "dark")}
+    assert shown[None]._repr_html_() == shown["auto"]._repr_html_() == shown["auto"].svg()
+    assert shown[None].svg() == shown["light"].svg() == shown["light"]._repr_html_()
+    assert shown["dark"]._repr_html_() == shown["dark"].svg()
 
 
 def test_a_colour_has_one_meaning() -> None:

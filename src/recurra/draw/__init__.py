@@ -9,7 +9,7 @@ r[t] = σ(W_r x[t] + b_r + U_r h[t-1] + c_r)
 
 Also `draw.states(module, x)`: input, output, states and gates over time. Each gives a `Picture`, with `save` (.svg,
 .pdf, .png), `svg()` for a page, `figure()` for Matplotlib, `text()` for a terminal, and itself in a notebook. Themes
-are "light", "dark", and "auto", whose SVG follows the page that it stands in.
+are "light", "dark", and "auto", whose SVG follows the page that it stands in, as pictures in a notebook do.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def network(
     thing: Any,
     unrolled: int | Sequence[int] = 5,
     task: str = "many-to-many",
-    theme: str = "light",
+    theme: str | None = None,
     wide: bool = False,
 ) -> Picture:
     """A network folded, with its feedback loops and the shapes of its weights, and beside it unrolled over time.
@@ -51,7 +51,7 @@ def network(
         unrolled: how many steps; of an encoder-decoder both together, or a pair.
         task: "many-to-many"; "many-to-one", with an output after the last step; "one-to-many", with an input before
             the first; "encoder-decoder", whose decoder takes the encoder's last state and its own last output.
-        theme: "light", "dark", or "auto".
+        theme: "light", "dark", or "auto"; if not given light in a file, and in a notebook as the page is.
         wide: all steps in one line, beside the folded network, for a slide or a poster.
 
     Raises:
@@ -81,14 +81,14 @@ def network(
     )
 
 
-def cell(thing: str | Cell, theme: str = "light", wide: bool = False) -> Picture:
+def cell(thing: str | Cell, theme: str | None = None, wide: bool = False) -> Picture:
     """The inside of a cell: its gates and the paths of its states, laid out from its equations, with them beside it.
 
     A step goes from left to right, or downwards where that can be read better 400 pixels wide.
 
     Args:
         thing: a cell, or the name of one in the zoo.
-        theme: "light", "dark", or "auto".
+        theme: "light", "dark", or "auto"; if not given light in a file, and in a notebook as the page is.
         wide: from left to right in any case.
 
     Raises:
@@ -109,7 +109,7 @@ def cell(thing: str | Cell, theme: str = "light", wide: bool = False) -> Picture
     )
 
 
-def states(thing: Any, x: Any, *, layer: int | None = None, row: int = 0, theme: str = "light") -> Picture:
+def states(thing: Any, x: Any, *, layer: int | None = None, row: int = 0, theme: str | None = None) -> Picture:
     """A network at work on one sequence: input and output, each state and each gate of a recurrent layer over time.
 
     Args:
@@ -117,7 +117,8 @@ def states(thing: Any, x: Any, *, layer: int | None = None, row: int = 0, theme:
         x: the sequence, as the module takes it; for a model or a cell [T, I] or [T, B, I] (ids [T] or [T, B]).
         layer: which of the recurrent layers, counted from 0; the last if not given.
         row: which row of a batch.
-        theme: "light", "dark", or "auto", whose heat maps stay light.
+        theme: "light", "dark", or "auto", whose heat maps stay light; if not given light in a file, and in a notebook
+            as the page is.
 
     Raises:
         DrawError: the thing has no weights, does not take x, or has no such layer or row.
