@@ -19,11 +19,13 @@ extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 exclude_patterns = ["_build"]
 default_role = "code"
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_title = "Recurra"
 html_show_sphinx = False
 html_show_copyright = False
 
-myst_enable_extensions = ["dollarmath", "colon_fence"]
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
 
 
@@ -42,8 +44,11 @@ nb_execution_cache_path = str(ROOT / "build" / "docs-cache" / _sources())
 nb_execution_in_temp = True  # pages write files
 nb_execution_raise_on_error = True
 nb_execution_timeout = 900
+nb_merge_streams = True
+nb_output_stderr = "warn"  # and a warning is an error
 nb_render_markdown_format = "gfm"
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of bars in notebooks, which no page has
+os.environ["MATPLOTLIBRC"] = str(ROOT / "docs")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # for `benchmarks`
 
 autodoc_member_order = "bysource"

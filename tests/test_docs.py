@@ -60,3 +60,13 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
         assert command in commands, line
         options = {option for parameter in commands[command].params for option in parameter.opts}
         assert {word for word in rest if word.startswith("--")} <= options, line
+
+
+MADE = [p for p in PAGES if p.parent.name in ("docs", "guide") and p.stem not in ("architecture", "decisions")]
+
+
+@pytest.mark.parametrize("page", MADE, ids=name)
+def test_no_table_of_numbers_is_pasted(page: Path) -> None:
+    """Numbers are made while the page is built."""
+    prose = FENCE.sub("", page.read_text())
+    assert not re.findall(r"^\|.*\|\s*[-+<>=]*\s*\d.*$", prose, re.MULTILINE)

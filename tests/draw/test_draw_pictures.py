@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import matplotlib
 import pytest
 from PIL import Image
 
@@ -83,6 +84,13 @@ def test_in_a_notebook_a_picture_follows_the_page() -> None:
     assert shown[None]._repr_html_() == shown["auto"]._repr_html_() == shown["auto"].svg()
     assert shown[None].svg() == shown["light"].svg() == shown["light"]._repr_html_()
     assert shown["dark"]._repr_html_() == shown["dark"].svg()
+
+
+def test_settings_of_the_users_own_do_not_change_a_picture() -> None:
+    """Nor does it warn."""
+    before = [p.svg() for p in (draw.network("gru"), draw.cell("gru"))]
+    with matplotlib.rc_context({"figure.constrained_layout.use": True, "font.size": 30, "axes.facecolor": "red"}):
+        assert [p.svg() for p in (draw.network("gru"), draw.cell("gru"))] == before
 
 
 def test_a_colour_has_one_meaning() -> None:

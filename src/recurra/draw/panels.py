@@ -73,7 +73,7 @@ def panels_figure(title: str, panels: Sequence[Panel], theme: Theme) -> Any:
     left = max(measure(name, _SIZE).width for name in names) + _NUMBER
     height = _TOP + _BOTTOM + len(panels) * _TALL + (len(panels) - 1) * _GAP
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(_WIDTH / 72, height / 72), facecolor=theme["page"].fill)
+        figure = Figure(figsize=(_WIDTH / 72, height / 72), facecolor=theme["page"].fill, layout="none")
         place: list[float] = [left / _WIDTH, 0.0, (_WIDTH - left - _RIGHT) / _WIDTH, _TALL / height]
         steps = max(len(p.values) for p in panels)
         for k, (panel, name) in enumerate(zip(panels, names, strict=True)):

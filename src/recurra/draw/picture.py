@@ -36,7 +36,11 @@ class Picture:
     """
 
     def __init__(
-        self, title: str, theme: str | None, content: Callable[[], Scene] | Callable[[Theme], Any], text: Callable[[], str]
+        self,
+        title: str,
+        theme: str | None,
+        content: Callable[[], Scene] | Callable[[Theme], Any],
+        text: Callable[[], str],
     ) -> None:
         """From what makes a scene, or paints a figure in a theme, and what writes the text."""
         self.title = title

@@ -29,7 +29,7 @@ def figure_of(scene: Scene, theme: Theme) -> Any:
 
     bounds = scene.bounds()
     width, height = bounds.right - bounds.left + 2 * MARGIN, bounds.bottom - bounds.top + 2 * MARGIN
-    figure = Figure(figsize=(width / 72, height / 72), facecolor=theme["page"].fill)
+    figure = Figure(figsize=(width / 72, height / 72), facecolor=theme["page"].fill, layout="none")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_xlim(bounds.left - MARGIN, bounds.right + MARGIN)
