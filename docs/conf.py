@@ -6,6 +6,7 @@ more than that they run.
 """
 
 import hashlib
+import logging
 import os
 from pathlib import Path
 
@@ -34,7 +35,7 @@ def _sources() -> str:
     folders = ("src", "native/include", "native/src", "benchmarks")
     files = sorted(f for folder in folders for f in (ROOT / folder).rglob("*") if f.suffix in (".py", ".hpp", ".cpp"))
     content = hashlib.sha256(os.environ.get("RECURRA_DOCS", "").encode())
-    for file in [*files, ROOT / "constraints.txt"]:
+    for file in [*files, ROOT / "constraints.txt", ROOT / "docs" / "matplotlibrc"]:
         content.update(file.read_bytes())
     return content.hexdigest()[:12]
 
@@ -47,6 +48,7 @@ nb_execution_timeout = 900
 nb_merge_streams = True
 nb_output_stderr = "warn"  # and a warning is an error
 nb_render_markdown_format = "gfm"
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # it says when each page begins to run
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of bars in notebooks, which no page has
 os.environ["MATPLOTLIBRC"] = str(ROOT / "docs")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # for `benchmarks`
