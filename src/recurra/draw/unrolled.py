@@ -138,7 +138,7 @@ def _above(folded: Scene, unrolled: Scene, rows: Sequence[Columns]) -> Scene:
     if names and beside:
         scene.add(names.moved(top.width + _EQUALS, (top.top - names.bounds().bottom) / 2))
     middle, down = scene.bounds().width / 2, top.bottom + _BETWEEN
-    scene.labels.append(Label(middle, down - _BETWEEN / 2, "=", _EQUALS_SIZE, "muted"))
+    scene.labels.append(Label(top.width / 2, down - _BETWEEN / 2, "=", _EQUALS_SIZE, "muted"))
     scene.add(unrolled.moved(middle - (below.left + below.right) / 2, down - below.top))
     return scene if beside else _with_names(scene, rows)
 
