@@ -88,16 +88,21 @@ def aligned(**settings: Any) -> Comparison:
 
 
 def pattern(**settings: Any) -> Comparison:
-    """Whether a bump somewhere in 40 to 80 steps of noise rises slowly and falls fast, or the other way about."""
-    rng = np.random.default_rng(0)
+    """Whether a bump somewhere in 60 to 120 steps of noise rises slowly and falls fast, or the other way about."""
+    return compare.classifiers(*bumps(1000, 0), test=bumps(1000, 1), **settings)
+
+
+def bumps(count: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
+    """Sequences [T] of noise with a bump, and which way it leans."""
+    rng = np.random.default_rng(seed)
     bump = np.array([0.4, 0.8, 1.2, 1.6, 2.0, 2.4, 2.8, -1.4])
-    sequences, labels = [], rng.choice(["slow rise", "fast rise"], 1500)
+    sequences, labels = [], rng.choice(["slow rise", "fast rise"], count)
     for label in labels:
-        s = rng.normal(0, 0.7, int(rng.integers(40, 81)))
+        s = rng.normal(0, 0.9, int(rng.integers(60, 121)))
         at = int(rng.integers(0, len(s) - len(bump)))
         s[at : at + len(bump)] += bump if label == "slow rise" else bump[::-1]
         sequences.append(s)
-    return compare.classifiers(sequences, labels, **settings)
+    return sequences, labels
 
 
 def _archive(name: str, **settings: Any) -> Comparison:

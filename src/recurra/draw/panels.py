@@ -10,7 +10,7 @@ import numpy as np
 
 from recurra.draw.activity import Activity
 from recurra.draw.fonts import measure, need_matplotlib
-from recurra.draw.render import SETTINGS
+from recurra.draw.render import SETTINGS, paper
 from recurra.draw.text import values_text
 from recurra.draw.themes import Colours, Theme, state_role
 from recurra.weights import Array
@@ -67,13 +67,12 @@ def panels_figure(title: str, panels: Sequence[Panel], theme: Theme) -> Any:
     """A Matplotlib figure with the panels on one axis of time."""
     need_matplotlib("a picture")
     import matplotlib
-    from matplotlib.figure import Figure
 
     names = [_spoken(p) for p in panels]
     left = max(measure(name, _SIZE).width for name in names) + _NUMBER
     height = _TOP + _BOTTOM + len(panels) * _TALL + (len(panels) - 1) * _GAP
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(_WIDTH / 72, height / 72), facecolor=theme["page"].fill, layout="none")
+        figure = paper(_WIDTH, height, theme)
         place: list[float] = [left / _WIDTH, 0.0, (_WIDTH - left - _RIGHT) / _WIDTH, _TALL / height]
         steps = max(len(p.values) for p in panels)
         for k, (panel, name) in enumerate(zip(panels, names, strict=True)):

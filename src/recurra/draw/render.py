@@ -22,14 +22,21 @@ SETTINGS: dict[Any, Any] = {
 }
 
 
-def figure_of(scene: Scene, theme: Theme) -> Any:
-    """A Matplotlib figure as large as the scene and its margin."""
+def paper(width: float, height: float, theme: Theme) -> Any:
+    """An empty Matplotlib figure of a size in points, on which everything stays where it is put."""
     need_matplotlib("a picture")
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(width / 72, height / 72), facecolor=theme["page"].fill)
+    figure.set_layout_engine("none")  # whatever the user's own settings say
+    return figure
+
+
+def figure_of(scene: Scene, theme: Theme) -> Any:
+    """A Matplotlib figure as large as the scene and its margin."""
     bounds = scene.bounds()
     width, height = bounds.right - bounds.left + 2 * MARGIN, bounds.bottom - bounds.top + 2 * MARGIN
-    figure = Figure(figsize=(width / 72, height / 72), facecolor=theme["page"].fill, layout="none")
+    figure = paper(width, height, theme)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_xlim(bounds.left - MARGIN, bounds.right + MARGIN)
