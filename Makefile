@@ -37,7 +37,8 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The documentation, whose code runs while it is built; a warning is an error.
+# The documentation, whose code runs while it is built: comparisons of kinds for some ten minutes the first time, or
+# none that says anything with RECURRA_DOCS=quick. A warning is an error.
 docs: $(VENV)/.docs
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs build/docs
 	@echo "build/docs/index.html"

@@ -23,6 +23,25 @@ def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
 
+@pytest.fixture
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparisons of a size that shows that they run, in this process: workers need seconds to start."""
+    monkeypatch.syspath_prepend(ROOT)  # for `benchmarks`
+    monkeypatch.syspath_prepend(ROOT / "tests" / "compare")
+    from compare_problems import Here
+
+    from recurra.compare.problem import from_bytes
+
+    def engine(workers: int, tune: Path, final: Path) -> Here:
+        here = Here(from_bytes(final.read_bytes()))
+        here.problems["tune"] = from_bytes(tune.read_bytes())
+        return here
+
+    monkeypatch.setenv("RECURRA_DOCS", "quick")
+    monkeypatch.setattr("recurra.compare.run.Local", engine)
+
+
+@pytest.mark.usefixtures("_quick")
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, *PYTHON)], ids=name)
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -41,3 +60,13 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
         assert command in commands, line
         options = {option for parameter in commands[command].params for option in parameter.opts}
         assert {word for word in rest if word.startswith("--")} <= options, line
+
+
+MADE = [p for p in PAGES if p.parent.name in ("docs", "guide") and p.stem not in ("architecture", "decisions")]
+
+
+@pytest.mark.parametrize("page", MADE, ids=name)
+def test_no_table_of_numbers_is_pasted(page: Path) -> None:
+    """Numbers are made while the page is built."""
+    prose = FENCE.sub("", page.read_text())
+    assert not re.findall(r"^\|.*\|\s*[-+<>=]*\s*\d.*$", prose, re.MULTILINE)

@@ -94,8 +94,13 @@ def test_states_run_from_side_to_side(own) -> None:
     scene, parts = scene_of(own), circuit_of(own)
     pills = [b for b in scene.boxes if b.role.startswith("state") or b.role == "input"]
     frame = next(b for b in scene.boxes if b.shape == "frame")
-    assert {p.x < frame.x for p in pills} == {True, False}
-    assert all(p.bounds.right < frame.bounds.left or p.bounds.left > frame.bounds.right for p in pills)
+    ends = [(p.x, p.bounds.left, p.bounds.right) for p in pills]
+    middle, least, most = frame.x, frame.bounds.left, frame.bounds.right
+    if any(least < p.x < most for p in pills):  # from the top downwards
+        ends = [(p.y, p.bounds.top, p.bounds.bottom) for p in pills]
+        middle, least, most = frame.y, frame.bounds.top, frame.bounds.bottom
+    assert {at < middle for at, _, _ in ends} == {True, False}
+    assert all(high < least or low > most for _, low, high in ends)
     for state, path in state_paths(parts):
         assert (parts[path[0]].state, parts[path[-1]].state) == (state, state)
         assert all(a in parts[b].inputs for a, b in pairwise(path))
@@ -104,7 +109,7 @@ def test_states_run_from_side_to_side(own) -> None:
 @pytest.mark.parametrize("own", CELLS, ids=lambda c: c.name)
 def test_wires_of_two_values_never_run_on_each_other(own) -> None:
     parts = circuit_of(own)
-    layout = laid_out(parts, [26.0] * len(parts), dict(state_paths(parts)))
+    layout = laid_out(parts, [26.0] * len(parts), [14.0] * len(parts), dict(state_paths(parts)))
     pieces = [(w.net, a, b) for w in wired(layout, [34.0] * len(parts))[1] for a, b in pairwise(w.points)]
     for (net, a, b), (other, c, d) in combinations(pieces, 2):
         if net == other:

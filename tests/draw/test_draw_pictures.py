@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 
+import matplotlib
 import pytest
 from PIL import Image
 
@@ -49,7 +50,6 @@ def test_files(name: str, tmp_path) -> None:
         assert b"Date" not in data
     with Image.open(picture.save(tmp_path / "small.PNG", width=400)) as image:
         assert image.width == 400
-    assert picture._repr_svg_() == picture.svg()
     assert picture.svg().startswith("<svg")
 
 
@@ -77,6 +77,20 @@ def test_themes() -> None:
     for variable in used:
         assert auto.count(f"{variable}: #") == 4
     assert re.sub(r"var\(--recurra-page-fill\)", THEMES["light"]["page"].fill, body).count(THEMES["light"]["page"].fill)
+
+
+def test_in_a_notebook_a_picture_follows_the_page() -> None:
+    shown = {theme: draw.cell("rnn", theme=theme) for theme in (None, "auto", "light", "dark")}
+    assert shown[None]._repr_html_() == shown["auto"]._repr_html_() == shown["auto"].svg()
+    assert shown[None].svg() == shown["light"].svg() == shown["light"]._repr_html_()
+    assert shown["dark"]._repr_html_() == shown["dark"].svg()
+
+
+def test_settings_of_the_users_own_do_not_change_a_picture() -> None:
+    """Nor does it warn."""
+    before = [p.svg() for p in (draw.network("gru"), draw.cell("gru"))]
+    with matplotlib.rc_context({"figure.constrained_layout.use": True, "font.size": 30, "axes.facecolor": "red"}):
+        assert [p.svg() for p in (draw.network("gru"), draw.cell("gru"))] == before
 
 
 def test_a_colour_has_one_meaning() -> None:

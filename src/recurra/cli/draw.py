@@ -21,9 +21,11 @@ def draw(
     ] = "many-to-many",
     inside: Annotated[bool, typer.Option(help="The inside of a cell, with its equations.")] = False,
     theme: Annotated[str, typer.Option(help="light, dark, or auto: SVG that follows its page.")] = "light",
+    wide: Annotated[bool, typer.Option(help="All in one line, for a slide; else legible 400 pixels wide.")] = False,
     width: Annotated[int | None, typer.Option(help="Pixels across, of a .png.")] = None,
 ) -> None:
     """Draw a network folded and unrolled over time, or the inside of a cell."""
     from recurra.draw import command
 
-    typer.echo(command(thing, unrolled=unrolled, out=out, task=task, inside=inside, theme=theme, width=width), nl=False)
+    said = command(thing, unrolled=unrolled, out=out, task=task, inside=inside, theme=theme, wide=wide, width=width)
+    typer.echo(said, nl=False)

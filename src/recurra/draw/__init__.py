@@ -9,7 +9,7 @@ r[t] = σ(W_r x[t] + b_r + U_r h[t-1] + c_r)
 
 Also `draw.states(module, x)`: input, output, states and gates over time. Each gives a `Picture`, with `save` (.svg,
 .pdf, .png), `svg()` for a page, `figure()` for Matplotlib, `text()` for a terminal, and itself in a notebook. Themes
-are "light", "dark", and "auto", whose SVG follows the page that it stands in.
+are "light", "dark", and "auto", whose SVG follows the page that it stands in, as pictures in a notebook do.
 """
 
 from __future__ import annotations
@@ -33,8 +33,17 @@ from recurra.errors import DrawError
 __all__ = ["TASKS", "Picture", "Scene", "cell", "network", "states"]
 
 
-def network(thing: Any, unrolled: int | Sequence[int] = 5, task: str = "many-to-many", theme: str = "light") -> Picture:
+def network(
+    thing: Any,
+    unrolled: int | Sequence[int] = 5,
+    task: str = "many-to-many",
+    theme: str | None = None,
+    wide: bool = False,
+) -> Picture:
     """A network folded, with its feedback loops and the shapes of its weights, and beside it unrolled over time.
+
+    It can be read where it is 400 pixels wide: what is too wide for that is unrolled below the folded network, a
+    decoder below its encoder, and an ellipsis stands for the steps that still do not fit.
 
     Args:
         thing: a cell or its name, a torch module (torch.nn's and Recurra's recurrent layers, alone or among other
@@ -42,7 +51,8 @@ def network(thing: Any, unrolled: int | Sequence[int] = 5, task: str = "many-to-
         unrolled: how many steps; of an encoder-decoder both together, or a pair.
         task: "many-to-many"; "many-to-one", with an output after the last step; "one-to-many", with an input before
             the first; "encoder-decoder", whose decoder takes the encoder's last state and its own last output.
-        theme: "light", "dark", or "auto".
+        theme: "light", "dark", or "auto"; if not given light in a file, and in a notebook as the page is.
+        wide: all steps in one line, beside the folded network, for a slide or a poster.
 
     Raises:
         DrawError: the thing cannot be drawn, or not with this task and number of steps.
@@ -66,17 +76,20 @@ def network(thing: Any, unrolled: int | Sequence[int] = 5, task: str = "many-to-
     return Picture(
         title,
         theme,
-        lambda: network_scene(networks, steps, task),
+        lambda: network_scene(networks, steps, task, wide),
         lambda: network_text(networks, steps, task, title),
     )
 
 
-def cell(thing: str | Cell, theme: str = "light") -> Picture:
+def cell(thing: str | Cell, theme: str | None = None, wide: bool = False) -> Picture:
     """The inside of a cell: its gates and the paths of its states, laid out from its equations, with them beside it.
+
+    A step goes from left to right, or downwards where that can be read better 400 pixels wide.
 
     Args:
         thing: a cell, or the name of one in the zoo.
-        theme: "light", "dark", or "auto".
+        theme: "light", "dark", or "auto"; if not given light in a file, and in a notebook as the page is.
+        wide: from left to right in any case.
 
     Raises:
         DrawError: no cell has that name.
@@ -91,12 +104,12 @@ def cell(thing: str | Cell, theme: str = "light") -> Picture:
     return Picture(
         f"inside {known.name}: {', '.join(known.states)} before and after a step",
         theme,
-        lambda: inside_scene(known),
+        lambda: inside_scene(known, wide),
         lambda: cell_text(known, state_paths(circuit_of(known))),
     )
 
 
-def states(thing: Any, x: Any, *, layer: int | None = None, row: int = 0, theme: str = "light") -> Picture:
+def states(thing: Any, x: Any, *, layer: int | None = None, row: int = 0, theme: str | None = None) -> Picture:
     """A network at work on one sequence: input and output, each state and each gate of a recurrent layer over time.
 
     Args:
@@ -104,7 +117,8 @@ def states(thing: Any, x: Any, *, layer: int | None = None, row: int = 0, theme:
         x: the sequence, as the module takes it; for a model or a cell [T, I] or [T, B, I] (ids [T] or [T, B]).
         layer: which of the recurrent layers, counted from 0; the last if not given.
         row: which row of a batch.
-        theme: "light", "dark", or "auto", whose heat maps stay light.
+        theme: "light", "dark", or "auto", whose heat maps stay light; if not given light in a file, and in a notebook
+            as the page is.
 
     Raises:
         DrawError: the thing has no weights, does not take x, or has no such layer or row.
@@ -136,6 +150,7 @@ def command(
     task: str = "many-to-many",
     inside: bool = False,
     theme: str = "light",
+    wide: bool = False,
     width: int | None = None,
 ) -> str:
     """What `recurra draw` does: write a file and say so, or return the text; of a cell that of its inside too.
@@ -148,7 +163,7 @@ def command(
     'h[t] = tanh(W_n x[t] + b_n + U_n h[t-1] + c_n)'
     """
     found = named(thing)
-    picture = cell(found, theme) if inside else network(found, unrolled, task, theme)
+    picture = cell(found, theme, wide) if inside else network(found, unrolled, task, theme, wide)
     if out is not None:
         return f"{picture.save(out, width)}: {picture.title}\n"
     below = f"\n{cell(found).text()}" if isinstance(found, Cell) and not inside else ""

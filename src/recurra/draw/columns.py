@@ -16,6 +16,8 @@ from recurra.draw.scene import Arrow, Box, Label, Scene
 from recurra.draw.structure import shape_text
 from recurra.draw.themes import state_role
 
+_LONG = 60.0  # points: what is longer is broken where there is little room
+
 
 @dataclass
 class Column:
@@ -74,8 +76,11 @@ class Columns(Rows):
             self._upwards(scene, len(self.network.layers), below, [box], folded)
         return column
 
-    def connect(self, scene: Scene, before: Column, after: Column) -> None:
-        """The arrows of all states from one step to the next, with what multiplies them."""
+    def connect(self, scene: Scene, before: Column, after: Column, whole: bool = True) -> None:
+        """The arrows of all states from one step to the next, with what multiplies them.
+
+        Where they are not `whole`, steps are left out between.
+        """
         for i in self.labels.recurrent():
             for direction, (a, b) in enumerate(zip(before.boxes[i], after.boxes[i], strict=True)):
                 left, right = a.bounds.right, b.bounds.left
@@ -85,17 +90,20 @@ class Columns(Rows):
                     ends = ((left, y), (right, y)) if direction == 0 else ((right, y), (left, y))
                     scene.arrows.append(Arrow(ends, state_role(s)))
                     middle = (left + right) / 2 + self._free(direction)
-                    scene.labels.append(Label(middle, y - 8.5, text, WEIGHT, state_role(s)))
+                    if whole:
+                        scene.labels.append(Label(middle, y - 8.5, text, WEIGHT, state_role(s)))
+                    else:
+                        scene.labels.append(Label(middle, y, "···", WEIGHT, state_role(s), bold=True, over=True))
 
     def _free(self, direction: int) -> float:
         """How far a label moves from the vertical line that crosses its arrow."""
         return 0.0 if not self.shift else 5.0 if direction == 0 else -5.0
 
-    def begin(self, scene: Scene, drawn: Sequence[Column], from_label: bool, ends: bool) -> None:
-        """The states before the first step and after the last; of a second direction on the other sides."""
+    def begin(self, scene: Scene, drawn: Sequence[Column], count: int, from_label: bool, ends: bool) -> None:
+        """The states before the first step and after the last of `count`; of a second direction on the other sides."""
         for i in self.labels.recurrent():
             for direction, (first, last) in enumerate(zip(drawn[0].boxes[i], drawn[-1].boxes[i], strict=True)):
-                start, stop = ("0", str(len(drawn))) if direction == 0 else (str(len(drawn) + 1), "1")
+                start, stop = ("0", str(count)) if direction == 0 else (str(count + 1), "1")
                 near, far = (first, last) if direction == 0 else (last, first)
                 sign = 1 if direction == 0 else -1
                 a = near.x - sign * near.width / 2
@@ -121,10 +129,6 @@ class Columns(Rows):
         level = start.bounds.top - 14
         points = ((start.x, start.bounds.top), (start.x, level), (end.x, level), (end.x, above.bounds.bottom))
         scene.arrows.append(Arrow(points, "page"))
-
-    # Rows
-
-    # Parts
 
     def _pill(self, scene: Scene, x: float, y: float, text: str, role: str, least: float, dashed: bool = False) -> Box:
         width = max(36.0, least, measure(text, NODE).width + 16)
@@ -190,8 +194,9 @@ class Columns(Rows):
             left = two and k == 0
             at = x if two or len(boxes) == 2 else max(self._right_line(i, boxes[0], folded), x)
             lowest = self.above_below(i) - 5 if folded or len(texts) < 2 else y
+            stair = LINE * (0.5 - k) if two else 0.0  # or it would meet the label of the next column
             for line, text in enumerate(texts):
-                height = lowest + LINE * (line - (len(texts) - 1)) if folded else self.middle_below(i)
+                height = lowest + LINE * (line - (len(texts) - 1)) if folded else self.middle_below(i) + stair
                 role = "page" if text.startswith("$") else "muted"
                 anchor, side = ("end", -6.0) if left else ("start", 6.0)
                 scene.labels.append(Label(at + side, height, text, WEIGHT if not folded else NOTE, role, anchor))
@@ -216,7 +221,15 @@ class Columns(Rows):
                 name = f"${latex_name(state)}$"
                 scene.labels.append(Label(far, box.y, name, NOTE, state_role(s), over=True))
             texts = self.labels.loops(i, direction)
+            if self.broken:
+                texts = [line for text in texts for line in _broken(text)]
             x = side + sign * (20.0 + LOOP * (count - 1) + 9.0)
             for line, text in enumerate(texts):
                 y = box.y + LINE * (line - (len(texts) - 1) / 2)
                 scene.labels.append(Label(x, y, text, NOTE, "page", "start" if sign > 0 else "end"))
+
+
+def _broken(text: str) -> list[str]:
+    """A symbol and its shape in two lines, where they are long."""
+    symbol, bracket, shape = text.partition(" [")
+    return [symbol, bracket.strip() + shape] if measure(text, NOTE).width > _LONG else [text]

@@ -1,4 +1,7 @@
-"""The inside of one cell: its gates and the paths of its states, with its equations beside them."""
+"""The inside of one cell: its gates and the paths of its states, with its equations beside them.
+
+Steps go from left to right, or downwards where the circuit is so long that it could not be read.
+"""
 
 from __future__ import annotations
 
@@ -10,40 +13,51 @@ from recurra.draw.circuit import Part, circuit_of
 from recurra.draw.equations import equations_of, wrapped
 from recurra.draw.fonts import measure
 from recurra.draw.layered import OP, PORT, Layout, laid_out
-from recurra.draw.scene import Arrow, Box, Dot, Label, Scene
+from recurra.draw.scene import LEGIBLE, Arrow, Box, Dot, Label, Point, Scene
 from recurra.draw.themes import state_role
 from recurra.draw.wiring import wired
 
-_TEXT, _TAG, _SMALL = 12.0, 12.0, 10.0  # points
+_TEXT = 12.0  # points
 _BESIDE = 500.0  # the widest that a cell and equations beside it may be
 _GAP = 26.0
 _COST = {"op": 1, "unary": 1, "leaf": 1, "source": 1, "result": 1, "gate": 8, "join": 8}
 
 
-def inside_scene(cell: Cell) -> Scene:
-    """Draw a cell's circuit and write its equations."""
-    title = f"inside {cell.name}: {', '.join(cell.states)} before and after a step"
-    parts = circuit_of(cell)
-    scene = Scene(title)
-    _draw_circuit(scene, parts, cell.name)
+def inside_scene(cell: Cell, wide: bool = False) -> Scene:
+    """Draw a cell's circuit and write its equations; from left to right if it is legible so, or to be `wide`."""
+    across = _drawn(cell, down=False)
+    if wide or across.letters() >= LEGIBLE:
+        return across
+    return max(across, _drawn(cell, down=True), key=Scene.letters)
+
+
+def _drawn(cell: Cell, down: bool) -> Scene:
+    scene = Scene(f"inside {cell.name}: {', '.join(cell.states)} before and after a step")
+    _draw_circuit(scene, circuit_of(cell), cell.name, down)
     _write_equations(scene, cell)
     return scene
 
 
-def _draw_circuit(scene: Scene, parts: Sequence[Part], name: str) -> None:
+def _draw_circuit(scene: Scene, parts: Sequence[Part], name: str, down: bool) -> None:
+    """All is laid out from left to right; where it is to go down, x and y change places."""
     paths = state_paths(parts)
-    sizes = [_size(p) for p in parts]
-    layout = laid_out(parts, [h for _, h in sizes], dict(paths))
-    middles, wires, dots = wired(layout, [w for w, _ in sizes])
+    sizes = [_size(p, down) for p in parts]
+    across, along = ([size[k] for size in sizes] for k in ((0, 1) if down else (1, 0)))
+    layout = laid_out(parts, across, [_port(p, down) for p in parts], dict(paths))
+    middles, wires, dots = wired(layout, along)
     roles = _roles(parts, paths)
-    _frame(scene, layout, middles, sizes, name)
+    _frame(scene, layout, middles, along, name, down)
     for wire in wires:
-        scene.arrows.append(
-            Arrow(wire.points, roles.get(wire.net, "op"), wire.head and parts[wire.target].kind != "join")
-        )
-    scene.dots += [Dot(x, y, roles.get(net, "op")) for net, (x, y) in dots]
+        points = tuple(_turned(p, down) for p in wire.points)
+        scene.arrows.append(Arrow(points, roles.get(wire.net, "op"), wire.head and parts[wire.target].kind != "join"))
+    scene.dots += [Dot(*_turned(at, down), roles.get(net, "op")) for net, at in dots]
     for vertex in (v for column in layout.columns for v in column if v.part >= 0):
-        _draw_part(scene, parts[vertex.part], middles[vertex.layer], vertex.y, sizes[vertex.part])
+        at = _turned((middles[vertex.layer], vertex.y), down)
+        _draw_part(scene, parts[vertex.part], at, sizes[vertex.part], down)
+
+
+def _turned(at: Point, down: bool) -> Point:
+    return (at[1], at[0]) if down else at
 
 
 def state_paths(parts: Sequence[Part]) -> list[tuple[int, list[int]]]:
@@ -82,26 +96,33 @@ def _roles(parts: Sequence[Part], paths: Sequence[tuple[int, list[int]]]) -> dic
     return roles | sources
 
 
-def _size(part: Part) -> tuple[float, float]:
+def _port(part: Part, down: bool) -> float:
+    """From one input of a box to the next: words stand below one another, or side by side."""
+    return max([PORT, *(measure(word, _TEXT).width + 8.0 for word in part.ports)]) if down else PORT
+
+
+def _size(part: Part, down: bool) -> tuple[float, float]:
     """Width and height."""
     text = measure(part.text, _TEXT).width
+    side = _port(part, down) * (len(part.ports) or len(part.inputs))  # of all inputs
     if part.kind == "join":
-        return 5.0, PORT * len(part.inputs) + 6.0
+        return (side + 6.0, 5.0) if down else (5.0, side + 6.0)
     if part.kind == "op":
-        return OP, OP if len(part.inputs) <= 3 else PORT * len(part.inputs)
+        long = OP if len(part.inputs) <= 3 else side
+        return (long, OP) if down else (OP, long)
     if part.ports:
-        words = max(measure(word, _SMALL).width for word in part.ports)
-        return words + text + 24.0, PORT * len(part.ports) + 8.0
+        words = max(measure(word, _TEXT).width for word in part.ports)
+        return (max(side, text + 8.0) + 4.0, 42.0) if down else (words + text + 24.0, side + 8.0)
     if part.kind == "gate":
-        width = max(text, measure(part.tag, _TAG, True).width)
-        return max(44.0 if part.tag else 34.0, width + 14.0), max(
-            38.0 if part.tag else 28.0, PORT * len(part.inputs) + 8.0
-        )
+        width = max(44.0 if part.tag else 34.0, max(text, measure(part.tag, _TEXT, True).width) + 14.0)
+        height = 38.0 if part.tag else 28.0
+        return (max(width, side + 8.0), height) if down else (width, max(height, side + 8.0))
     least = {"source": 34.0, "result": 34.0, "unary": 26.0, "leaf": 20.0}[part.kind]
     return max(least, text + 14.0), 26.0 if part.state >= 0 or part.kind == "source" else 22.0
 
 
-def _draw_part(scene: Scene, part: Part, x: float, y: float, size: tuple[float, float]) -> None:
+def _draw_part(scene: Scene, part: Part, at: Point, size: tuple[float, float], down: bool) -> None:
+    x, y = at
     role = {"source": "input"}.get(part.kind, part.kind)
     role = (
         "op"
@@ -115,13 +136,14 @@ def _draw_part(scene: Scene, part: Part, x: float, y: float, size: tuple[float, 
     shape = "pill" if part.kind in ("source", "result", "op", "leaf") else "round"
     labels = []
     if part.ports:
-        left, right = x - size[0] / 2, x + size[0] / 2
-        labels.append(Label(right - 8, y, part.text, _TEXT, role, "end"))
-        middle = (len(part.ports) - 1) / 2
+        beside = Label(x + size[0] / 2 - 8, y, part.text, _TEXT, role, "end")
+        labels.append(Label(x, y + 9, part.text, _TEXT, role) if down else beside)
         for k, word in enumerate(part.ports):
-            labels.append(Label(left + 6, y + (k - middle) * PORT, word, _SMALL, role, "start"))
+            offset = (k - (len(part.ports) - 1) / 2) * _port(part, down)
+            beside = Label(x - size[0] / 2 + 6, y + offset, word, _TEXT, role, "start")
+            labels.append(Label(x + offset, y - 10, word, _TEXT, role) if down else beside)
     elif part.tag and part.kind == "gate":
-        labels.append(Label(x, y - 8, part.tag, _TAG, role, bold=True))
+        labels.append(Label(x, y - 8, part.tag, _TEXT, role, bold=True))
         labels.append(Label(x, y + 8, part.text, _TEXT, role))
     elif part.text:
         labels.append(Label(x, y, part.text, 14.0 if part.kind == "op" else _TEXT, role))
@@ -129,15 +151,17 @@ def _draw_part(scene: Scene, part: Part, x: float, y: float, size: tuple[float, 
 
 
 def _frame(
-    scene: Scene, layout: Layout, middles: Sequence[float], sizes: Sequence[tuple[float, float]], name: str
+    scene: Scene, layout: Layout, middles: Sequence[float], along: Sequence[float], name: str, down: bool
 ) -> None:
     """What is behind all but the states and the input, with the cell's name above."""
     inner = [v for column in layout.columns[1:-1] for v in column]
-    half = [max(sizes[v.part][0] if v.part >= 0 else 0.0 for v in layout.columns[k]) / 2 for k in (1, -2)]
-    left, right = middles[1] - half[0] - 10, middles[-2] + half[1] + 10
-    top, bottom = min(v.y - v.up for v in inner) - 12, max(v.y + v.down for v in inner) + 12
+    half = [max(along[v.part] if v.part >= 0 else 0.0 for v in layout.columns[k]) / 2 for k in (0, 1, -2)]
+    ends = (middles[1] - half[1] - 10, middles[-2] + half[2] + 10)
+    sides = (min(v.y - v.up for v in inner) - 12, max(v.y + v.down for v in inner) + 12)
+    (left, right), (top, bottom) = (sides, ends) if down else (ends, sides)
     scene.boxes.append(Box((left + right) / 2, (top + bottom) / 2, right - left, bottom - top, "frame", "frame"))
-    scene.labels.append(Label((left + right) / 2, top - 12, name, 13.0, "page", "middle", True))
+    highest = middles[0] - half[0] if down else top
+    scene.labels.append(Label((left + right) / 2, highest - 12, name, 13.0, "page", "middle", True))
 
 
 def _write_equations(scene: Scene, cell: Cell) -> None:

@@ -94,10 +94,9 @@ class Labels:
         rows = []
         for i, layer in enumerate(self.network.layers):
             names = [f"${self.symbol(i, s, 0)}$ {n}" for s, n in layer.own_names.items() if s in layer.weights]
-            if names and layer.directions == 2:
-                names.append(rf"${_ARROWS[1]}$ …_reverse")
             rows += [names] if names else []
-        return rows
+        both = any(layer.own_names and layer.directions == 2 for layer in self.network.layers)
+        return rows + ([[rf"${_ARROWS[1]}$ …_reverse"]] if both else [])
 
 
 def cell_of(layer: Layer) -> Cell:

@@ -73,12 +73,15 @@ class Layout:
         return [e for e in self.edges if e.end is vertex]
 
 
-def laid_out(parts: Sequence[Part], heights: Sequence[float], paths: Mapping[int, Sequence[int]]) -> Layout:
+def laid_out(
+    parts: Sequence[Part], heights: Sequence[float], ports: Sequence[float], paths: Mapping[int, Sequence[int]]
+) -> Layout:
     """The places of all parts of a circuit.
 
     Args:
         parts: from `circuit_of`.
         heights: of each part.
+        ports: from one input of a part to the next.
         paths: for each state, by its index, the parts on its way through the step.
 
     Raises:
@@ -91,7 +94,7 @@ def laid_out(parts: Sequence[Part], heights: Sequence[float], paths: Mapping[int
         for vertex in column:
             if vertex.part >= 0:
                 vertex.up = vertex.down = heights[vertex.part] / 2
-                _place_ports(layout, vertex, parts[vertex.part])
+                _place_ports(layout, vertex, parts[vertex.part], ports[vertex.part])
     _straighten(layout)
     return layout
 
@@ -223,7 +226,7 @@ def _disorder(column: Sequence[Vertex], parts: Sequence[Part]) -> float:
     return sum(0.8 for a, b in combinations(ranks, 2) if a < b)
 
 
-def _place_ports(layout: Layout, vertex: Vertex, part: Part) -> None:
+def _place_ports(layout: Layout, vertex: Vertex, part: Part, apart: float) -> None:
     """Where each wire meets a part: at the left side of a box; at three sides of an operation."""
     place = {v: k for column in layout.columns for k, v in enumerate(column)}
     edges = layout.into(vertex)
@@ -242,7 +245,7 @@ def _place_ports(layout: Layout, vertex: Vertex, part: Part) -> None:
         return
     count = len(part.ports) or len(edges)
     for k, e in enumerate(edges):
-        e.offset = ((e.port if part.ports else k) - (count - 1) / 2) * PORT
+        e.offset = ((e.port if part.ports else k) - (count - 1) / 2) * apart
 
 
 def _straighten(layout: Layout) -> None:

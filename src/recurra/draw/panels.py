@@ -10,14 +10,15 @@ import numpy as np
 
 from recurra.draw.activity import Activity
 from recurra.draw.fonts import measure, need_matplotlib
-from recurra.draw.render import SETTINGS
+from recurra.draw.render import SETTINGS, paper
 from recurra.draw.text import values_text
 from recurra.draw.themes import Colours, Theme, state_role
 from recurra.weights import Array
 
 _MOST_LINES = 4  # features that are drawn as lines
-_WIDTH, _TALL, _GAP, _TOP, _BOTTOM, _RIGHT = 520.0, 54.0, 10.0, 34.0, 34.0, 62.0  # points
-_SIZE = 11.0  # of letters
+_WIDTH, _TALL, _GAP, _TOP, _BOTTOM, _RIGHT = 520.0, 54.0, 10.0, 34.0, 34.0, 68.0  # points
+_NUMBER = 62.0  # points: the room of numbers beside an axis, with what is around them
+_SIZE, _TICK = 11.0, 10.5  # of letters, and of numbers
 
 
 @dataclass(frozen=True)
@@ -66,13 +67,12 @@ def panels_figure(title: str, panels: Sequence[Panel], theme: Theme) -> Any:
     """A Matplotlib figure with the panels on one axis of time."""
     need_matplotlib("a picture")
     import matplotlib
-    from matplotlib.figure import Figure
 
     names = [_spoken(p) for p in panels]
-    left = max(measure(name, _SIZE).width for name in names) + 50
+    left = max(measure(name, _SIZE).width for name in names) + _NUMBER
     height = _TOP + _BOTTOM + len(panels) * _TALL + (len(panels) - 1) * _GAP
     with matplotlib.rc_context(SETTINGS):
-        figure = Figure(figsize=(_WIDTH / 72, height / 72), facecolor=theme["page"].fill)
+        figure = paper(_WIDTH, height, theme)
         place: list[float] = [left / _WIDTH, 0.0, (_WIDTH - left - _RIGHT) / _WIDTH, _TALL / height]
         steps = max(len(p.values) for p in panels)
         for k, (panel, name) in enumerate(zip(panels, names, strict=True)):
@@ -107,6 +107,7 @@ def _paint(figure: Any, axes: Any, panel: Panel, theme: Theme, steps: int, place
         axes.set_xlim(0.5, steps + 0.5)
         axes.margins(y=0.12)
         axes.locator_params(axis="y", nbins=3)
+        axes.yaxis.set_major_formatter(lambda value, _: _number(value))
         return
     low, high = panel.limits
     box = (first - 0.5, steps + 0.5, units + 0.5, 0.5)
@@ -124,10 +125,21 @@ def _paint(figure: Any, axes: Any, panel: Panel, theme: Theme, steps: int, place
     _within(axes.get_yticklabels(), ("top", "bottom") if units > 1 else ("center",))
     side = figure.add_axes((place[0] + place[2] + 8 / _WIDTH, place[1], 8 / _WIDTH, place[3]))
     bar = figure.colorbar(image, cax=side, ticks=[low, high])
-    bar.ax.set_yticklabels([f"{v:.2g}".replace("-", "−") for v in (low, high)], size=9, color=theme["muted"].text)
+    bar.ax.set_yticklabels([_number(float(f"{v:.2g}")) for v in (low, high)], size=_TICK, color=theme["muted"].text)
     bar.ax.tick_params(length=0, pad=3)
     _within(bar.ax.get_yticklabels(), ("bottom", "top"))
     bar.outline.set_edgecolor(theme["frame"].line)
+
+
+def _number(value: float) -> str:
+    """In a few letters.
+
+    >>> [_number(v) for v in (-0.25, 120, 0, 2.5e-5, 1e9)]
+    ['−0.25', '120', '0', '2.5e−5', '1e9']
+    """
+    size = abs(value)
+    text = f"{value:.4g}" if size == 0 or 0.01 <= size < 1e4 else f"{value:.1e}".replace(".0e", "e")
+    return text.replace("e+0", "e").replace("e-0", "e-").replace("e+", "e").replace("-", "−")
 
 
 def _within(labels: Sequence[Any], sides: Sequence[str]) -> None:
@@ -156,5 +168,5 @@ def _dress(axes: Any, theme: Theme, last: bool) -> None:
 
     for spine in axes.spines.values():
         spine.set(color=theme["frame"].line, linewidth=1.0)
-    axes.tick_params(colors=theme["muted"].text, labelsize=9, length=2, labelbottom=last, bottom=last)
+    axes.tick_params(colors=theme["muted"].text, labelsize=_TICK, length=2, labelbottom=last, bottom=last)
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True))

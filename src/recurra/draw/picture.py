@@ -24,7 +24,8 @@ class Picture:
 
     Attributes:
         title: one line that says what is to be seen.
-        theme: "light", "dark", or "auto": light, and as SVG whatever the page around it is.
+        theme: "light", "dark", or "auto": light, and as SVG whatever the page around it is. If none is given a file is
+            light, and in a notebook the picture follows the page.
 
     >>> from recurra import draw
     >>> picture = draw.network("gru", unrolled=3)
@@ -35,12 +36,17 @@ class Picture:
     """
 
     def __init__(
-        self, title: str, theme: str, content: Callable[[], Scene] | Callable[[Theme], Any], text: Callable[[], str]
+        self,
+        title: str,
+        theme: str | None,
+        content: Callable[[], Scene] | Callable[[Theme], Any],
+        text: Callable[[], str],
     ) -> None:
         """From what makes a scene, or paints a figure in a theme, and what writes the text."""
-        theme_of(theme)
         self.title = title
-        self.theme = theme
+        self.theme = "light" if theme is None else theme
+        self._follows = theme in (None, AUTO)
+        theme_of(self.theme)
         self._content: Callable[..., Any] = content
         self._text = text
 
@@ -63,7 +69,11 @@ class Picture:
         Raises:
             MissingExtraError: Matplotlib is not installed.
         """
-        text = self.data("svg").decode()
+        return self._element(self.theme == AUTO)
+
+    def _element(self, follows: bool) -> str:
+        text = written(self.figure(), "svg", self.title).decode()
+        text = adaptive(text) if follows else text
         shown = f'<svg role="img" aria-label="{escape(self.title)}" style="max-width: 100%; height: auto" '
         return shown + text[text.index("<svg") + len("<svg ") :]
 
@@ -99,8 +109,8 @@ class Picture:
         """The picture in plain text, for a terminal."""
         return self._text()
 
-    def _repr_svg_(self) -> str:
-        return self.svg()
+    def _repr_html_(self) -> str:
+        return self._element(self._follows)
 
     def __repr__(self) -> str:
         return f"<picture: {self.title}>"

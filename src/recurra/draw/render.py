@@ -6,10 +6,9 @@ import io
 from typing import Any
 
 from recurra.draw.fonts import FAMILY, need_matplotlib
-from recurra.draw.scene import Arrow, Box, Label, Point, Scene
+from recurra.draw.scene import MARGIN, Arrow, Box, Label, Point, Scene
 from recurra.draw.themes import Colours, Theme
 
-MARGIN = 12.0  # points around a picture
 LINE = 1.5  # points
 _HEAD = (7.0, 3.2)  # length and half the width of an arrow's head
 _BEND = 5.0  # radius of a bend
@@ -23,14 +22,21 @@ SETTINGS: dict[Any, Any] = {
 }
 
 
-def figure_of(scene: Scene, theme: Theme) -> Any:
-    """A Matplotlib figure as large as the scene and its margin."""
+def paper(width: float, height: float, theme: Theme) -> Any:
+    """An empty Matplotlib figure of a size in points, on which everything stays where it is put."""
     need_matplotlib("a picture")
     from matplotlib.figure import Figure
 
+    figure = Figure(figsize=(width / 72, height / 72), facecolor=theme["page"].fill)
+    figure.set_layout_engine("none")  # whatever the user's own settings say
+    return figure
+
+
+def figure_of(scene: Scene, theme: Theme) -> Any:
+    """A Matplotlib figure as large as the scene and its margin."""
     bounds = scene.bounds()
     width, height = bounds.right - bounds.left + 2 * MARGIN, bounds.bottom - bounds.top + 2 * MARGIN
-    figure = Figure(figsize=(width / 72, height / 72), facecolor=theme["page"].fill)
+    figure = paper(width, height, theme)
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
     axes.set_xlim(bounds.left - MARGIN, bounds.right + MARGIN)

@@ -13,8 +13,8 @@ PILL = 27.0  # height of inputs and outputs
 MAP = 24.0  # height of a layer without a state
 STATE = 19.0  # between the arrows of two states
 BAR = 5.0  # thickness of the bar that puts two directions side by side
-NODE, WEIGHT, NOTE, NAME = 15.0, 12.5, 11.5, 13.0  # points
-LINE = 14.0  # between lines of labels
+NODE, WEIGHT, NOTE, NAME = 15.0, 13.0, 13.0, 13.0  # points
+LINE = 16.0  # between lines of labels
 ENDS = 22.0  # of the arrows that come from before the first step and go on after the last
 LOOP = 15.0  # between loops
 
@@ -41,6 +41,7 @@ class Rows:
     Args:
         network: whose.
         prime: whether its states and weights are marked, as those of a second network.
+        broken: whether the weights of its loops are written in more lines, which are shorter.
 
     Attributes:
         levels: of the layers, from the input on.
@@ -52,8 +53,9 @@ class Rows:
         pitch: from one column to the next.
     """
 
-    def __init__(self, network: Network, prime: bool = False) -> None:
+    def __init__(self, network: Network, prime: bool = False, broken: bool = False) -> None:
         self.network = network
+        self.broken = broken
         self.labels = Labels(network, prime)
         self.levels = list(self._levels())
         self.output_y = self._above(len(network.layers)) - PILL / 2
@@ -110,7 +112,7 @@ class Rows:
 
     def gap(self, i: int) -> float:
         """The room below a row, for the labels of its weights."""
-        lines = len(self.labels.inputs(i, 0))
+        lines = max(len(self.labels.inputs(i, 0)), 2 if self.forks(i) else 0)
         return max(20.0, 10.0 + LINE * lines)
 
     def _pitch(self) -> float:
@@ -124,7 +126,7 @@ class Rows:
             for t in self.labels.short_inputs(i, 1)
         ]
         names = [measure(layer.name, NAME).width + 30 for layer in self.network.layers if not layer.cell]
-        return max([between, *names, *(2 * (self.shift + w + 6) + 8 for w in inputs)])
+        return max([between, *names, *(2 * self.shift + w + 12 for w in inputs)])
 
     def forks(self, i: int) -> bool:
         """Whether layer i reads in both directions, so that two lines come up to it."""

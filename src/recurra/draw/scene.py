@@ -12,6 +12,9 @@ from typing import NamedTuple
 from recurra.draw.fonts import measure
 
 Point = tuple[float, float]
+MARGIN = 12.0  # points around a picture
+SHOWN = 400.0  # pixels: the narrowest at which a picture has to be read, on a phone or beside a text
+LEGIBLE = 8.0  # pixels of the smallest letters there
 
 
 class Bounds(NamedTuple):
@@ -21,6 +24,16 @@ class Bounds(NamedTuple):
     top: float
     right: float
     bottom: float
+
+    @property
+    def width(self) -> float:
+        """From side to side."""
+        return self.right - self.left
+
+    @property
+    def height(self) -> float:
+        """From top to bottom."""
+        return self.bottom - self.top
 
     def meets(self, other: Bounds, slack: float = 0.0) -> bool:
         """Whether two rectangles share more than `slack` in both directions."""
@@ -132,6 +145,14 @@ class Scene:
         parts += [s for a in self.arrows for s in a.segments()]
         lefts, tops, rights, bottoms = zip(*parts, strict=True)
         return Bounds(min(lefts), min(tops), max(rights), max(bottoms))
+
+    def letters(self) -> float:
+        """The size of the smallest letters in pixels, where the picture is shown 400 pixels wide.
+
+        >>> round(Scene("", [Box(0, 0, 576, 40, "op")], labels=[Label(0, 0, "word", 12.0)]).letters(), 6)
+        8.0
+        """
+        return min(t.size for t in self.labels) * SHOWN / (self.bounds().width + 2 * MARGIN)
 
     def moved(self, dx: float, dy: float) -> Scene:
         """The same picture elsewhere."""
