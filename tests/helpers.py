@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import user_cells
-from recurra import cells, engine
+from recurra import _native, cells, engine
 from recurra.cells import Cell
 from recurra.weights import Weights
 
@@ -57,12 +57,12 @@ def random_state(cell: Cell, weights: Weights, B: int, rng: np.random.Generator)
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
     """With this many threads; None: as if never set."""
-    before = engine._threads
-    engine._threads = count
+    before = _native.chosen_threads()
+    _native.choose_threads(count or 0)
     try:
         yield
     finally:
-        engine._threads = before
+        _native.choose_threads(before)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-// What the parts of the Python module share: arrays as they come from NumPy, a cell's kernel, and weights.
+// What the parts of the Python module share: arrays as they come from NumPy, and weights.
 #pragma once
 
 #include <nanobind/nanobind.h>
@@ -9,8 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "recurra/isa.hpp"
-#include "recurra/scan.hpp"
+#include "call.hpp"
 
 namespace recurra::bindings {
 
@@ -27,19 +26,6 @@ template <class T, class Arrays> std::vector<T*> pointers(const Arrays& arrays) 
     return all;
 }
 
-// A cell's layout and routines for one ISA; sizes and dtype come with the arrays.
-struct Kernel {
-    Layout layout;
-    Routines<float> single;
-    Routines<double> twofold;
-    const Isa* isa;
-
-    template <class T> Cell<T> cell(int64_t input, int64_t hidden, int64_t output) const {
-        if constexpr (sizeof(T) == 4) return {layout, {input, hidden, output}, single, isa->kernels<T>()};
-        else return {layout, {input, hidden, output}, twofold, isa->kernels<T>()};
-    }
-};
-
 // W, U, b, c, R and the per-unit parameters.
 struct WeightArrays {
     Array input, recurrent, input_bias, recurrent_bias;
@@ -52,18 +38,6 @@ struct WeightArrays {
     }
     template <class T> Cell<T> cell(const Kernel& kernel, int64_t hidden) const {
         return kernel.cell<T>(input.shape(1), hidden, projection ? projection->shape(0) : hidden);
-    }
-};
-
-// What a forward run keeps, in either dtype.
-struct AnyTape {
-    AnyTape() = default;
-    AnyTape(const AnyTape&) = delete;
-    Tape<float> single;
-    Tape<double> twofold;
-    template <class T> Tape<T>& of() {
-        if constexpr (sizeof(T) == 4) return single;
-        else return twofold;
     }
 };
 

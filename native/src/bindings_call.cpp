@@ -1,116 +1,34 @@
-// A cell at fixed sizes, called by address: tensors hand out addresses much faster than arrays. Python has checked
-// shapes, dtypes and layout by then (recurra/engine.py, `call`).
+// A cell at fixed sizes on arrays given by their addresses: called by Python, for tensors hand out addresses much faster
+// than arrays, and by XLA.
 
-#include <cstring>
+#include <nanobind/stl/string.h>
 
 #include "bindings.hpp"
+#include "recurra/threads.hpp"
+#include "xla.hpp"
 
 namespace recurra::bindings {
-namespace {
 
-using Addresses = std::vector<uintptr_t>;   // 0: not there
-
-template <class T> T* at(uintptr_t address) { return reinterpret_cast<T*>(address); }
-template <class T> std::vector<T*> all_at(const Addresses& from, size_t begin, size_t end) {
-    std::vector<T*> all;
-    for (size_t i = begin; i < end; ++i) all.push_back(at<T>(from.at(i)));
-    return all;
-}
-
-class Call {
-public:
-    Call(const Kernel& kernel, bool single, int64_t steps, int64_t rows, int64_t input, int64_t hidden, int64_t output,
-         bool reverse, int64_t every)
-        : kernel_(kernel), single_(single), steps_(steps), rows_(rows), input_(input), hidden_(hidden), output_(output),
-          reverse_(reverse), every_(every) {}
-
-    // Tensors: x, W, U, b, c, R, the parameters, the initial states or none of them, lengths, reset. Results: output,
-    // final states, and the states and the gates of every step or none of them.
-    void forward(const Addresses& tensors, const Addresses& results, int threads, AnyTape* tape) const {
-        if (single_) forward_as<float>(tensors, results, threads, tape);
-        else forward_as<double>(tensors, results, threads, tape);
-    }
-
-    // Incoming: of the output and the final states. Gradients: of all that `tensors` has, but lengths and reset.
-    void backward(const Addresses& tensors, const Addresses& incoming, const Addresses& gradients, AnyTape& tape) const {
-        if (single_) backward_as<float>(tensors, incoming, gradients, tape);
-        else backward_as<double>(tensors, incoming, gradients, tape);
-    }
-
-private:
-    template <class T> void forward_as(const Addresses& tensors, const Addresses& results, int threads, AnyTape* any) const {
-        const size_t states = kernel_.layout.states;
-        Results<T> to{at<T>(results.at(0)), all_at<T>(results, 1, 1 + states), {}, nullptr};
-        if (results.size() > 1 + states) {
-            to.states = all_at<T>(results, 1 + states, 1 + 2 * states);
-            to.gates = at<T>(results.at(1 + 2 * states));
-        }
-        Tape<T>* tape = any ? &any->of<T>() : nullptr;
-        if (tape) tape->every = every_;
-        const Cell<T> cell = kernel_.cell<T>(input_, hidden_, output_);
-        const Weights<T> weights = weights_at<T>(tensors);
-        const Batch<T> batch = batch_at<T>(tensors);
-        nb::gil_scoped_release released;
-        recurra::forward(cell, weights, batch, to, threads, tape);
-    }
-
-    template <class T>
-    void backward_as(const Addresses& tensors, const Addresses& incoming, const Addresses& gradients, AnyTape& tape) const {
-        const Layout& layout = kernel_.layout;
-        const size_t first_state = 6 + layout.parameters;
-        Gradients<T> g;
-        g.output = at<const T>(incoming.at(0));
-        g.final = all_at<const T>(incoming, 1, incoming.size());
-        g.x = at<T>(gradients.at(0));
-        g.input = at<T>(gradients.at(1));
-        g.recurrent = at<T>(gradients.at(2));
-        g.input_bias = at<T>(gradients.at(3));
-        g.recurrent_bias = at<T>(gradients.at(4));
-        g.projection = at<T>(gradients.at(5));
-        g.parameters = all_at<T>(gradients, 6, first_state);
-        g.initial = all_at<T>(gradients, first_state, gradients.size());
-        const Cell<T> cell = kernel_.cell<T>(input_, hidden_, output_);
-        const Weights<T> weights = weights_at<T>(tensors);
-        const Batch<T> batch = batch_at<T>(tensors);
-        nb::gil_scoped_release released;
-        clear(g.input, layout.input_gates * hidden_ * input_);
-        clear(g.recurrent, layout.recurrent_gates * hidden_ * output_);
-        clear(g.input_bias, layout.input_gates * hidden_);
-        clear(g.recurrent_bias, layout.recurrent_gates * hidden_);
-        clear(g.projection, output_ * hidden_);
-        for (T* parameter : g.parameters) clear(parameter, hidden_);
-        recurra::backward(cell, weights, batch, tape.of<T>(), g);
-    }
-
-    template <class T> static void clear(T* array, int64_t count) {
-        if (array) std::memset(array, 0, count * sizeof(T));
-    }
-
-    template <class T> Weights<T> weights_at(const Addresses& t) const {
-        return {at<const T>(t.at(1)), at<const T>(t.at(2)), at<const T>(t.at(3)), at<const T>(t.at(4)), at<const T>(t.at(5)),
-                all_at<const T>(t, 6, 6 + kernel_.layout.parameters)};
-    }
-
-    template <class T> Batch<T> batch_at(const Addresses& t) const {
-        const size_t end = t.size() - 2;
-        return {steps_, rows_, reverse_, at<const int64_t>(t.at(end)), at<const uint8_t>(t.at(end + 1)), at<const T>(t.at(0)),
-                all_at<const T>(t, 6 + kernel_.layout.parameters, end)};
-    }
-
-    Kernel kernel_;
-    bool single_;
-    int64_t steps_, rows_, input_, hidden_, output_;
-    bool reverse_;
-    int64_t every_;
-};
-
-}  // namespace
+using namespace nb::literals;
 
 void bind_call(nb::module_& m) {
+    m.def("choose_threads", [](int count) { chosen_threads = count; }, "count"_a);
+    m.def("chosen_threads", [] { return chosen_threads.load(); });
+
+    const nb::call_guard<nb::gil_scoped_release> released;
     nb::class_<Call>(m, "Call")
         .def(nb::init<const Kernel&, bool, int64_t, int64_t, int64_t, int64_t, int64_t, bool, int64_t>())
-        .def("forward", &Call::forward, nb::arg("tensors"), nb::arg("results"), nb::arg("threads"), nb::arg("tape").none())
-        .def("backward", &Call::backward);
+        .def("forward", &Call::forward, released, "tensors"_a, "results"_a, "threads"_a, "tape"_a.none())
+        .def("backward", &Call::backward, released);
+
+    m.def("xla_handler", [] { return nb::capsule(reinterpret_cast<const void*>(&xla::handle), "xla._CUSTOM_CALL_TARGET"); });
+    m.def("xla_knows", &xla::knows, "number"_a);
+    m.def("xla_add", [](int64_t number, const std::string& name, const Call& call, bool backward, bool keep, std::vector<int> tensors,
+                        std::vector<int> incoming, std::vector<int> results, int threads) {
+        xla::add(number, {name, call, backward, keep, std::move(tensors), std::move(incoming), std::move(results), threads});
+    }, "number"_a, "name"_a, "call"_a, "backward"_a, "keep"_a, "tensors"_a, "incoming"_a, "results"_a, "threads"_a);
+    m.def("xla_bound_tapes", &xla::bound_tapes, "bytes"_a);
+    m.def("xla_waiting_bytes", &xla::waiting_bytes);
 }
 
 }  // namespace recurra::bindings

@@ -73,6 +73,33 @@ class Call:
         """Incoming: of output and final states. Gradients, written whole: of `tensors` up to the initial states."""
 
 def block(shape: Sequence[int], single: bool) -> Any: ...
+def choose_threads(count: int) -> None: ...
+def chosen_threads() -> int:
+    """0: nobody has said."""
+
+def xla_handler() -> Any:
+    """A capsule for jax.ffi.register_ffi_target; the attribute `site` of a call is the number of a site."""
+
+def xla_knows(number: int) -> bool: ...
+def xla_add(
+    number: int,
+    name: str,
+    call: Call,
+    backward: bool,
+    keep: bool,
+    tensors: Sequence[int],
+    incoming: Sequence[int],
+    results: Sequence[int],
+    threads: int,
+) -> None:
+    """Give a site its number: what `call` has at each place is that argument or result of the program; -1: none.
+
+    Forward is given `tensors` and makes `results` and, with `keep`, the number of a tape. Backward is given `tensors`,
+    `incoming` and that number, and makes `results`, the gradients of what is in `tensors`.
+    """
+
+def xla_bound_tapes(bytes: int) -> None: ...
+def xla_waiting_bytes() -> int: ...
 
 class LiveFloat32:
     def __init__(self, kernel: Kernel, weights: Weights, hidden: int, rows: int, dimensions: int) -> None: ...

@@ -25,8 +25,6 @@ from recurra.checks import check_array, check_lengths, check_reset, check_states
 from recurra.errors import DtypeError, IsaError, ShapeError
 from recurra.weights import Array, Weights
 
-_threads: int | None = None
-
 
 def set_num_threads(count: int) -> None:
     """Use at most this many threads; a batch is split into as many parts. Without it, torch's count or 1 is used.
@@ -34,16 +32,16 @@ def set_num_threads(count: int) -> None:
     Raises:
         ShapeError: the count is not at least 1.
     """
-    global _threads
     if count < 1:
         raise ShapeError(f"set_num_threads: got {count}, expected at least 1")
-    _threads = int(count)
+    _native.choose_threads(int(count))
 
 
 def get_num_threads() -> int:
     """The number of threads in use: what was set, else torch's number where torch is loaded, else 1."""
-    if _threads is not None:
-        return _threads
+    chosen = _native.chosen_threads()
+    if chosen:
+        return chosen
     torch = sys.modules.get("torch")
     return torch.get_num_threads() if torch is not None and hasattr(torch, "get_num_threads") else 1
 

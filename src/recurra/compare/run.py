@@ -89,16 +89,16 @@ def one_thread() -> Iterator[None]:
     """Measure on one thread, as trials are run."""
     import torch
 
-    from recurra import engine
+    from recurra import _native, engine
 
-    before, ours = torch.get_num_threads(), engine._threads
+    before, ours = torch.get_num_threads(), _native.chosen_threads()
     torch.set_num_threads(1)
     engine.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
-        engine._threads = ours
+        _native.choose_threads(ours)
 
 
 def _plan(problem: Problem, settings: Settings, candidates: Sequence[Candidate]) -> dict[str, Any]:
