@@ -27,7 +27,7 @@ void bind_call(nb::module_& m) {
                         std::vector<int> incoming, std::vector<int> results, int threads) {
         xla::add(number, {name, call, backward, keep, std::move(tensors), std::move(incoming), std::move(results), threads});
     }, "number"_a, "name"_a, "call"_a, "backward"_a, "keep"_a, "tensors"_a, "incoming"_a, "results"_a, "threads"_a);
-    m.def("xla_bound_tapes", &xla::bound_tapes, "bytes"_a);
+    m.def("xla_bound_tapes", &xla::bound_tapes, "most"_a);
     m.def("xla_waiting_bytes", &xla::waiting_bytes);
 }
 

@@ -170,30 +170,3 @@ def test_training_in_a_compiled_step() -> None:
         model.fit(x, x.sum((1, 2))[:, None], batch_size=16, epochs=2, verbose=0, shuffle=False)
         models.append(model)
     assert_same(models[1].get_weights(), models[0].get_weights())
-
-
-@pytest.mark.skipif(BACKEND != "jax", reason="the operator of torch has tests of its own")
-def test_a_tape_that_made_way_is_computed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    import jax
-    import jax.numpy as jnp
-
-    from recurra import cells
-    from recurra.keras import jax_scan
-
-    rng = generator("tape")
-    arrays = [jnp.asarray(rng.normal(size=s).astype("float32")) for s in ((T, B, I), (H, I), (H, H), (H,), (H,))]
-
-    def output(*arrays: object) -> object:
-        x, *weights = arrays
-        return jax_scan.scan(cells.rnn.text, x, [*weights, None])[0]
-
-    value, back = jax.vjp(output, *arrays)
-    first, second = back(value), back(value)  # the second time the tape is gone
-    monkeypatch.setattr(jax_scan, "MOST_BYTES", 1)
-    _, early = jax.vjp(output, *arrays)
-    _, late = jax.vjp(output, *arrays)
-    for again in (second, early(value), late(value)):
-        assert all((a == b).all() for a, b in zip(first, again, strict=True))
-    x = jnp.stack([arrays[0]] * 2)
-    mapped = jax.vmap(lambda x: output(x, *arrays[1:]))(x)
-    assert (mapped[1] == value).all()

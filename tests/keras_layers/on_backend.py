@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,7 +14,10 @@ OPTIONS = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-c", str(HERE / "b
 
 def main() -> int:
     """Both, whatever the first says."""
-    checks = [str(HERE / name) for name in ("checks_layers.py", "checks_models.py")]
+    names = ["checks_layers.py", "checks_models.py"]
+    if os.environ["KERAS_BACKEND"] == "jax":
+        names.append("checks_jax.py")  # the operator of torch has tests of its own
+    checks = [str(HERE / name) for name in names]
     status = int(pytest.main([*OPTIONS, f"--rootdir={HERE}", *checks]))
     import keras_suite
 

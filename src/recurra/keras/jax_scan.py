@@ -51,7 +51,8 @@ class How:
         count = len(cell.parameters)
         weights = Weights(W, U, b, c, R, dict(zip(cell.parameters, rest[:count], strict=True)))
         lengths = np.zeros(ends[0].shape, ends[0].dtype) if self.lengths else None
-        return engine.call(cell, weights, x, rest[count:] or None, lengths, None, self.reverse, 0)
+        made: _native.Call = engine.call(cell, weights, x, rest[count:] or None, lengths, None, self.reverse, 0)
+        return made
 
     def widths(self, arrays: Sequence[Any]) -> list[int]:
         """The width of each state."""
