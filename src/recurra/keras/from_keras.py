@@ -134,7 +134,7 @@ def _weights(layer: Any) -> tuple[Cell, Weights]:
         raise ExportError(f"from_keras: {layer.name}: {found}")
     assert not isinstance(ours, str)
     like = keras.ops.zeros((1, 1, _features(layer)), "float32")
-    call, _ = ours.arrange(like, [], False)
+    call, _ = ours.arrange(found, like, [], False)
     W, U, b, c, R = (None if a is None else _array(layer, a) for a in call.weights)
     assert W is not None
     assert U is not None

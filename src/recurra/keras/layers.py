@@ -41,16 +41,15 @@ class Native:
     """What the three layers share: the loop over time, in place of Keras'."""
 
     stock: type[Any]
+    stock_cell: type[Any]
 
     def recipe(self, training: bool) -> Recipe | str:
         """How the layer is computed, or why it is left to Keras."""
         return recipe_of(self, training)
 
-    def arrange(self, x: Any, state: Sequence[Any], training: bool) -> tuple[Call, Any]:
-        """What to run, and the sequences as it takes them."""
+    def arrange(self, found: Recipe, x: Any, state: Sequence[Any], training: bool) -> tuple[Call, Any]:
+        """What to run by a recipe, and the sequences as it takes them."""
         layer: Any = self
-        found = self.recipe(training)
-        assert isinstance(found, Recipe)
         return arrange(found, layer.cell, x, state, training)
 
     def call(self, sequences: Any, initial_state: Any = None, mask: Any = None, training: bool = False) -> Any:
@@ -59,7 +58,7 @@ class Native:
         if initial_state is None and not (layer.stateful or layer.unroll or drops(layer.cell)) and is_plain(sequences):
             found = self.recipe(False)
             if isinstance(found, Recipe) and layer.compute_dtype == layer.cell.compute_dtype == "float32":
-                call, x = self.arrange(sequences, [], False)
+                call, x = self.arrange(found, sequences, [], False)
                 last, outputs, states = run(layer, call, x, _one(mask))
                 output = outputs if layer.return_sequences else last
                 return (output, *states) if layer.return_state else output
@@ -72,14 +71,14 @@ class Native:
         state = initial_state if isinstance(initial_state, (list, tuple)) else [initial_state]
         found = self.recipe(training)
         reason = found if isinstance(found, str) else foreign(state[0])
-        if reason:
+        if isinstance(found, str) or reason:
             say_once(self, reason)
             stock: Any = super()
             return stock.inner_loop(sequences, initial_state, mask, training)
         if layer.stateful and BACKEND == "torch":
             state = [s.clone() for s in state]  # Keras will write the new states over these, which backward needs
         x = sequences if sequences.dtype == state[0].dtype else keras.ops.cast(sequences, state[0].dtype)
-        call, x = self.arrange(x, state, training)
+        call, x = self.arrange(found, x, state, training)
         return run(layer, call, x, _one(mask))
 
 
@@ -96,31 +95,29 @@ def _one(mask: Any) -> Any:
 class SimpleRNN(Native, keras.layers.SimpleRNN):  # type: ignore[misc]
     """keras.layers.SimpleRNN on Recurra's kernels: h' = tanh(x W + h U + b), or another activation."""
 
-    stock = keras.layers.SimpleRNN
+    stock, stock_cell = keras.layers.SimpleRNN, keras.layers.SimpleRNNCell
 
 
 @as_keras
 class LSTM(Native, keras.layers.LSTM):  # type: ignore[misc]
     """keras.layers.LSTM on Recurra's kernels."""
 
-    stock = keras.layers.LSTM
+    stock, stock_cell = keras.layers.LSTM, keras.layers.LSTMCell
 
 
 @as_keras
 class GRU(Native, keras.layers.GRU):  # type: ignore[misc]
     """keras.layers.GRU on Recurra's kernels, with the reset gate after or before the recurrent product."""
 
-    stock = keras.layers.GRU
+    stock, stock_cell = keras.layers.GRU, keras.layers.GRUCell
 
 
 LAYERS: tuple[type[Any], ...] = (SimpleRNN, LSTM, GRU)
-_CELLS = {SimpleRNN: keras.layers.SimpleRNNCell, LSTM: keras.layers.LSTMCell, GRU: keras.layers.GRUCell}
 
 
 def recipe_of(layer: Any, training: bool) -> Recipe | str:
     """How a layer is computed, or why it is left to Keras."""
-    cell = layer.cell
-    kind = next((k for ours, k in _CELLS.items() if isinstance(layer, ours)), None)
+    cell, kind = layer.cell, layer.stock_cell
     if type(cell) is not kind:
         return f"its cell is a {type(cell).__name__}, not Keras' own"
     if 1.0 in (cell.dropout, cell.recurrent_dropout):

@@ -217,9 +217,9 @@ class Recurrent(Native, keras.layers.RNN):  # type: ignore[misc]
         made = Recipe(self.cell.cell, ())
         return (lacks_compiler(made.cell) if made.compiled else "") or made
 
-    def arrange(self, x: Any, state: Sequence[Any], training: bool) -> tuple[Call, Any]:
+    def arrange(self, found: Recipe, x: Any, state: Sequence[Any], training: bool) -> tuple[Call, Any]:
         """What to run."""
-        cell = self.cell.cell
+        cell = found.cell
         arrays = self.cell.arrays(x, x.shape[-1])
         weights = [arrays.get(name) for name in ("W", "U", "b", "c_", "R")]
         return Call(cell.text, weights, [arrays[p] for p in cell.parameters], list(state), len(cell.states)), x
