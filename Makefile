@@ -53,6 +53,7 @@ sanitize: setup
 		-DRECURRA_PYTHON=OFF -DRECURRA_TESTS=ON -DRECURRA_SANITIZE=ON
 	$(BIN)/cmake --build build/sanitize
 	build/sanitize/native_tests
+	build/sanitize/xla_tests
 
 clean:
 	rm -rf build $(VENV)

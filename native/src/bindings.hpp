@@ -9,7 +9,7 @@
 #include <optional>
 #include <vector>
 
-#include "call.hpp"
+#include "recurra/call.hpp"
 
 namespace recurra::bindings {
 

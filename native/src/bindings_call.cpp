@@ -5,7 +5,7 @@
 
 #include "bindings.hpp"
 #include "recurra/threads.hpp"
-#include "xla.hpp"
+#include "recurra/xla.hpp"
 
 namespace recurra::bindings {
 

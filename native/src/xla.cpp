@@ -1,4 +1,4 @@
-#include "xla.hpp"
+#include "recurra/xla.hpp"
 
 #include <algorithm>
 #include <map>

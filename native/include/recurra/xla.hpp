@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "call.hpp"
-#include "xla_interface.hpp"
+#include "recurra/call.hpp"
+#include "recurra/xla_interface.hpp"
 
 namespace recurra::xla {
 
