@@ -15,6 +15,7 @@ from time import perf_counter
 from typing import Any
 
 BATCH, PART = 32, 125  # rows, and batches in a part of an epoch
+SECONDS = 4.0  # of each case at least
 
 # Name: layer, options, steps, features, units, parts.
 CASES: dict[str, tuple[str, dict[str, Any], int, int, int, int]] = {
@@ -55,7 +56,8 @@ def milliseconds(name: str) -> dict[str, list[float]]:
     for model in made.values():
         model.fit(x[: 10 * BATCH], y[: 10 * BATCH], batch_size=BATCH, verbose=0)
     times: dict[str, list[float]] = {name: [] for name in made}
-    for _ in range(parts):
+    end = perf_counter() + SECONDS
+    while len(times["keras"]) < parts or perf_counter() < end:
         for key, model in made.items():
             start = perf_counter()
             model.fit(x, y, batch_size=BATCH, verbose=0)
@@ -79,12 +81,12 @@ def run() -> None:
         import torch
 
         torch.set_num_threads(1)
-    print(f"{backend}, keras {keras.__version__}: milliseconds a batch of {BATCH}; ratio of Recurra to Keras")
+    print(f"{backend}, keras {keras.__version__}: ms a batch of {BATCH}; ratio of Recurra to Keras (quartiles)")
     for name in CASES:
         times = {key: np.array(t) for key, t in milliseconds(name).items()}
-        ratio = float(np.median(times["recurra"] / times["keras"]))
+        low, ratio, high = np.quantile(times["recurra"] / times["keras"], [0.25, 0.5, 0.75])
         columns = "  ".join(f"{key} {np.median(t):6.2f}" for key, t in times.items())
-        print(f"  {name:<40} {columns}  ratio {ratio:.2f}", flush=True)
+        print(f"  {name:<40} {columns}  ratio {ratio:.2f} ({low:.2f} to {high:.2f})", flush=True)
 
 
 def main() -> None:

@@ -87,6 +87,14 @@ def test_double_precision_with_lengths_of_64_bits() -> None:
         assert_close(back([jnp.asarray(s) for s in problem.seeds]), wanted)
 
 
+def test_lengths_of_few_bits() -> None:
+    problem, lengths = Problem(cells.lstm), [2, T, 0, 1, T]
+    found = problem.run(*problem.arrays, lengths=jnp.array(lengths, "uint8"))
+    assert_close(found, problem.truth(lengths, reverse=False)[0])
+    with pytest.raises(ShapeError, match="`lengths` is an array of float32"):
+        problem.run(*problem.arrays, lengths=jnp.array(lengths, "float32"))
+
+
 def test_it_has_the_bits_of_the_engine_on_any_number_of_threads() -> None:
     problem = Problem(cells.gru)
     run = jax.jit(problem.run)

@@ -98,8 +98,14 @@ def scan(
     *four, R = weights
     how = How(text, reverse, R is not None, bool(state), lengths is not None)
     projection = () if R is None else (R,)
-    ends = () if lengths is None else (lengths,)
+    ends = () if lengths is None else (_widened(lengths),)
     return list(_scan(how, (x, *four, *projection, *parameters, *state), ends))
+
+
+def _widened(lengths: jax.Array) -> jax.Array:
+    """Whole numbers of 32 or 64 bits, as the native side reads them; anything else as it is, to be refused."""
+    narrow = jnp.issubdtype(lengths.dtype, jnp.integer) and lengths.dtype not in ("int32", "int64")
+    return lengths.astype("int32") if narrow else lengths
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
