@@ -161,8 +161,8 @@ def _backward(
     def site() -> Site:
         next_seed = iter(range(len(arrays) + len(ends), len(arrays) + len(ends) + len(seeds)))
         incoming = [next(next_seed) if is_given else -1 for is_given in given]
-        skipped = 0 if want_x else 1
-        results = [max(i - skipped, -1) for i in how.differentiable(arrays)]
+        first = 0 if want_x else 1  # of the arrays, that is a result
+        results = [i - first if i >= first else -1 for i in how.differentiable(arrays)]
         return _site(how, arrays, ends, backward=True, keep=False, incoming=incoming, results=results)
 
     results = [Kind.of(a) for a in (arrays if want_x else arrays[1:])]
