@@ -181,24 +181,26 @@ def _row(texts: Iterable[str]) -> str:
 def overview(comparisons: Mapping[str, Comparison]) -> Markdown:
     """For each of several comparisons the test error of the best of every kind, by validation; the least is bold.
 
-    A star marks what the test part does not tell apart from the winner of the comparison.
+    A star marks the winner of the comparison, which validation decides, and what the test part does not tell apart
+    from it, where that is not the least.
     """
     kinds = {"naive": "naive", "linear": "linear", "feedforward": "feedforward", "cnn": "convolution"}
     kinds |= {"transformer": "Transformer", "recurrent": "recurrent"}
     lines = [_row(["", *kinds.values()]), _row(["---"] * (len(kinds) + 1))]
     for name, found in comparisons.items():
         done = [row for row in found.rows if row["test"] is not None]
+        winner = done[0] if done else None
         best = {kind: next((row for row in done if row["kind"] == kind), None) for kind in kinds}
         least = min((row["test"] for row in best.values() if row), default=None)
-        lines.append(_row([name, *(_short(row, least) for row in best.values())]))
+        lines.append(_row([name, *(_short(row, least, row is winner) for row in best.values())]))
     return Markdown("\n".join(lines))
 
 
-def _short(row: Mapping[str, Any] | None, least: float | None) -> str:
+def _short(row: Mapping[str, Any] | None, least: float | None, winner: bool) -> str:
     if row is None:
         return "-"
     text = f"{row['name']} {number(row['test'])}"
-    even = row["p_best"] is not None and row["p_best"] >= LEVEL
+    even = winner or (row["p_best"] is not None and row["p_best"] >= LEVEL)
     return f"**{text}**" if row["test"] == least else f"{text}*" if even else text
 
 
