@@ -1,17 +1,26 @@
 #include "recurra/memory.hpp"
 
 #include <cstdlib>
-#include <map>
+#include <deque>
+#include <list>
 #include <mutex>
 #include <new>
+#include <unordered_map>
 
 namespace recurra {
 namespace {
 
-// Never destroyed: buffers of other static objects may come back when the process ends.
+struct Block {
+    size_t bytes;
+    void* memory;
+};
+
+// Idle blocks, the oldest first, and the places of those of each size in that order. Never destroyed: buffers of other
+// static objects may come back when the process ends.
 struct Idle {
     std::mutex mutex;
-    std::multimap<size_t, void*> memory;
+    std::list<Block> blocks;
+    std::unordered_map<size_t, std::deque<std::list<Block>::iterator>> of_size;
     size_t bytes = 0;
 };
 Idle& idle() {
@@ -19,7 +28,11 @@ Idle& idle() {
     return *one;
 }
 
-size_t rounded(size_t bytes) { return (bytes + 4095) / 4096 * 4096; }
+// To lines, and large ones to pages, so that sizes which differ little find each other's memory.
+size_t rounded(size_t bytes) {
+    const size_t unit = bytes < 4096 ? 64 : 4096;
+    return (bytes + unit - 1) / unit * unit;
+}
 
 }  // namespace
 
@@ -27,10 +40,12 @@ void* take(size_t bytes) {
     bytes = rounded(bytes);
     {
         std::lock_guard<std::mutex> lock(idle().mutex);
-        const auto found = idle().memory.find(bytes);
-        if (found != idle().memory.end()) {
-            void* memory = found->second;
-            idle().memory.erase(found);
+        const auto found = idle().of_size.find(bytes);
+        if (found != idle().of_size.end() && !found->second.empty()) {
+            const auto block = found->second.back();   // the last one used, for it may still be in a cache
+            void* memory = block->memory;
+            found->second.pop_back();
+            idle().blocks.erase(block);
             idle().bytes -= bytes;
             return memory;
         }
@@ -42,16 +57,28 @@ void* take(size_t bytes) {
 
 void give_back(void* memory, size_t bytes) noexcept {
     bytes = rounded(bytes);
+    std::list<Block> old;
     try {
         std::lock_guard<std::mutex> lock(idle().mutex);
-        if (idle().bytes + bytes <= kIdleBytes) {
-            idle().memory.emplace(bytes, memory);
+        if (bytes <= kIdleBytes) {
+            std::list<Block> own{{bytes, memory}};
+            idle().of_size[bytes].push_back(own.begin());
+            idle().blocks.splice(idle().blocks.end(), own);
             idle().bytes += bytes;
-            return;
+            memory = nullptr;
         }
-    } catch (...) {  // no memory for the note of it: let it go
+        while (idle().bytes > kIdleBytes) {   // sizes that nobody asks for any more make way
+            const auto oldest = idle().blocks.begin();
+            const auto places = idle().of_size.find(oldest->bytes);
+            places->second.pop_front();
+            if (places->second.empty()) idle().of_size.erase(places);
+            idle().bytes -= oldest->bytes;
+            old.splice(old.end(), idle().blocks, oldest);
+        }
+    } catch (const std::bad_alloc&) {  // no memory for the note of it: let it go
     }
     std::free(memory);
+    for (const Block& block : old) std::free(block.memory);
 }
 
 }  // namespace recurra

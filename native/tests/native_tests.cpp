@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <algorithm>
 #include <iterator>
 #include <limits>
@@ -339,7 +340,29 @@ void run_forecast(const Isa& isa, int64_t N, int64_t P, int64_t U, int64_t F, in
 
 }  // namespace
 
+// Sizes that come no more, as of ragged batches, do not keep new ones from being found again.
+void run_memory() {
+    for (size_t i = 0; i < 2 * (kIdleBytes >> 20); ++i) {
+        const size_t bytes = (size_t(1) << 20) + (i << 12);
+        give_back(take(bytes), bytes);
+    }
+    const size_t large = kIdleBytes / 2;
+    char* memory = static_cast<char*>(take(large));
+    std::memset(memory, 77, large);
+    give_back(memory, large);
+    char* again = static_cast<char*>(take(large));
+    check(again == memory && again[0] == 77 && again[large - 1] == 77, "the last block is found again", "-", "-");
+    char* other = static_cast<char*>(take(large));
+    check(other != again, "and only once", "-", "-");
+    give_back(again, large);
+    give_back(other, large);
+    char* beyond = static_cast<char*>(take(2 * kIdleBytes));
+    beyond[2 * kIdleBytes - 1] = 1;
+    give_back(beyond, 2 * kIdleBytes);
+}
+
 int main() {
+    run_memory();
     const Case cases[] = {
         {7, 5, 3, 19, 6, false, false, false, 1, 0}, {9, 7, 5, 33, 12, true, true, true, 2, 0},
         {9, 6, 1, 16, 16, true, false, false, 2, 4}, {5, 3, 40, 1, 1, false, true, true, 1, 2},

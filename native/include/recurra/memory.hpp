@@ -7,7 +7,7 @@
 
 namespace recurra {
 
-// At most this many bytes wait for their next use; beyond it, memory goes back to the system.
+// At most this many bytes wait for their next use; beyond it, the oldest go back to the system.
 constexpr size_t kIdleBytes = size_t(64) << 20;
 
 void* take(size_t bytes);                        // aligned to a cache line, contents undefined; throws std::bad_alloc
