@@ -35,8 +35,6 @@ struct SharedNetwork {
 
 // Rows of a block of step_many: enough for the products to run at full speed, few enough for the second-level cache.
 constexpr int64_t kBlock = 96;
-// So many sessions before one is read it is asked for, since it may lie anywhere in memory.
-constexpr int64_t kAhead = 8;
 
 // A live state. `dimensions`: 2 for rows of vectors, 1 for the vectors of a single row.
 struct Session {

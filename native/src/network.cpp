@@ -15,8 +15,6 @@ Buffer<float> copy_of(const float* values, int64_t count) {
     return copy;
 }
 
-// So many rows before a state is read it is asked for, since it may lie anywhere in memory.
-constexpr int64_t kAhead = 8;
 constexpr int64_t kLine = 64 / sizeof(float);
 
 void ask_for(const float* state, const std::vector<int64_t>& widths) {

@@ -72,7 +72,9 @@ class Call:
     def backward(self, tensors: list[int], incoming: list[int], gradients: list[int], tape: Tape) -> None:
         """Incoming: of output and final states. Gradients, written whole: of `tensors` up to the initial states."""
 
-def block(shape: Sequence[int], single: bool) -> Any: ...
+def block(shape: Sequence[int], single: bool) -> Any:
+    """A DLPack capsule of an array in idle memory, of undefined contents: of float32, or of float64."""
+
 def choose_threads(count: int) -> None: ...
 def chosen_threads() -> int:
     """0: nobody has said."""

@@ -22,9 +22,8 @@ def refused(message, op="LSTM", D=1, changes=None, **attributes):
     """Run one node with some inputs replaced (None: left out), and expect this error of it."""
     arrays = recurrent_inputs(op, generator(op), T, B, I, H, D) | (changes or {})
     content, inputs = one(op, list(arrays.values()), 2, **{"hidden_size": H, **attributes})
-    for call in (lambda: onnx.run(content, inputs), lambda: onnx.from_onnx(content)):
-        with pytest.raises(OnnxError) as error:
-            call()
+    with pytest.raises(OnnxError):
+        onnx.from_onnx(content)
     with pytest.raises(OnnxError, match=message) as error:
         onnx.run(content, inputs)
     assert f"node 0 ({op}" in str(error.value)

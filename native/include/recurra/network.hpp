@@ -39,6 +39,9 @@ struct Layer {
 
 class Network;
 
+// Of many rows that lie anywhere in memory each is asked for so many rows before it is read.
+constexpr int64_t kAhead = 8;
+
 // The states of some rows, each twice: [rows, width] as it is now, and room for the next.
 class States {
 public:

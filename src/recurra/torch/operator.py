@@ -71,16 +71,15 @@ def scan(
         return [r.to(autocast) for r in results]
     if not torch.compiler.is_compiling():
         tensors = (x, *weights, *parameters, *state, lengths, reset)
-        plan = how_of(cell, len(parameters), len(state), reverse, every, stacked)
+        how = how_of(cell, len(parameters), len(state), reverse, every, stacked)
         if _is_plain(tensors):
             if _wants_gradient(tensors):
-                return list(_apply_plain(plan, all, *tensors))
-            return kernels.run_cpu(Scan(plan, tensors), False, all)[0]
+                return list(_apply_plain(how, all, *tensors))
+            return kernels.run_cpu(Scan(how, tensors), False, all)[0]
         if torch._C._are_functorch_transforms_active():
-            return _scan(plan, tensors, False, all)[:-1]
-    how = (cell, reverse, every, stacked, False, all)
-    arguments = (x, *weights, list(parameters), list(state), lengths, reset, *how)
-    return list(torch.ops.recurra.scan.default(*arguments)[:-1])
+            return _scan(how, tensors, False, all)[:-1]
+    arrays = (x, *weights, list(parameters), list(state), lengths, reset)
+    return list(torch.ops.recurra.scan.default(*arrays, cell, reverse, every, stacked, False, all)[:-1])
 
 
 def is_autocast(kind: str) -> bool:

@@ -136,9 +136,8 @@ class Scan:
             None if d is None else _checked(plan, name, d, self.x.dtype, shape)
             for name, d, shape in zip(("output", *self.cell.states), (d_output, *d_state), plan.results, strict=False)
         ]
-        found = [None if shape is None else _new(shape, plan.single) for shape in plan.gradients]
-        if not want_x:
-            found[0] = _new((0,), plan.single)
+        shapes = plan.gradients if want_x else [(0,), *plan.gradients[1:]]
+        found = [None if shape is None else _new(shape, plan.single) for shape in shapes]
         plan.call.backward(_addresses(tensors), _addresses(incoming), _addresses(found), run.tape)
         return [g for g in found if g is not None]
 
@@ -164,7 +163,7 @@ class Plan:
         self.call = engine.call(how.cell, weights, x, begin, rest[-2], rest[-1], how.reverse, how.every)  # type: ignore[arg-type]
         self.name, self.results = how.cell.name, scan.shapes(all=False)
         self.steps = scan.shapes(all=True)[len(self.results) :]
-        self.gradients = [None if t is None else tuple(t.shape) for t in tensors[:-2]]
+        self.gradients: list[tuple[int, ...] | None] = [None if t is None else tuple(t.shape) for t in tensors[:-2]]
         self.single = scan.x.dtype == torch.float32
 
 
