@@ -11,6 +11,7 @@ from conformance import bits
 from helpers import ALL_CELLS, ISAS, on_isa, printed
 from recurra import cells, engine
 from recurra.cells import Cell
+from user_cells import CELLS
 
 FUSED = ("avx512", "avx2")
 
@@ -36,7 +37,9 @@ def test_same_bits(check: Callable[[Cell], None], cell: Cell) -> None:
 
 @pytest.mark.parametrize("isa", ISAS)
 @pytest.mark.parametrize(
-    "cell", [cells.rnn, cells.lstm, cells.gru_reset_before, cells.lstm_projected], ids=lambda c: c.name
+    "cell",
+    [cells.rnn, cells.lstm, cells.gru, cells.gru_reset_before, cells.lstm_projected, *CELLS],
+    ids=lambda c: c.name,
 )
 def test_same_bits_for_every_size(cell: Cell, isa: str) -> None:
     with on_isa(isa):

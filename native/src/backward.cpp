@@ -87,7 +87,7 @@ public:
         }
         prev_.resize(layout.states);
         next_.resize(layout.states);
-        tile_.units = H;
+        tile_.units = tile_.stride = H;
         tile_.slot_stride = tile_.slot_gradient_stride = cell.row();
         tile_.state = const_cast<T* const*>(prev_.data());
         tile_.next = next_.data();
@@ -193,7 +193,7 @@ private:
             if (run.operand < 0 && narrow_) {
                 T *slots = slot_gradient_.data() + run.first * H, *sum = of_input_.data() + run.first * H;
                 const T* x = inputs(from, to, operands_.data());
-                cell_.kernels->product({x, 1, I, I, {slots, n, run.count * H}, sum, row, sum, row, false, row});
+                cell_.kernels->product({x, 1, I, I, {slots, n, run.count * H}, sum, row, sum, row, row});
             } else {
                 const int64_t width = cell_.operand_width(run.operand);
                 const Packed<T> operand{operands_.data(), n, width};
@@ -278,7 +278,7 @@ void backward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& ba
     const BackPacking<T> packing(cell, weights, gradients.x != nullptr);
     const bool again = tape.every > 0;
     std::optional<Packing<T>> forward_packing;
-    if (again) forward_packing.emplace(cell, weights);
+    if (again) forward_packing.emplace(cell, weights, H);
     std::vector<Buffer<T>> sums;
     std::vector<WeightGradients<T>> own;
     for (size_t p = 0; p < tape.parts.size(); ++p) {

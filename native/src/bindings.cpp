@@ -14,6 +14,7 @@
 
 #include "bindings.hpp"
 #include "recurra/machine.hpp"
+#include "recurra/step.hpp"
 #include "recurra/threads.hpp"
 #include "zoo.hpp"
 
@@ -101,7 +102,7 @@ template <class T> class Live {
 public:
     // `dimensions`: 2 for rows of vectors, 1 for the vectors of a single row.
     Live(const Kernel& kernel, const WeightArrays& weights, int64_t hidden, int64_t rows, int dimensions)
-        : cell_(weights.cell<T>(kernel, hidden)), packing_(cell_, weights.weights<T>()), stepper_(cell_, packing_, rows),
+        : cell_(weights.cell<T>(kernel, hidden)), packing_(cell_, weights.weights<T>(), cell_.block()), stepper_(cell_, packing_, rows),
           slots_(rows * cell_.row()), rows_(rows), dimensions_(dimensions) {
         for (const Array& p : weights.parameters) {   // the packing has pointers to them: keep copies of our own
             parameters_.emplace_back(hidden);
@@ -120,8 +121,7 @@ public:
     Live(const Live&) = delete;
 
     void step(const T* x, T* output) noexcept {
-        stepper_.project(x, rows_, slots_.data());
-        stepper_.step(rows_of_[now_].data(), rows_of_[1 - now_].data(), slots_.data(), rows_, false);
+        stepper_.step(x, rows_of_[now_].data(), rows_of_[1 - now_].data(), slots_.data(), rows_, false);
         now_ = 1 - now_;
         std::memcpy(output, rows_of_[now_][0], rows_ * cell_.sizes.output * sizeof(T));
     }
@@ -173,7 +173,9 @@ template <class T> void bind_live(nb::module_& m, const char* name) {
         .def("step", [](Live<T>& live, nb::handle x) { return nb::steal(step_live(live, x.ptr())); },
              nb::arg("x").none())
         .def("repeat", [](Live<T>& live, const Array& x, const Array& output, int64_t steps) {
-            for (int64_t i = 0; i < steps; ++i) live.step(pointer<T>(x), pointer<T>(output));
+            const T* from = pointer<T>(x);
+            T* to = pointer<T>(output);
+            for (int64_t i = 0; i < steps; ++i) live.step(from, to);
         })
         .def("read", [](const Live<T>& live, const std::vector<Array>& to) { live.exchange(to, true); })
         .def("write", [](const Live<T>& live, const std::vector<Array>& from) { live.exchange(from, false); });

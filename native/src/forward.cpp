@@ -36,117 +36,6 @@ std::vector<Part> split(int64_t steps, int64_t rows, const int64_t* lengths, int
     return parts;
 }
 
-template <class T> Packing<T>::Packing(const Cell<T>& cell, const Weights<T>& weights) : parameters(weights.parameters) {
-    const Layout& layout = cell.layout;
-    const int64_t H = cell.sizes.hidden, lanes = cell.kernels->lanes, line = 64 / sizeof(T);
-    const auto padded = [&](int64_t k, int64_t n) { return (packed_size<T>(lanes, k, n) + line - 1) / line * line; };
-    int64_t size = (cell.row() + line - 1) / line * line, widest = 0;
-    for (const Run& run : layout.runs) {
-        const int64_t k = cell.operand_width(run.operand);
-        size += padded(k, run.count * H);
-        widest = std::max(widest, k * run.count * H);
-    }
-    if (layout.projects) size += padded(H, cell.sizes.output);
-    memory = Buffer<T>(size);
-    T* next = memory.data();
-    const auto place = [&](int64_t k, int64_t n) {
-        Packed<T> packed{next, k, n};
-        next += padded(k, n);
-        return packed;
-    };
-
-    bias = next;
-    next += (cell.row() + line - 1) / line * line;
-    for (size_t i = 0; i < layout.slots.size(); ++i) {
-        const Slot& slot = layout.slots[i];
-        for (int64_t u = 0; u < H; ++u) {
-            const T b = slot.input < 0 ? T(0) : weights.input_bias[slot.input * H + u];
-            const T c = slot.recurrent < 0 ? T(0) : weights.recurrent_bias[slot.recurrent * H + u];
-            bias[i * H + u] = b + c;
-        }
-    }
-
-    Buffer<T> gathered(widest);   // a run's rows of W or U, brought into the order of its slots
-    for (const Run& run : layout.runs) {
-        const int64_t k = cell.operand_width(run.operand);
-        const T* from = run.operand < 0 ? weights.input : weights.recurrent;
-        for (int i = 0; i < run.count; ++i) {
-            const Slot& slot = layout.slots[run.first + i];
-            const int gate = run.operand < 0 ? slot.input : slot.recurrent;
-            std::memcpy(gathered.data() + i * H * k, from + gate * H * k, H * k * sizeof(T));
-        }
-        runs.push_back(place(k, run.count * H));
-        cell.kernels->pack(runs.back(), gathered.data(), 1, k, 0, k);
-    }
-    projection = Packed<T>{nullptr, H, 0};
-    if (layout.projects) {
-        projection = place(H, cell.sizes.output);
-        cell.kernels->pack(projection, weights.projection, 1, H, 0, H);
-    }
-}
-
-template <class T>
-Stepper<T>::Stepper(const Cell<T>& cell, const Packing<T>& packing, int64_t rows)
-    : cell_(cell), packing_(packing), computed_(rows * cell.layout.computed() * cell.sizes.hidden), tile_{} {
-    for (int i = 0; i < cell.layout.computed(); ++i) {
-        computed_rows_.push_back(computed_.data() + i * rows * cell.sizes.hidden);
-    }
-    tile_.units = cell.sizes.hidden;
-    tile_.slot_stride = cell.row();
-    tile_.second = computed_rows_.data();
-    tile_.parameter = const_cast<T* const*>(packing.parameters.data());
-}
-
-template <class T> void Stepper<T>::project(const T* x, int64_t rows, T* slots) noexcept {
-    const Layout& layout = cell_.layout;
-    const int64_t H = cell_.sizes.hidden, row = cell_.row();
-    for (size_t i = 0; i < layout.slots.size(); ++i) {
-        if (layout.slots[i].input >= 0) continue;
-        for (int64_t r = 0; r < rows; ++r) {
-            std::memcpy(slots + r * row + i * H, packing_.bias + i * H, H * sizeof(T));
-        }
-    }
-    for (size_t i = 0; i < layout.runs.size() && layout.runs[i].operand < 0; ++i) {
-        const int64_t at = layout.runs[i].first * H;
-        cell_.kernels->product(
-            {x, cell_.sizes.input, 1, rows, packing_.runs[i], packing_.bias + at, 0, slots + at, row});
-    }
-}
-
-template <class T>
-void Stepper<T>::step(const T* const* prev, T* const* next, T* slots, int64_t rows, bool keep) noexcept {
-    const Layout& layout = cell_.layout;
-    const int64_t H = cell_.sizes.hidden, row = cell_.row();
-    tile_.rows = rows;
-    tile_.slot = slots;
-    tile_.state = const_cast<T* const*>(prev);
-    tile_.next = next;
-    bool computed = false;
-    backwards_ = !backwards_;
-    for (size_t i = 0; i < layout.runs.size(); ++i) {
-        const Run& run = layout.runs[i];
-        if (run.operand < 0) continue;
-        if (run.operand >= layout.states && !computed) {
-            cell_.routines.second(&tile_);
-            computed = true;
-        }
-        const T* a = run.operand < layout.states ? prev[run.operand] : computed_rows_[run.operand - layout.states];
-        T* out = slots + run.first * H;
-        cell_.kernels->product({a, cell_.operand_width(run.operand), 1, rows, packing_.runs[i], out, row, out, row, backwards_});
-    }
-    (keep ? cell_.routines.keep : cell_.routines.advance)(&tile_);
-    if (layout.projects) {
-        const int64_t width = cell_.sizes.output;
-        cell_.kernels->product({computed_rows_.back(), H, 1, rows, packing_.projection, nullptr, 0, next[0], width});
-    }
-}
-
-template <class T> void Stepper<T>::gates(T* values) noexcept {
-    tile_.gate = values;
-    tile_.gate_stride = cell_.layout.gates * cell_.sizes.hidden;
-    cell_.routines.gates(&tile_);
-}
-
 // Runs one part. Steps are taken in chunks, whose input products are done at once.
 template <class T> class Forward {
 public:
@@ -192,7 +81,7 @@ public:
                                     : ring[k].data() + (s & 1) * most * width;
                     given[k] = rows_.reset(batch_.reset, s, n, prev[k], width, fresh[k].data());
                 }
-                stepper_.step(given.data(), next.data(), base + (part_.first[s] - part_.first[from]) * cell_.row(), n, keep);
+                stepper_.step(nullptr, given.data(), next.data(), base + (part_.first[s] - part_.first[from]) * cell_.row(), n, keep);
                 if (results.gates) {
                     stepper_.gates(gates.data());
                     rows_.scatter(s, n, gates.data(), layout.gates * cell_.sizes.hidden, results.gates);
@@ -240,7 +129,8 @@ void recompute(const Cell<T>& cell, const Packing<T>& packing, const Batch<T>& b
 template <class T>
 void forward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& batch, const Results<T>& results, int threads,
              Tape<T>* tape) {
-    const Packing<T> packing(cell, weights);
+    const bool whole = tape || results.gates || batch.rows > kFewRows;
+    const Packing<T> packing(cell, weights, whole ? cell.sizes.hidden : cell.block());
     std::vector<Part> own;
     std::vector<Part>& parts = tape ? tape->parts : own;
     parts = split(batch.steps, batch.rows, batch.lengths, threads);
@@ -277,8 +167,6 @@ void forward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& bat
 }
 
 #define RECURRA_FORWARD(T)                                                                                            \
-    template struct Packing<T>;                                                                                       \
-    template class Stepper<T>;                                                                                        \
     template void recompute<T>(const Cell<T>&, const Packing<T>&, const Batch<T>&, const Part&, int64_t, int64_t,     \
                                const std::vector<Buffer<T>>&, Stash<T>&);                                             \
     template void forward<T>(const Cell<T>&, const Weights<T>&, const Batch<T>&, const Results<T>&, int, Tape<T>*);

@@ -38,7 +38,7 @@ template <class Move> void exchange(float* state, const std::vector<int64_t>& wi
 }  // namespace
 
 Recurrence::Recurrence(const Cell<float>& of, const Weights<float>& weights, const std::vector<const float*>& begin)
-    : cell(of), packing(cell, weights) {
+    : cell(of), packing(cell, weights, cell.block()) {
     for (int k = 0; k < cell.layout.states; ++k) {
         widths.push_back(cell.width(k));
         if (!begin.empty()) states.push_back(copy_of(begin[k], cell.width(k)));
@@ -167,10 +167,11 @@ void Network::recur(const Layer& layer, size_t direction, size_t stepper, const 
     for (int64_t done = 0; done < steps; done += chunk) {
         const int64_t count = std::min(chunk, steps - done);
         const int64_t base = reverse ? steps - done - count : done;
-        step.project(x + base * rows * layer.input, count * rows, slots);
+        const float* from = x + base * rows * layer.input;
+        if (count > 1) step.project(from, count * rows, slots);
         for (int64_t s = 0; s < count; ++s) {
             const int64_t t = reverse ? count - 1 - s : s;
-            step.step(now, next, slots + t * rows * cell.row(), rows, false);
+            step.step(count > 1 ? nullptr : from, now, next, slots + t * rows * cell.row(), rows, false);
             if (!out) return;
             float* to = out + (base + t) * rows * layer.output + at;
             if (layer.output == width) {

@@ -57,7 +57,7 @@ def check_batch(cell: Cell) -> None:
 
 
 def check_sizes(cell: Cell, sizes: range) -> None:
-    """Rows alone, by two and by three, as in a batch of 13, whatever the number of units."""
+    """Rows alone, by two and by three, and live, as in a batch of 13, whatever the number of units."""
     for size in sizes:
         rng = generator("sizes", cell.name, size)
         weights = random_weights(cell, 1 + size % 7, size, 1 + size % 11, rng=rng, dtype=np.float32)
@@ -66,6 +66,9 @@ def check_sizes(cell: Cell, sizes: range) -> None:
         for rows in (slice(4, 5), slice(0, 2), slice(7, 10)):
             part = engine.forward(cell, weights, np.ascontiguousarray(x[:, rows])).output
             assert_same_bits(part, np.ascontiguousarray(whole[:, rows]), f"{size} units, rows {rows}")
+        live = engine.Stepper(cell, weights)
+        steps = np.stack([live.step(x[t, 4]) for t in range(3)])
+        assert_same_bits(steps, np.ascontiguousarray(whole[:, 4]), f"{size} units, live")
 
 
 def check_chunks(cell: Cell, size: int) -> None:

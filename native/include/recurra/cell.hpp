@@ -1,6 +1,7 @@
 // What the scan knows of a cell: its layout (see src/recurra/cells/layout.py), its routines, and the ISA's products.
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "recurra/product.hpp"
@@ -25,6 +26,15 @@ struct Layout {
     std::vector<Run> runs;      // in the order in which a step does them
 
     int computed() const { return seconds + (projects ? 1 : 0); }
+
+    // Of a run of the input the state's run for the same slots, -1 if there is none; and the other way round.
+    int beside(int run) const {
+        for (int i = 0; i < static_cast<int>(runs.size()); ++i) {
+            const bool kinds = (runs[i].operand < 0) != (runs[run].operand < 0) && std::max(runs[i].operand, runs[run].operand) < states;
+            if (kinds && runs[i].first == runs[run].first && runs[i].count == runs[run].count) return i;
+        }
+        return -1;
+    }
 };
 
 struct Sizes {
@@ -42,6 +52,19 @@ template <class T> struct Cell {
         return operand < 0 ? sizes.input : operand < layout.states ? width(operand) : sizes.hidden;
     }
     int64_t row() const { return static_cast<int64_t>(layout.slots.size()) * sizes.hidden; }   // of slots
+
+    // Units that a row by itself takes at once, so that their slots are used while the next ones' weights are loaded: a
+    // cache line of them, or as many as make four sums of a line, for fewer would wait for each other.
+    int64_t block() const {
+        int64_t narrowest = 4;
+        bool any = false;
+        for (const Run& run : layout.runs) {
+            if (run.operand < 0) continue;
+            narrowest = std::min<int64_t>(narrowest, run.count);
+            any = true;
+        }
+        return any ? (4 + narrowest - 1) / narrowest * (64 / static_cast<int64_t>(sizeof(T))) : sizes.hidden;
+    }
 };
 
 // The weights as the user has them. Row-major; a gate's rows are neighbours; gates stand in the cell's order.

@@ -8,7 +8,7 @@
 
 #include "recurra/forecast.hpp"
 #include "recurra/isa.hpp"
-#include "recurra/scan.hpp"
+#include "recurra/step.hpp"
 
 namespace recurra {
 

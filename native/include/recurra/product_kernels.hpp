@@ -15,8 +15,7 @@ constexpr int max_rows(int vectors) {
     if (RECURRA_BYTES == 64) return vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
     return vectors == 2 ? 6 : 8;
 }
-// With few rows a tile takes several panels at once, or the chain of additions would leave the units idle.
-constexpr int kFewRows = 2;
+// With few rows a tile takes several panels at once, so many at most.
 constexpr int kManyPanels = RECURRA_BYTES == 64 ? 2 : 4;
 
 // How n columns are cut into panels: full ones, but no single vector as the last, which would load nearly as often as
@@ -32,18 +31,6 @@ template <class T> struct Panels {
     RECURRA_INLINE int64_t full() const { return single() ? count - 2 : vectors / kMaxVectors; }
     RECURRA_INLINE bool single() const { return kMaxVectors > 2 && count > 1 && vectors % kMaxVectors == 1; }
     RECURRA_INLINE int64_t width(int64_t panel) const { return begin(panel + 1) - begin(panel); }
-};
-
-template <class T> struct TileArgs {
-    const T* a;
-    int64_t a_row, a_k, k;
-    const T* w;             // the first panel
-    int64_t w_row, panel;   // from one k to the next, and from one panel to the next
-    const T* init;
-    int64_t init_row;
-    T* out;
-    int64_t out_row;
-    int last;               // lanes of the last vector that exist
 };
 
 // The last vector of a tile where half of one is enough: R sums. Without halves it has nothing.
@@ -68,104 +55,118 @@ constexpr bool kHalves = RECURRA_BYTES == 64;
 
 // One tile: R rows, P panels of V vectors, all accumulators in registers.
 template <class T, int R, int V, int P, bool kRowsApart, bool kHalf>
-static void tile(const TileArgs<T>& t) noexcept {
+static void tile(const Tiling<T>& t, const T* before, const T* a, const T* init, T* out) noexcept {
     using X = Vec<T>;
     constexpr int L = X::lanes, N = V * P - (kHalf ? 1 : 0);   // whole vectors
     X sum[R][N + 1];   // one more than are used, for there may be none
     Tail<T, R, kHalf> tail;
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < N; ++v) {
-            const T* from = t.init + r * t.init_row + v * L;
-            if (!t.init) sum[r][v] = X::set(0);
+            const T* from = init + r * t.init_row + v * L;
+            if (!init) sum[r][v] = X::set(0);
             else if (!kHalf && v == N - 1 && t.last < L) sum[r][v] = X::load_part(from, t.last);
             else sum[r][v] = X::load(from);
         }
-        tail.begin(r, t.init ? t.init + r * t.init_row + N * L : nullptr, t.last);
+        tail.begin(r, init ? init + r * t.init_row + N * L : nullptr, t.last);
     }
-    const int64_t row = kRowsApart ? t.a_row : 1, step = kRowsApart ? 1 : t.a_k;
-    const T* a = t.a;
     const T* w = t.w;
-    for (int64_t k = 0; k < t.k; ++k, a += step, w += t.w_row) {
-        X column[N + 1];
+    const auto add = [&](const T* from, int64_t row, int64_t step, int64_t count) RECURRA_INLINED {
+        for (int64_t k = 0; k < count; ++k, from += step, w += t.w_row) {
+            X column[N + 1];
 #pragma GCC unroll 8
-        for (int v = 0; v < N; ++v) column[v] = X::load(w + (v / V) * t.panel + (v % V) * L);
-        tail.column(w + N * L);
+            for (int v = 0; v < N; ++v) column[v] = X::load(w + (v / V) * t.panel + (v % V) * L);
+            tail.column(w + N * L);
 #pragma GCC unroll 12
-        for (int r = 0; r < R; ++r) {
-            const X value = X::set(a[r * row]);
+            for (int r = 0; r < R; ++r) {
+                const X value = X::set(from[r * row]);
 #pragma GCC unroll 8
-            for (int v = 0; v < N; ++v) sum[r][v] = fma(value, column[v], sum[r][v]);
-            tail.add(r, value);
+                for (int v = 0; v < N; ++v) sum[r][v] = fma(value, column[v], sum[r][v]);
+                tail.add(r, value);
+            }
         }
-    }
+    };
+    if (kRowsApart) add(before, t.before_row, 1, t.before_k);   // a loop of its own, whose end is foreseen
+    add(a, kRowsApart ? t.a_row : 1, kRowsApart ? 1 : t.a_k, t.k);
     for (int r = 0; r < R; ++r) {
         for (int v = 0; v < N; ++v) {
-            T* to = t.out + r * t.out_row + v * L;
+            T* to = out + r * t.out_row + v * L;
             if (!kHalf && v == N - 1 && t.last < L) sum[r][v].store_part(to, t.last);
             else sum[r][v].store(to);
         }
-        tail.end(r, t.out + r * t.out_row + N * L, t.last);
+        tail.end(r, out + r * t.out_row + N * L, t.last);
     }
 }
 
-template <class T> using TileFunction = void (*)(const TileArgs<T>&) noexcept;
-
-// Tile functions by rows - 1: of one panel, of one that ends in half a vector, and those of few rows that take many.
+// Tile functions by rows - 1: of one panel, and of one that ends in half a vector.
 template <class T, int V, bool A> struct TileTable {
-    TileFunction<T> one[max_rows(V)], half[max_rows(V)], many[kFewRows];
-    template <int... R, int... F>
-    constexpr TileTable(std::integer_sequence<int, R...>, std::integer_sequence<int, F...>)
-        : one{tile<T, R + 1, V, 1, A, false>...}, half{tile<T, R + 1, V, 1, A, kHalves>...},
-          many{tile<T, F + 1, V, kManyPanels, A, false>...} {}
+    TileFunction<T> one[max_rows(V)], half[max_rows(V)];
+    template <int... R> constexpr explicit TileTable(std::integer_sequence<int, R...>)
+        : one{tile<T, R + 1, V, 1, A, false>...}, half{tile<T, R + 1, V, 1, A, kHalves>...} {}
 };
 template <class T, int V, bool A>
-static constexpr TileTable<T, V, A> tile_table{std::make_integer_sequence<int, max_rows(V)>{},
-                                               std::make_integer_sequence<int, kFewRows>{}};
+static constexpr TileTable<T, V, A> tile_table{std::make_integer_sequence<int, max_rows(V)>{}};
+
+// Those of several full panels, by panels, then by rows - 1.
+template <class T, bool A, int P> static constexpr TileFunction<T> of_panels[kFewRows] = {
+    tile<T, 1, kMaxVectors, P, A, false>, tile<T, 2, kMaxVectors, P, A, false>};
 
 template <class T, bool A> struct Tables {
-    const TileFunction<T> *one[kMaxVectors + 1], *half[kMaxVectors + 1], *many[kMaxVectors + 1];
-    template <int... V> constexpr explicit Tables(std::integer_sequence<int, V...>)
+    const TileFunction<T> *one[kMaxVectors + 1], *half[kMaxVectors + 1], *many[kManyPanels + 1];
+    template <int... V, int... P>
+    constexpr Tables(std::integer_sequence<int, V...>, std::integer_sequence<int, P...>)
         : one{nullptr, tile_table<T, V + 1, A>.one...}, half{nullptr, tile_table<T, V + 1, A>.half...},
-          many{nullptr, tile_table<T, V + 1, A>.many...} {}
+          many{nullptr, nullptr, of_panels<T, A, P + 2>...} {}
 };
-template <class T, bool A> static constexpr Tables<T, A> tables{std::make_integer_sequence<int, kMaxVectors>{}};
+template <class T, bool A>
+static constexpr Tables<T, A> tables{std::make_integer_sequence<int, kMaxVectors>{},
+                                     std::make_integer_sequence<int, kManyPanels - 1>{}};
 
-template <class T, bool A> static void product_by(const Product<T>& p) noexcept {
+// Calls each(function, tiling, before, a, init, out) for every tile, the last four relative to the memory of the whole.
+template <class T, bool A, class Each> RECURRA_INLINE void each_tile(const Product<T>& p, Each each) {
     constexpr int64_t L = Vec<T>::lanes;
     const Panels<T> panels(p.w.n);
-    // Groups of many panels first, then single ones; or all of it in the other direction.
-    const int64_t grouped = p.rows <= kFewRows ? panels.full() / kManyPanels : 0;
-    const int64_t items = grouped + panels.count - grouped * kManyPanels;
-    for (int64_t i = 0; i < items; ++i) {
-        const int64_t item = p.backwards ? items - 1 - i : i;
-        const bool many = item < grouped;
-        const int64_t panel = many ? item * kManyPanels : item + grouped * (kManyPanels - 1);
+    const Tables<T, A>& table = tables<T, A>;
+    const int64_t depth = p.w_row ? 1 : p.w.depth;
+    for (int64_t panel = 0, taken; panel < panels.count; panel += taken) {
+        const int64_t full = p.rows <= kFewRows ? panels.full() - panel : 0;
+        taken = full < 2 ? 1 : full < kManyPanels ? full : kManyPanels;
         const int64_t width = panels.width(panel), n = panels.begin(panel) * L;
-        const int64_t columns = width * L * (many ? kManyPanels : 1), rest = p.w.n - n;
-        const Tables<T, A>& table = tables<T, A>;
+        const int64_t columns = width * L * taken, rest = p.w.n - n;
         const bool half = kHalves && rest <= columns - L / 2;
-        const TileFunction<T>* functions = (many ? table.many : half ? table.half : table.one)[width];
-        const bool packed = p.w_row == 0;
-        TileArgs<T> t{p.a, p.a_row, p.a_k, p.w.k, p.w.data + n * (packed ? p.w.k : 1), packed ? width * L : p.w_row,
-                      width * L * (packed ? p.w.k : 1), p.init ? p.init + n : nullptr, p.init_row, p.out + n, p.out_row, static_cast<int>(rest < columns ? L - (columns - rest) : L)};
+        const TileFunction<T>* functions = taken > 1 ? table.many[taken] : (half ? table.half : table.one)[width];
+        const int64_t w_row = p.w_row ? p.w_row : width * L;
+        const Tiling<T> tiling{p.before_row, p.before_k, p.a_row, p.a_k, p.w.k - p.before_k,
+                               p.w.data + n * depth + p.w.first * w_row, w_row, width * L * depth, p.init_row, p.out_row, static_cast<int>(rest < columns ? L - (columns - rest) : L)};
         // Blocks of rows as equal as can be: the last would otherwise be too small to hide the latency of its sums.
         const int64_t most = max_rows(static_cast<int>(width));
         int64_t blocks = p.rows <= most ? 1 : (p.rows + most - 1) / most;
-        for (int64_t rows = p.rows; rows > 0; --blocks) {
-            const int64_t block = blocks == 1 ? rows : (rows + blocks - 1) / blocks;
-            functions[block - 1](t);
-            t.a += block * p.a_row;
-            t.init = t.init ? t.init + block * p.init_row : nullptr;
-            t.out += block * p.out_row;
-            rows -= block;
+        for (int64_t row = 0; row < p.rows; --blocks) {
+            const int64_t block = blocks == 1 ? p.rows - row : (p.rows - row + blocks - 1) / blocks;
+            each(functions[block - 1], tiling, row * p.before_row, row * p.a_row, row * p.init_row + n, row * p.out_row + n);
+            row += block;
         }
     }
 }
 
-template <class T> static void product(const Product<T>& p) noexcept {
+template <class T, class Each> RECURRA_INLINE void each_tile(const Product<T>& p, Each each) {
     if (p.rows <= 0 || p.w.n <= 0) return;
-    if (p.a_k == 1) product_by<T, true>(p);
-    else product_by<T, false>(p);
+    if (p.a_k == 1) each_tile<T, true>(p, each);
+    else each_tile<T, false>(p, each);
+}
+
+template <class T> static void product(const Product<T>& p) noexcept {
+    each_tile(p, [&](TileFunction<T> function, const Tiling<T>& tiling, int64_t before, int64_t a, int64_t init, int64_t out) {
+        function(tiling, p.before ? p.before + before : nullptr, p.a + a, p.init ? p.init + init : nullptr, p.out + out);
+    });
+}
+
+template <class T> static int64_t cut(const Product<T>& p, TileCall<T>* calls) noexcept {
+    int64_t count = 0;
+    each_tile(p, [&](TileFunction<T> function, const Tiling<T>& tiling, int64_t before, int64_t a, int64_t init, int64_t out) {
+        if (calls) calls[count] = {function, tiling, before, a, init, out, 0};
+        ++count;
+    });
+    return count;
 }
 
 static bool ran = false;   // told to tests, which force an ISA and want to know that it did the work
@@ -178,7 +179,7 @@ static void pack(const Packed<T>& to, const T* source, int64_t k_stride, int64_t
     for (int64_t panel = 0; panel < panels.count; ++panel) {
         const int64_t n0 = panels.begin(panel) * panels.L, width = panels.width(panel) * panels.L;
         const int64_t real = to.n - n0 < width ? to.n - n0 : width;
-        T* out = to.data + n0 * to.k + first * width;
+        T* out = to.data + n0 * to.depth + (to.first + first) * width;
         const T* in = source + n0 * n_stride;
         for (int64_t k = 0; k < count; ++k, out += width) {
             if (n_stride == 1) {
@@ -207,7 +208,7 @@ static void add_rows(const T* a, int64_t a_row, int64_t rows, int64_t n, T* sum)
     }
 }
 
-template <class T> inline constexpr Kernels<T> kernels{Vec<T>::lanes, product<T>, pack<T>, add_rows<T>};
+template <class T> inline constexpr Kernels<T> kernels{Vec<T>::lanes, product<T>, cut<T>, pack<T>, add_rows<T>};
 
 }  // namespace RECURRA_ISA
 }  // namespace recurra

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "recurra/scan.hpp"
+#include "recurra/step.hpp"
 
 namespace recurra {
 

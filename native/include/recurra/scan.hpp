@@ -1,4 +1,4 @@
-// A cell run over time: forward with or without what the adjoint needs, backward, and one live step.
+// A cell run over time: forward with or without what the adjoint needs, and backward.
 //
 // Public arrays are dense and time-major, [T, B, ...]. Inside, the rows of a batch are split into parts, one per thread;
 // a part sorts its rows by length, so that the rows that still run at a step are always its first ones.
@@ -37,16 +37,6 @@ template <class T> struct Gradients {
     std::vector<T*> parameters;
 };
 
-// Weights packed for the forward products, and the bias that each slot starts from.
-template <class T> struct Packing {
-    Packing(const Cell<T>& cell, const Weights<T>& weights);
-    Buffer<T> memory;
-    T* bias;
-    std::vector<Packed<T>> runs;
-    Packed<T> projection;
-    std::vector<const T*> parameters;
-};
-
 // Which rows a thread works on, longest first.
 struct Part {
     std::vector<int64_t> rows, lengths;
@@ -78,27 +68,5 @@ void forward(const Cell<T>&, const Weights<T>&, const Batch<T>&, const Results<T
 // Back-propagation through time of the forward run that filled the tape, with the same weights and batch.
 template <class T>
 void backward(const Cell<T>&, const Weights<T>&, const Batch<T>&, const Tape<T>&, const Gradients<T>&);
-
-// One step of some rows, the state in `prev`, and where the new one goes; all scratch is made beforehand.
-template <class T> class Stepper {
-public:
-    Stepper(const Cell<T>& cell, const Packing<T>& packing, int64_t rows);
-
-    // slots = bias + input products, for rows of x that are I apart.
-    void project(const T* x, int64_t rows, T* slots) noexcept;
-    // The rest of a step, from the slots. With `keep` the slots hold afterwards what the adjoint needs.
-    void step(const T* const* prev, T* const* next, T* slots, int64_t rows, bool keep) noexcept;
-    // The values of the gates after a step with `keep`, [rows, gates * H].
-    void gates(T* values) noexcept;
-
-private:
-    const Cell<T>& cell_;
-    const Packing<T>& packing_;
-    Buffer<T> computed_;
-    std::vector<T*> computed_rows_;
-    std::vector<const T*> operands_;
-    Tile<T> tile_;
-    bool backwards_ = false;
-};
 
 }  // namespace recurra

@@ -25,7 +25,8 @@
 #define RECURRA_BYTES 16
 #endif
 
-#define RECURRA_INLINE inline __attribute__((always_inline))
+#define RECURRA_INLINED __attribute__((always_inline))
+#define RECURRA_INLINE inline RECURRA_INLINED
 
 namespace recurra {
 inline namespace RECURRA_ISA {

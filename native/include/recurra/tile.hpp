@@ -1,4 +1,4 @@
-// What an elementwise routine of a cell works on: some rows of one step. No ownership; rows of state arrays are dense.
+// What an elementwise routine of a cell works on: some rows and some units of one step. No ownership.
 //
 // Routines are written in C++ for the zoo and compiled at run time for other cells, so every field is 8 bytes wide and
 // the order of the fields is known to src/recurra/cells/emit_llvm.py.
@@ -10,14 +10,15 @@ namespace recurra {
 
 template <class T> struct Tile {
     int64_t rows;
-    int64_t units;                   // H
+    int64_t units, first;            // how many, and the first of them in the arrays of pointers below
+    int64_t stride;                  // from one row to the next in those
     T* slot;                         // row r, slot i at slot + r * slot_stride + i * units
     int64_t slot_stride;
     T* slot_gradient;
     int64_t slot_gradient_stride;
     T* gate;
     int64_t gate_stride;
-    T* const* state;                 // array i, row r at state[i] + r * units; so all the arrays of pointers below
+    T* const* state;                 // array i, row r, unit 0 at state[i] + r * stride
     T* const* next;
     T* const* second;
     T* const* next_gradient;         // may be the same memory as state_gradient

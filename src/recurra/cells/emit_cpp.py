@@ -90,8 +90,8 @@ def _address(place: Place) -> str:
     array, index = place
     if array in ("slot", "slot_gradient", "gate"):
         return f"t.{array} + r * t.{array}_stride + {index} * t.units + u"
-    row = "" if array.startswith("parameter") else "r * t.units + "
-    return f"t.{array}[{index}] + {row}u"
+    row = "" if array.startswith("parameter") else "r * t.stride + "
+    return f"t.{array}[{index}] + {row}t.first + u"
 
 
 def vmath_header() -> str:

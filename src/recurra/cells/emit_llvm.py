@@ -119,9 +119,10 @@ done:
 }}
 """
 
-_STRIDED = {"slot": 2, "slot_gradient": 4, "gate": 6}  # fields of Tile, all 8 bytes wide; a stride follows each
-_POINTERS = {"state": 8, "next": 9, "second": 10, "next_gradient": 11, "state_gradient": 12, "second_gradient": 13}
-_POINTERS |= {"parameter": 14, "parameter_gradient": 15}
+_FIRST, _STRIDE = 2, 3  # fields of Tile, all 8 bytes wide
+_STRIDED = {"slot": 4, "slot_gradient": 6, "gate": 8}  # a stride of its own follows each
+_POINTERS = {"state": 10, "next": 11, "second": 12, "next_gradient": 13, "state_gradient": 14, "second_gradient": 15}
+_POINTERS |= {"parameter": 16, "parameter_gradient": 17}
 
 
 class _Block:
@@ -158,11 +159,13 @@ class _Addresses:
             offset = self.setup.let(f"mul i64 %units, {index}")
             start = self.setup.let(f"getelementptr {self._scalar}, ptr {base}, i64 {offset}")
         else:
-            base, stride = self._field("ptr", _POINTERS[array]), "%units"
+            base = self._field("ptr", _POINTERS[array])
             at = self.setup.let(f"getelementptr ptr, ptr {base}, i64 {index}")
-            start = self.setup.let(f"load ptr, ptr {at}")
+            whole, first = self.setup.let(f"load ptr, ptr {at}"), self._field("i64", _FIRST)
+            start = self.setup.let(f"getelementptr {self._scalar}, ptr {whole}, i64 {first}")
             if array.startswith("parameter"):
                 return start
+            stride = self._field("i64", _STRIDE)
         offset = self.row.let(f"mul i64 %r, {stride}")
         return self.row.let(f"getelementptr {self._scalar}, ptr {start}, i64 {offset}")
 

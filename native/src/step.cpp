@@ -1,0 +1,218 @@
+#include "recurra/step.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace recurra {
+
+template <class T>
+Packing<T>::Packing(const Cell<T>& cell, const Weights<T>& weights, int64_t units) : parameters(weights.parameters) {
+    const Layout& layout = cell.layout;
+    const int64_t H = cell.sizes.hidden, lanes = cell.kernels->lanes, line = 64 / sizeof(T);
+    const auto lines = [&](int64_t k, int64_t n) { return (packed_size<T>(lanes, k, n) + line - 1) / line * line; };
+    int64_t size = lines(1, cell.row()), widest = 0;
+    for (int64_t first = 0; first < H; first += units) {
+        blocks.push_back({first, std::min(units, H - first), std::vector<Packed<T>>(layout.runs.size())});
+        for (const Run& run : layout.runs) {
+            const int64_t k = cell.operand_width(run.operand), n = run.count * blocks.back().units;
+            size += lines(k, n);
+            widest = std::max(widest, k * n);
+        }
+    }
+    if (layout.projects) size += lines(H, cell.sizes.output);
+    memory = Buffer<T>(size);
+    T* next = memory.data();
+    const auto place = [&](int64_t k, int64_t n) {
+        Packed<T> packed{next, k, n};
+        next += lines(k, n);
+        return packed;
+    };
+
+    bias = place(1, cell.row()).data;
+    T* to = bias;
+    Buffer<T> gathered(widest);   // a run's rows of W or U, brought into the order of its slots
+    for (Block<T>& block : blocks) {
+        for (const Slot& slot : layout.slots) {
+            for (int64_t u = block.first; u < block.first + block.units; ++u) {
+                const T b = slot.input < 0 ? T(0) : weights.input_bias[slot.input * H + u];
+                const T c = slot.recurrent < 0 ? T(0) : weights.recurrent_bias[slot.recurrent * H + u];
+                *to++ = b + c;
+            }
+        }
+        for (int r = 0; r < static_cast<int>(layout.runs.size()); ++r) {
+            const Run& run = layout.runs[r];
+            const int64_t k = cell.operand_width(run.operand), count = block.units * k;
+            const int state = run.operand < 0 ? layout.beside(r) : -1;
+            if (state >= 0) {
+                const int64_t below = cell.operand_width(layout.runs[state].operand);
+                const Packed<T> both = place(k + below, run.count * block.units);
+                block.runs[r] = rows_of(both, 0, k);
+                block.runs[state] = rows_of(both, k, below);
+            } else if (!block.runs[r].data) {
+                block.runs[r] = place(k, run.count * block.units);
+            }
+            const T* from = run.operand < 0 ? weights.input : weights.recurrent;
+            for (int i = 0; i < run.count; ++i) {
+                const Slot& slot = layout.slots[run.first + i];
+                const int gate = run.operand < 0 ? slot.input : slot.recurrent;
+                std::memcpy(gathered.data() + i * count, from + (gate * H + block.first) * k, count * sizeof(T));
+            }
+            cell.kernels->pack(block.runs[r], gathered.data(), 1, k, 0, k);
+        }
+    }
+    projection = Packed<T>{nullptr, H, 0};
+    if (layout.projects) {
+        projection = place(H, cell.sizes.output);
+        cell.kernels->pack(projection, weights.projection, 1, H, 0, H);
+    }
+}
+
+template <class T>
+Stepper<T>::Stepper(const Cell<T>& cell, const Packing<T>& packing, int64_t rows)
+    : cell_(cell), packing_(packing), computed_(rows * cell.layout.computed() * cell.sizes.hidden), tile_{} {
+    operands_.resize(1 + cell.layout.states);
+    for (int i = 0; i < cell.layout.computed(); ++i) {
+        computed_rows_.push_back(computed_.data() + i * rows * cell.sizes.hidden);
+        operands_.push_back(computed_rows_.back());
+    }
+    tile_.stride = cell.sizes.hidden;
+    tile_.slot_stride = cell.row();
+    tile_.state = const_cast<T* const*>(operands_.data() + 1);
+    tile_.second = computed_rows_.data();
+    tile_.parameter = const_cast<T* const*>(packing.parameters.data());
+    calls_.resize(cut(rows, nullptr));   // fewer rows never have more
+    cut(rows, calls_.data());
+}
+
+// The slots from `slot` on, in a row of slots.
+template <class T> static int64_t place_of(const Layout& layout, const Block<T>& block, int64_t slot) {
+    return block.first * static_cast<int64_t>(layout.slots.size()) + slot * block.units;
+}
+
+// Cuts the products of a step of so many rows, or only counts their tiles.
+template <class T> int64_t Stepper<T>::cut(int64_t rows, TileCall<T>* calls) noexcept {
+    const Layout& layout = cell_.layout;
+    const int64_t I = cell_.sizes.input, row = cell_.row();
+    const int runs = static_cast<int>(layout.runs.size()), slots = static_cast<int>(layout.slots.size());
+    enum Phase { begin, alone, joined, computed, end };
+    const auto phase_of = [&](int run) {
+        const int operand = layout.runs[run].operand;
+        return operand < 0 ? begin : operand >= layout.states ? computed : layout.beside(run) < 0 ? alone : joined;
+    };
+    int64_t count = 0;
+    // The tiles of [x, an operand] times w, or of one of them, for the slots from that place on.
+    const auto add = [&](int64_t place, const Packed<T>& w, bool of_x, int operand, int64_t init_row) {
+        const int64_t first = count, x = of_x && operand >= 0 ? I : 0;
+        count += cell_.kernels->cut({nullptr, cell_.operand_width(operand), 1, rows, w, nullptr, init_row, nullptr, row, 0, nullptr, x, x},
+                                    calls ? calls + first : nullptr);
+        for (int64_t i = first; calls && i < count; ++i) {
+            calls[i].init += place;
+            calls[i].out += place;
+            calls[i].operand = 1 + operand;
+        }
+    };
+    tile_.rows = rows;
+    turns_.clear();
+    for (const Block<T>& block : packing_.blocks) {
+        int64_t from[end];
+        for (int phase = begin; phase < end; ++phase) {
+            from[phase] = count;
+            for (int i = 0; phase == begin && i < slots; ++i) {   // without depth: the bias alone
+                if (layout.slots[i].input < 0) add(place_of(layout, block, i), {packing_.bias, 0, block.units}, true, -1, 0);
+            }
+            for (int i = 0; i < runs; ++i) {
+                if (phase_of(i) != phase) continue;
+                const Run& run = layout.runs[i];
+                const Packed<T>& w = block.runs[i];
+                const int state = phase == begin ? layout.beside(i) : -1;
+                const int64_t place = place_of(layout, block, run.first);
+                if (state < 0) add(place, w, phase == begin, run.operand, phase == begin ? 0 : row);
+                else add(place, rows_of(w, 0, w.depth), true, layout.runs[state].operand, 0);
+            }
+        }
+        if (!calls) continue;
+        turns_.push_back({calls + from[begin], calls + from[alone], calls + from[joined], calls + from[computed], calls + count,
+                          block.first, block.units, place_of(layout, block, 0)});
+    }
+    return count;
+}
+
+template <class T> void Stepper<T>::project(const T* x, int64_t rows, T* slots) const noexcept {
+    const Layout& layout = cell_.layout;
+    const auto product = [&](int64_t place, const Packed<T>& w) {
+        cell_.kernels->product({x, cell_.sizes.input, 1, rows, w, packing_.bias + place, 0, slots + place, cell_.row()});
+    };
+    for (const Block<T>& block : packing_.blocks) {
+        for (size_t i = 0; i < layout.slots.size(); ++i) {   // without depth: the bias alone
+            if (layout.slots[i].input < 0) product(place_of(layout, block, i), {packing_.bias, 0, block.units});
+        }
+        for (size_t i = 0; i < layout.runs.size(); ++i) {
+            if (layout.runs[i].operand < 0) product(place_of(layout, block, layout.runs[i].first), block.runs[i]);
+        }
+    }
+}
+
+template <class T>
+inline void Stepper<T>::multiply(const TileCall<T>* first, const TileCall<T>* last, const T* init, T* slots) const noexcept {
+    const int64_t way = backwards_ ? -1 : 1;
+    const TileCall<T>* call = backwards_ ? last - 1 : first;
+    for (int64_t left = last - first; left > 0; --left, call += way) {
+        call->function(call->tiling, operands_[0] + call->before, operands_[call->operand] + call->a, init + call->init, slots + call->out);
+    }
+}
+
+// The first lines of a block to come: they arrive while the routine of the one before works.
+template <class T> inline void Stepper<T>::ask_for(const Turn& turn) const noexcept {
+    constexpr int64_t kLines = 8;
+    for (const TileCall<T>* call = turn.begin; call < turn.joined; ++call) {
+        for (int64_t i = 0; i < kLines; ++i) __builtin_prefetch(call->tiling.w + i * (64 / sizeof(T)));
+    }
+}
+
+template <class T> inline void Stepper<T>::work(const Turn& turn, Routine<T> routine, T* slots) noexcept {
+    tile_.first = turn.first;
+    tile_.units = turn.units;
+    tile_.slot = slots + turn.slots;
+    routine(&tile_);
+}
+
+template <class T>
+void Stepper<T>::step(const T* x, const T* const* prev, T* const* next, T* slots, int64_t rows, bool keep) noexcept {
+    const Layout& layout = cell_.layout;
+    const Routine<T> last = keep ? cell_.routines.keep : cell_.routines.advance;
+    const int64_t count = static_cast<int64_t>(turns_.size());
+    if (rows != tile_.rows) cut(rows, calls_.data());
+    operands_[0] = x;
+    for (int k = 0; k < layout.states; ++k) operands_[1 + k] = prev[k];
+    tile_.next = next;
+    backwards_ = !backwards_;
+    for (int64_t i = 0; i < count; ++i) {
+        const Turn& turn = turns_[backwards_ ? count - 1 - i : i];
+        if (x) multiply(turn.begin, turn.alone, packing_.bias, slots);
+        multiply(turn.alone, x ? turn.joined : turn.computed, slots, slots);
+        if (i + 1 < count) ask_for(turns_[backwards_ ? count - 2 - i : i + 1]);
+        work(turn, layout.seconds ? cell_.routines.second : last, slots);
+    }
+    for (int64_t i = 0; layout.seconds && i < count; ++i) {   // these multiply what was computed of all units
+        const Turn& turn = turns_[backwards_ ? i : count - 1 - i];
+        multiply(turn.computed, turn.end, slots, slots);
+        work(turn, last, slots);
+    }
+    if (layout.projects) {
+        const int64_t width = cell_.sizes.output;
+        cell_.kernels->product({computed_rows_.back(), cell_.sizes.hidden, 1, rows, packing_.projection, nullptr, 0, next[0], width});
+    }
+}
+
+template <class T> void Stepper<T>::gates(T* values) noexcept {
+    tile_.gate = values;
+    tile_.gate_stride = cell_.layout.gates * cell_.sizes.hidden;
+    cell_.routines.gates(&tile_);
+}
+
+template struct Packing<float>;
+template struct Packing<double>;
+template class Stepper<float>;
+template class Stepper<double>;
+
+}  // namespace recurra
