@@ -14,6 +14,15 @@ from recurra.torch import Recurrent
 from recurra.weights import Weights
 
 T, B, I = 11, 5, 3
+RAGGED = np.array([11, 0, 4, 1, 10])
+
+
+def numbers(*shape: int, key: object = "x", dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.from_numpy(generator(key, shape).normal(size=shape)).to(dtype)
+
+
+def mask(key: object = "reset") -> torch.Tensor:
+    return torch.from_numpy(generator(key).random((T, B)) < 0.25)
 
 
 def fill(module: torch.nn.Module, *key: object) -> None:
