@@ -68,19 +68,23 @@ constexpr bool kHalves = RECURRA_BYTES == 64;
 
 // One tile: R rows, P panels of V vectors, all accumulators in registers.
 template <class T, int R, int V, int P, bool kRowsApart, bool kHalf>
-static void tile(const TileArgs<T>& t) noexcept {
+static void tile(const TileArgs<T>& args) noexcept {
+    const TileArgs<T> t = args;  // a copy of its own, which no store can change
     using X = Vec<T>;
     constexpr int L = X::lanes, N = V * P - (kHalf ? 1 : 0);   // whole vectors
     X sum[R][N + 1];   // one more than are used, for there may be none
     Tail<T, R, kHalf> tail;
+    // Unrolled like the sums themselves: an array that a loop walks through lives in memory until then.
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
+        const T* from = t.init ? t.init + r * t.init_row : nullptr;
+#pragma GCC unroll 8
         for (int v = 0; v < N; ++v) {
-            const T* from = t.init + r * t.init_row + v * L;
             if (!t.init) sum[r][v] = X::set(0);
-            else if (!kHalf && v == N - 1 && t.last < L) sum[r][v] = X::load_part(from, t.last);
-            else sum[r][v] = X::load(from);
+            else if (!kHalf && v == N - 1 && t.last < L) sum[r][v] = X::load_part(from + v * L, t.last);
+            else sum[r][v] = X::load(from + v * L);
         }
-        tail.begin(r, t.init ? t.init + r * t.init_row + N * L : nullptr, t.last);
+        tail.begin(r, t.init ? from + N * L : nullptr, t.last);
     }
     const int64_t row = kRowsApart ? t.a_row : 1, step = kRowsApart ? 1 : t.a_k;
     const T* a = t.a;
@@ -98,7 +102,9 @@ static void tile(const TileArgs<T>& t) noexcept {
             tail.add(r, value);
         }
     }
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
         for (int v = 0; v < N; ++v) {
             T* to = t.out + r * t.out_row + v * L;
             if (!kHalf && v == N - 1 && t.last < L) sum[r][v].store_part(to, t.last);
