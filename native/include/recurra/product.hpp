@@ -28,18 +28,18 @@ template <class T> struct Product {
     int64_t w_row = 0;      // not 0: w is not packed, w[k][n] at w.data + k * w_row + n, readable for one vector more
 };
 
-// At most so many rows take all of w in one pass, and then packing it is not worth it.
-constexpr int64_t kOnePass = 6;
-
 // One ISA's kernels for one type. Nothing allocates or throws.
 template <class T> struct Kernels {
     int64_t lanes;
     void (*product)(const Product<T>&) noexcept;
-    // Copy w[k][n] = source[k * k_stride + n * n_stride] into panels, rows [first, first + count) of k.
+    // Copy w[k][n] = source[k * k_stride + n * n_stride] into panels, rows [first, first + count) of k; one of the two
+    // strides is 1.
     void (*pack)(const Packed<T>&, const T* source, int64_t k_stride, int64_t n_stride, int64_t first,
                  int64_t count) noexcept;
     // sum[n] += rows of a[r][n], in the order of r.
     void (*add_rows)(const T* a, int64_t a_row, int64_t rows, int64_t n, T* sum) noexcept;
+    // sum[c][r] += a[r][c], sum being dense.
+    void (*add_transposed)(const T* a, int64_t a_row, int64_t rows, int64_t columns, T* sum) noexcept;
 };
 
 template <class T> inline int64_t packed_size(int64_t lanes, int64_t k, int64_t n) {
