@@ -57,22 +57,24 @@ template <class T> struct Sums {
         for (int i = 0; i < cell.layout.parameters; ++i) parameters.push_back(projection + hidden * P + i * H);
     }
 
-    void add_to(const Gradients<T>& gradients, const Cell<T>& cell) const {
+    void add(const Sums& other, const Cell<T>& cell) { cell.kernels->add_rows(other.memory.data(), 0, 1, memory.size(), memory.data()); }
+
+    void write(const Gradients<T>& to, const Cell<T>& cell) const {
         const int64_t I = cell.sizes.input, H = cell.sizes.hidden, P = cell.sizes.output, row = cell.row();
-        const auto add = [&](const T* from, T* to) { cell.kernels->add_rows(from, 0, 1, H, to); };
         for (size_t i = 0; i < cell.layout.slots.size(); ++i) {
             const Slot& slot = cell.layout.slots[i];
+            const int64_t at = static_cast<int64_t>(i) * H;
             if (slot.input >= 0) {
-                cell.kernels->add_transposed(input + i * H, row, I, H, gradients.input + slot.input * H * I);
-                add(bias + i * H, gradients.input_bias + slot.input * H);
+                cell.kernels->turn(input + at, row, I, H, to.input + slot.input * H * I, I);
+                std::memcpy(to.input_bias + slot.input * H, bias + at, H * sizeof(T));
             }
             if (slot.recurrent >= 0) {
-                cell.kernels->add_transposed(recurrent + i * H, row, P, H, gradients.recurrent + slot.recurrent * H * P);
-                add(bias + i * H, gradients.recurrent_bias + slot.recurrent * H);
+                cell.kernels->turn(recurrent + at, row, P, H, to.recurrent + slot.recurrent * H * P, P);
+                std::memcpy(to.recurrent_bias + slot.recurrent * H, bias + at, H * sizeof(T));
             }
         }
-        if (cell.layout.projects) cell.kernels->add_transposed(projection, P, H, P, gradients.projection);
-        for (size_t i = 0; i < parameters.size(); ++i) add(parameters[i], gradients.parameters[i]);
+        if (cell.layout.projects) cell.kernels->turn(projection, P, H, P, to.projection, H);
+        for (size_t i = 0; i < parameters.size(); ++i) std::memcpy(to.parameters[i], parameters[i], H * sizeof(T));
     }
 
     Buffer<T> memory;
@@ -301,7 +303,8 @@ void backward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& ba
         }
         scan.finish();
     });
-    for (const Sums<T>& sum : sums) sum.add_to(gradients, cell);
+    for (size_t p = 1; p < sums.size(); ++p) sums[0].add(sums[p], cell);
+    sums[0].write(gradients, cell);
 }
 
 template void backward<float>(const Cell<float>&, const Weights<float>&, const Batch<float>&, const Tape<float>&, const Gradients<float>&);

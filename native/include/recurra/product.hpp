@@ -38,8 +38,8 @@ template <class T> struct Kernels {
                  int64_t count) noexcept;
     // sum[n] += rows of a[r][n], in the order of r.
     void (*add_rows)(const T* a, int64_t a_row, int64_t rows, int64_t n, T* sum) noexcept;
-    // sum[c][r] += a[r][c], sum being dense.
-    void (*add_transposed)(const T* a, int64_t a_row, int64_t rows, int64_t columns, T* sum) noexcept;
+    // to[c][r] = a[r][c] for c < columns and r < to_row; zero where a has no such row.
+    void (*turn)(const T* a, int64_t a_row, int64_t rows, int64_t columns, T* to, int64_t to_row) noexcept;
 };
 
 template <class T> inline int64_t packed_size(int64_t lanes, int64_t k, int64_t n) {

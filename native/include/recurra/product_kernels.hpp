@@ -208,31 +208,16 @@ template <class T> struct Square {
     }
 };
 
-// Columns of w, each of them dense.
+// to[c][r] = a[r][c] for c < columns and r < to_row, zero where a has no such row.
 template <class T>
-static void pack_columns(const T* in, int64_t stride, int64_t count, int64_t real, T* out, int64_t width) noexcept {
+static void turn(const T* a, int64_t a_row, int64_t rows, int64_t columns, T* to, int64_t to_row) noexcept {
     constexpr int L = Vec<T>::lanes;
-    for (int64_t n = 0; n < width; n += L) {
-        for (int64_t k = 0; k < count; k += L) {
-            const Square<T> square(in + n * stride + k, stride, real - n, count - k);
-#pragma GCC unroll 16
-            for (int i = 0; i < L; ++i) {
-                if (i < count - k) square.column[i].store(out + (k + i) * width + n);
-            }
-        }
-    }
-}
-
-template <class T>
-static void add_transposed(const T* a, int64_t a_row, int64_t rows, int64_t columns, T* sum) noexcept {
-    constexpr int L = Vec<T>::lanes;
-    for (int64_t r = 0; r < rows; r += L) {
+    for (int64_t r = 0; r < to_row; r += L) {
         for (int64_t c = 0; c < columns; c += L) {
             const Square<T> square(a + r * a_row + c, a_row, rows - r, columns - c);
 #pragma GCC unroll 16
             for (int i = 0; i < L; ++i) {
-                T* to = sum + (c + i) * rows + r;
-                if (i < columns - c) store_first(load_first(to, rows - r) + square.column[i], to, rows - r);
+                if (i < columns - c) store_first(square.column[i], to + (c + i) * to_row + r, to_row - r);
             }
         }
     }
@@ -248,7 +233,7 @@ static void pack(const Packed<T>& to, const T* source, int64_t k_stride, int64_t
         const int64_t real = to.n - n0 < width ? to.n - n0 : width;
         T* out = to.data + n0 * to.k + first * width;
         if (n_stride == 1) pack_rows(source + n0, k_stride, count, real, out, width);
-        else pack_columns(source + n0 * n_stride, n_stride, count, real, out, width);
+        else turn(source + n0 * n_stride, n_stride, real, count, out, width);
     }
 }
 
@@ -275,7 +260,7 @@ static void add_rows(const T* a, int64_t a_row, int64_t rows, int64_t n, T* sum)
     for (; i < n; i += L) add_columns<1>(a + i, a_row, rows, sum + i, n - i < L ? n - i : L);
 }
 
-template <class T> inline constexpr Kernels<T> kernels{Vec<T>::lanes, product<T>, pack<T>, add_rows<T>, add_transposed<T>};
+template <class T> inline constexpr Kernels<T> kernels{Vec<T>::lanes, product<T>, pack<T>, add_rows<T>, turn<T>};
 
 }  // namespace RECURRA_ISA
 }  // namespace recurra
