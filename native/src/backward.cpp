@@ -57,7 +57,9 @@ template <class T> struct Sums {
         for (int i = 0; i < cell.layout.parameters; ++i) parameters.push_back(projection + hidden * P + i * H);
     }
 
-    void add(const Sums& other, const Cell<T>& cell) { cell.kernels->add_rows(other.memory.data(), 0, 1, memory.size(), memory.data()); }
+    void add(const Sums& other, const Cell<T>& cell) {
+        cell.kernels->add_rows(other.memory.data(), 0, 1, memory.size(), memory.data());
+    }
 
     void write(const Gradients<T>& to, const Cell<T>& cell) const {
         const int64_t I = cell.sizes.input, H = cell.sizes.hidden, P = cell.sizes.output, row = cell.row();
