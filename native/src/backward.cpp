@@ -42,20 +42,57 @@ private:
     std::vector<Buffer<T>> memory_;
 };
 
-// The gradients of the weights that one part adds up: in the caller's arrays, or in its own to be added later.
-template <class T> struct WeightGradients {
-    T *input, *recurrent, *projection, *bias;   // bias: of each slot
-    std::vector<T*> parameters;
+// The gradients of the weights that one part adds up. Those of matrices are transposed: the gradients of all slots then
+// fill the vectors of one product, and neither they nor what they are multiplied with need packing.
+template <class T> struct Sums {
+    explicit Sums(const Cell<T>& cell) {
+        const auto [I, H, P] = cell.sizes;
+        const int64_t row = cell.row(), hidden = cell.layout.projects ? H : 0;
+        memory = Buffer<T>((I + P + 1) * row + hidden * P + cell.layout.parameters * H);
+        std::memset(memory.data(), 0, memory.size() * sizeof(T));
+        input = memory.data();
+        recurrent = input + I * row;
+        bias = recurrent + P * row;
+        projection = bias + row;
+        for (int i = 0; i < cell.layout.parameters; ++i) parameters.push_back(projection + hidden * P + i * H);
+    }
+
+    void add(const Sums& other, const Cell<T>& cell) {
+        cell.kernels->add_rows(other.memory.data(), 0, 1, memory.size(), memory.data());
+    }
+
+    void write(const Gradients<T>& to, const Cell<T>& cell) const {
+        const int64_t I = cell.sizes.input, H = cell.sizes.hidden, P = cell.sizes.output, row = cell.row();
+        for (size_t i = 0; i < cell.layout.slots.size(); ++i) {
+            const Slot& slot = cell.layout.slots[i];
+            const int64_t at = static_cast<int64_t>(i) * H;
+            if (slot.input >= 0) {
+                cell.kernels->turn(input + at, row, I, H, to.input + slot.input * H * I, I);
+                std::memcpy(to.input_bias + slot.input * H, bias + at, H * sizeof(T));
+            }
+            if (slot.recurrent >= 0) {
+                cell.kernels->turn(recurrent + at, row, P, H, to.recurrent + slot.recurrent * H * P, P);
+                std::memcpy(to.recurrent_bias + slot.recurrent * H, bias + at, H * sizeof(T));
+            }
+        }
+        if (cell.layout.projects) cell.kernels->turn(projection, P, H, P, to.projection, H);
+        for (size_t i = 0; i < parameters.size(); ++i) std::memcpy(to.parameters[i], parameters[i], H * sizeof(T));
+    }
+
+    Buffer<T> memory;
+    T *input, *recurrent;         // [I, slots * H], [P, slots * H]
+    T *bias, *projection;         // [slots * H], [H, P]
+    std::vector<T*> parameters;   // each [H]
 };
 
 // The way back through one part.
 template <class T> class Backward {
 public:
     Backward(const Cell<T>& cell, const BackPacking<T>& packing, const Weights<T>& weights, const Batch<T>& batch,
-             const Part& part, const Gradients<T>& gradients, const WeightGradients<T>& own)
-        : cell_(cell), packing_(packing), batch_(batch), part_(part), gradients_(gradients), own_(own),
+             const Part& part, const Gradients<T>& gradients, const Sums<T>& sums)
+        : cell_(cell), packing_(packing), batch_(batch), part_(part), gradients_(gradients), sums_(sums),
           rows_(part, batch.steps, batch.rows, batch.reverse), most_(std::max<int64_t>(1, part.active(0))),
-          chunk_(std::max<int64_t>(1, kChunkRows / most_)), narrow_(cell.sizes.input <= kOnePass), tile_{} {
+          chunk_(std::max<int64_t>(1, kChunkRows / most_)), tile_{} {
         const Layout& layout = cell.layout;
         const int64_t H = cell.sizes.hidden, positions = chunk_ * most_;
         for (int k = 0; k < layout.states; ++k) {
@@ -71,16 +108,11 @@ public:
             }
         }
         slot_gradient_ = Buffer<T>(positions * cell.row() + cell.kernels->lanes);
-        if (narrow_) {
-            of_input_ = Buffer<T>(cell.sizes.input * cell.row());
-            std::memset(of_input_.data(), 0, of_input_.size() * sizeof(T));
-        }
-        projected_gradient_ = Buffer<T>(layout.projects ? positions * cell.sizes.output : 0);
+        projected_gradient_ = Buffer<T>(layout.projects ? positions * cell.sizes.output + cell.kernels->lanes : 0);
         computed_ = Buffer<T>(layout.computed() * positions * H);
         computed_gradient_ = Buffer<T>(layout.computed() * most_ * H);
-        int64_t widest = std::max(cell.sizes.input, std::max(cell.sizes.output, H));
-        operands_ = Buffer<T>(packed_size<T>(cell.kernels->lanes, positions, widest));
-        gathered_ = Buffer<T>(positions * std::max(cell.sizes.input, cell.sizes.output));
+        operands_ = Buffer<T>(positions * std::max(cell.sizes.input, cell.sizes.output));
+        dx_ = Buffer<T>(gradients.x ? positions * cell.sizes.input : 0);
         for (int i = 0; i < layout.computed(); ++i) {
             second_gradient_.push_back(computed_gradient_.data() + i * most_ * H);
             second_.push_back(nullptr);
@@ -95,7 +127,7 @@ public:
         tile_.next_gradient = tile_.state_gradient = state_gradient_.data();
         tile_.second_gradient = second_gradient_.data();
         tile_.parameter = const_cast<T* const*>(weights.parameters.data());
-        tile_.parameter_gradient = own_.parameters.data();
+        tile_.parameter_gradient = sums_.parameters.data();
     }
 
     // Steps [begin, end), from the last to the first, with what forward kept of them.
@@ -108,13 +140,6 @@ public:
     }
 
     void finish() {
-        const int64_t H = cell_.sizes.hidden, I = cell_.sizes.input, row = cell_.row();
-        for (size_t j = 0; narrow_ && j < cell_.layout.slots.size(); ++j) {
-            const int gate = cell_.layout.slots[j].input;
-            for (int64_t u = 0; gate >= 0 && u < H; ++u) {
-                for (int64_t i = 0; i < I; ++i) own_.input[(gate * H + u) * I + i] += of_input_[i * row + j * H + u];
-            }
-        }
         for (size_t k = 0; k < gradients_.initial.size(); ++k) {
             const int64_t width = cell_.width(static_cast<int>(k));
             for (size_t r = 0; gradients_.initial[k] && r < part_.rows.size(); ++r) {
@@ -186,28 +211,19 @@ private:
         const Layout& layout = cell_.layout;
         const int64_t H = cell_.sizes.hidden, I = cell_.sizes.input, row = cell_.row();
         const int64_t n = part_.first[to] - part_.first[from];
-        cell_.kernels->add_rows(slot_gradient_.data(), row, n, row, own_.bias);
+        cell_.kernels->add_rows(slot_gradient_.data(), row, n, row, sums_.bias);
+        const T* rows = nullptr;
         for (size_t i = 0; i < layout.runs.size(); ++i) {
             const Run& run = layout.runs[i];
-            const T* slot_gradient = slot_gradient_.data() + run.first * H;
-            if (run.operand < 0 && narrow_) {
-                T *slots = slot_gradient_.data() + run.first * H, *sum = of_input_.data() + run.first * H;
-                const T* x = inputs(from, to, operands_.data());
-                cell_.kernels->product({x, 1, I, I, {slots, n, run.count * H}, sum, row, sum, row, row});
-            } else {
-                const int64_t width = cell_.operand_width(run.operand);
-                const Packed<T> operand{operands_.data(), n, width};
-                if (i == 0 || layout.runs[i - 1].operand != run.operand) pack_operand(run.operand, operand, from, to, begin, entry, stash);
-                for (int j = 0; j < run.count; ++j) {
-                    const Slot& slot = layout.slots[run.first + j];
-                    T* out = run.operand < 0 ? own_.input + slot.input * H * width : own_.recurrent + slot.recurrent * H * width;
-                    cell_.kernels->product({slot_gradient + j * H, 1, row, H, operand, out, width, out, width});
-                }
-            }
+            T* slot_gradient = slot_gradient_.data() + run.first * H;
+            T* sum = (run.operand < 0 ? sums_.input : sums_.recurrent) + run.first * H;
+            const int64_t width = cell_.operand_width(run.operand);
+            if (i == 0 || layout.runs[i - 1].operand != run.operand) rows = operand(run.operand, from, to, begin, entry, stash);
+            cell_.kernels->product({rows, 1, width, width, {slot_gradient, n, run.count * H}, sum, row, sum, row, row});
             if (run.operand < 0 && gradients_.x) {
                 // Several runs of the input add up, from the first one's zeros on.
                 T* block = rows_.at_once(gradients_.x, from, to, I);
-                T* dx = block ? block : gathered_.data();
+                T* dx = block ? block : dx_.data();
                 cell_.kernels->product({slot_gradient, row, 1, n, packing_.runs[i], i == 0 ? nullptr : dx, I, dx, I});
                 const bool last = layout.runs.size() == i + 1 || layout.runs[i + 1].operand >= 0;
                 for (int64_t s = from; s < to && last && !block; ++s) {
@@ -216,33 +232,27 @@ private:
             }
         }
         if (layout.projects) {
-            const int64_t width = cell_.sizes.output;
-            const Packed<T> operand{operands_.data(), n, H};
-            pack_operand(layout.states + layout.seconds, operand, from, to, begin, entry, stash);
-            cell_.kernels->product({projected_gradient_.data(), 1, width, width, operand, own_.projection, H, own_.projection, H});
+            const int64_t P = cell_.sizes.output;
+            rows = operand(layout.states + layout.seconds, from, to, begin, entry, stash);
+            cell_.kernels->product({rows, 1, H, H, {projected_gradient_.data(), n, P}, sums_.projection, P, sums_.projection,
+                                    P, P});
         }
     }
 
-    // The rows of x over a chunk, as they are or as a copy.
-    const T* inputs(int64_t from, int64_t to, T* copy) const {
-        const T* x = rows_.at_once(batch_.x, from, to, cell_.sizes.input);
-        return x ? x : rows_.gather_steps(from, to, batch_.x, cell_.sizes.input, copy);
-    }
-
-    // The rows of a product's operand over a chunk, as the matrix of another product.
-    void pack_operand(int operand, const Packed<T>& packed, int64_t from, int64_t to, int64_t begin,
-                      const std::vector<Buffer<T>>& entry, const Stash<T>& stash) {
-        const int64_t width = packed.n;
-        if (operand < 0) return cell_.kernels->pack(packed, inputs(from, to, gathered_.data()), width, 1, 0, packed.k);
-        if (operand >= cell_.layout.states) {
-            const T* rows = computed_.data() + (operand - cell_.layout.states) * chunk_ * most_ * width;
-            cell_.kernels->pack(packed, rows, width, 1, 0, packed.k);
-            return;
+    // The rows of a product's operand over a chunk, as they are or as a copy.
+    const T* operand(int operand, int64_t from, int64_t to, int64_t begin, const std::vector<Buffer<T>>& entry,
+                     const Stash<T>& stash) const {
+        const int64_t width = cell_.operand_width(operand);
+        if (operand < 0) {
+            const T* x = rows_.at_once(batch_.x, from, to, width);
+            return x ? x : rows_.gather_steps(from, to, batch_.x, width, operands_.data());
         }
+        if (operand >= cell_.layout.states) return computed_.data() + (operand - cell_.layout.states) * chunk_ * most_ * width;
         for (int64_t s = from; s < to; ++s) {
-            const int64_t at = part_.first[s] - part_.first[from];
-            cell_.kernels->pack(packed, before(operand, s, begin, entry, stash), width, 1, at, part_.active(s));
+            T* copy = operands_.data() + (part_.first[s] - part_.first[from]) * width;
+            std::memcpy(copy, before(operand, s, begin, entry, stash), part_.active(s) * width * sizeof(T));
         }
+        return operands_.data();
     }
 
     const Cell<T>& cell_;
@@ -250,20 +260,15 @@ private:
     const Batch<T>& batch_;
     const Part& part_;
     const Gradients<T>& gradients_;
-    const WeightGradients<T>& own_;
+    const Sums<T>& sums_;
     Rows<T> rows_;
     int64_t most_, chunk_;
-    bool narrow_;                        // few inputs: the gradient of W is summed as its transpose [I, slots * H], of_input_
     Tile<T> tile_;
     std::vector<Buffer<T>> state_gradients_, fresh_;
     std::vector<T*> state_gradient_, second_gradient_, second_, next_;
     std::vector<const T*> prev_;
-    Buffer<T> slot_gradient_, projected_gradient_, computed_, computed_gradient_, operands_, gathered_, of_input_;
+    Buffer<T> slot_gradient_, projected_gradient_, computed_, computed_gradient_, operands_, dx_;
 };
-
-template <class T> void add(const T* from, T* to, int64_t count) {
-    for (int64_t i = 0; i < count; ++i) to[i] += from[i];
-}
 
 }  // namespace
 
@@ -271,33 +276,17 @@ template <class T>
 void backward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& batch, const Tape<T>& tape,
               const Gradients<T>& gradients) {
     const Layout& layout = cell.layout;
-    const int64_t H = cell.sizes.hidden, I = cell.sizes.input, P = cell.sizes.output;
-    const int64_t input = layout.input_gates * H * I, recurrent = layout.recurrent_gates * H * P;
-    const int64_t projection = layout.projects ? P * H : 0, row = cell.row();
-    const int64_t all = input + recurrent + projection + layout.parameters * H + row;
     const BackPacking<T> packing(cell, weights, gradients.x != nullptr);
     const bool again = tape.every > 0;
     std::optional<Packing<T>> forward_packing;
-    if (again) forward_packing.emplace(cell, weights, H);
-    std::vector<Buffer<T>> sums;
-    std::vector<WeightGradients<T>> own;
-    for (size_t p = 0; p < tape.parts.size(); ++p) {
-        // The first part adds up in the caller's arrays, the others in their own.
-        sums.emplace_back(p ? all : row);
-        std::memset(sums[p].data(), 0, sums[p].size() * sizeof(T));
-        T* at = sums[p].data();
-        WeightGradients<T> w{gradients.input, gradients.recurrent, gradients.projection, at, gradients.parameters};
-        if (p) {
-            w = {at + row, at + row + input, at + row + input + recurrent, at, {}};
-            for (int i = 0; i < layout.parameters; ++i) w.parameters.push_back(w.projection + projection + i * H);
-        }
-        own.push_back(w);
-    }
+    if (again) forward_packing.emplace(cell, weights, cell.sizes.hidden);
+    std::vector<Sums<T>> sums;
+    for (size_t p = 0; p < tape.parts.size(); ++p) sums.emplace_back(cell);
     parallel(static_cast<int>(tape.parts.size()), [&](int p) {
         const Part& part = tape.parts[p];
         const Rows<T> rows(part, batch.steps, batch.rows, batch.reverse);
-        rows.clear_past_ends(I, gradients.x);
-        Backward<T> scan(cell, packing, weights, batch, part, gradients, own[p]);
+        rows.clear_past_ends(cell.sizes.input, gradients.x);
+        Backward<T> scan(cell, packing, weights, batch, part, gradients, sums[p]);
         if (part.steps() > 0 && !again) {
             scan.run(0, part.steps(), entry_states(cell, part, batch.initial), tape.stashes[p]);
         }
@@ -316,18 +305,8 @@ void backward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& ba
         }
         scan.finish();
     });
-    for (size_t p = 1; p < tape.parts.size(); ++p) {
-        add(own[p].input, gradients.input, input);
-        add(own[p].recurrent, gradients.recurrent, recurrent);
-        if (layout.projects) add(own[p].projection, gradients.projection, projection);
-        for (int i = 0; i < layout.parameters; ++i) add(own[p].parameters[i], gradients.parameters[i], H);
-        add(own[p].bias, own[0].bias, row);
-    }
-    for (size_t i = 0; i < layout.slots.size(); ++i) {
-        const Slot& slot = layout.slots[i];
-        if (slot.input >= 0) add(own[0].bias + i * H, gradients.input_bias + slot.input * H, H);
-        if (slot.recurrent >= 0) add(own[0].bias + i * H, gradients.recurrent_bias + slot.recurrent * H, H);
-    }
+    for (size_t p = 1; p < sums.size(); ++p) sums[0].add(sums[p], cell);
+    sums[0].write(gradients, cell);
 }
 
 template void backward<float>(const Cell<float>&, const Weights<float>&, const Batch<float>&, const Tape<float>&, const Gradients<float>&);

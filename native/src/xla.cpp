@@ -1,6 +1,7 @@
 #include "recurra/xla.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>

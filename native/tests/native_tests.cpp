@@ -98,6 +98,8 @@ template <class T> struct Problem {
     void backward() {
         Tape<T> tape;
         forward(&tape);
+        for (auto* gradient : {&dW, &dU, &db, &dc, &dR}) std::fill(gradient->begin(), gradient->end(), std::numeric_limits<T>::quiet_NaN());
+        for (auto& p : dp) std::fill(p.begin(), p.end(), std::numeric_limits<T>::quiet_NaN());
         Gradients<T> g;
         g.output = d_output.data();
         g.x = dx.data();

@@ -236,7 +236,7 @@ def backward(
             check_array(name, f"d_state of {state}", d, dtype, shape)
     dx = np.empty_like(x) if want_x else None
     initial = [np.empty(shape, dtype) for shape in shapes]
-    to = weights.map(lambda a: np.zeros(a.shape, dtype))
+    to = weights.map(np.empty_like)
     batch = _native.Batch(x, tape.reverse, tape.lengths, tape.reset, tape.initial)
     _native.backward(
         _kernel(cell),

@@ -2,7 +2,6 @@
 // has checked shapes, dtypes and layout by then (recurra/engine.py, `call`).
 #pragma once
 
-#include <cstring>
 #include <vector>
 
 #include "recurra/isa.hpp"
@@ -102,17 +101,7 @@ private:
         const Cell<T> cell = kernel_.cell<T>(input_, hidden_, output_);
         const Weights<T> weights = weights_at<T>(tensors);
         const Batch<T> batch = batch_at<T>(tensors);
-        clear(g.input, layout.input_gates * hidden_ * input_);
-        clear(g.recurrent, layout.recurrent_gates * hidden_ * output_);
-        clear(g.input_bias, layout.input_gates * hidden_);
-        clear(g.recurrent_bias, layout.recurrent_gates * hidden_);
-        clear(g.projection, output_ * hidden_);
-        for (T* parameter : g.parameters) clear(parameter, hidden_);
         recurra::backward(cell, weights, batch, tape.of<T>(), g);
-    }
-
-    template <class T> static void clear(T* array, int64_t count) {
-        if (array) std::memset(array, 0, count * sizeof(T));
     }
 
     template <class T> Weights<T> weights_at(const Addresses& t) const {

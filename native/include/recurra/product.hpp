@@ -57,20 +57,20 @@ template <class T> struct alignas(64) TileCall {
 // So few rows would leave the units idle in a chain of additions, unless many columns are summed at once.
 constexpr int64_t kFewRows = 2;
 
-// At most so many rows take all of w in one pass, and then packing it is not worth it.
-constexpr int64_t kOnePass = 6;
-
 // One ISA's kernels for one type. Nothing allocates or throws.
 template <class T> struct Kernels {
     int64_t lanes;
     void (*product)(const Product<T>&) noexcept;
     // The tiles of a product, for products to come of the same shape; `calls` may be null. Returns how many they are.
     int64_t (*cut)(const Product<T>&, TileCall<T>* calls) noexcept;
-    // Copy w[k][n] = source[k * k_stride + n * n_stride] into panels, rows [first, first + count) of k.
+    // Copy w[k][n] = source[k * k_stride + n * n_stride] into panels, rows [first, first + count) of k; one of the two
+    // strides is 1.
     void (*pack)(const Packed<T>&, const T* source, int64_t k_stride, int64_t n_stride, int64_t first,
                  int64_t count) noexcept;
     // sum[n] += rows of a[r][n], in the order of r.
     void (*add_rows)(const T* a, int64_t a_row, int64_t rows, int64_t n, T* sum) noexcept;
+    // to[c][r] = a[r][c] for c < columns and r < to_row; zero where a has no such row.
+    void (*turn)(const T* a, int64_t a_row, int64_t rows, int64_t columns, T* to, int64_t to_row) noexcept;
 };
 
 template <class T> inline int64_t packed_size(int64_t lanes, int64_t k, int64_t n) {

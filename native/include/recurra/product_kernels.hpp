@@ -55,19 +55,23 @@ constexpr bool kHalves = RECURRA_BYTES == 64;
 
 // One tile: R rows, P panels of V vectors, all accumulators in registers.
 template <class T, int R, int V, int P, bool kRowsApart, bool kHalf>
-static void tile(const Tiling<T>& t, const T* before, const T* a, const T* init, T* out) noexcept {
+static void tile(const Tiling<T>& tiling, const T* before, const T* a, const T* init, T* out) noexcept {
+    const Tiling<T> t = tiling;   // a copy of its own, which no store can change
     using X = Vec<T>;
     constexpr int L = X::lanes, N = V * P - (kHalf ? 1 : 0);   // whole vectors
     X sum[R][N + 1];   // one more than are used, for there may be none
     Tail<T, R, kHalf> tail;
+    // Unrolled like the sums themselves: an array that a loop walks through lives in memory until then.
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
+        const T* from = init ? init + r * t.init_row : nullptr;
+#pragma GCC unroll 8
         for (int v = 0; v < N; ++v) {
-            const T* from = init + r * t.init_row + v * L;
             if (!init) sum[r][v] = X::set(0);
-            else if (!kHalf && v == N - 1 && t.last < L) sum[r][v] = X::load_part(from, t.last);
-            else sum[r][v] = X::load(from);
+            else if (!kHalf && v == N - 1 && t.last < L) sum[r][v] = X::load_part(from + v * L, t.last);
+            else sum[r][v] = X::load(from + v * L);
         }
-        tail.begin(r, init ? init + r * t.init_row + N * L : nullptr, t.last);
+        tail.begin(r, init ? from + N * L : nullptr, t.last);
     }
     const T* w = t.w;
     const auto add = [&](const T* from, int64_t row, int64_t step, int64_t count) RECURRA_INLINED {
@@ -87,7 +91,9 @@ static void tile(const Tiling<T>& t, const T* before, const T* a, const T* init,
     };
     if (kRowsApart) add(before, t.before_row, 1, t.before_k);   // a loop of its own, whose end is foreseen
     add(a, kRowsApart ? t.a_row : 1, kRowsApart ? 1 : t.a_k, t.k);
+#pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 8
         for (int v = 0; v < N; ++v) {
             T* to = out + r * t.out_row + v * L;
             if (!kHalf && v == N - 1 && t.last < L) sum[r][v].store_part(to, t.last);
@@ -171,6 +177,53 @@ template <class T> static int64_t cut(const Product<T>& p, TileCall<T>* calls) n
 
 static bool ran = false;   // told to tests, which force an ISA and want to know that it did the work
 
+// Rows of w as they stand: each as a row of the panel, zero past the last column.
+template <class T>
+static void pack_rows(const T* in, int64_t stride, int64_t count, int64_t real, T* out, int64_t width) noexcept {
+    constexpr int64_t L = Vec<T>::lanes;
+    for (int64_t k = 0; k < count; ++k, in += stride, out += width) {
+        int64_t n = 0;
+        for (; n + L <= real; n += L) Vec<T>::load(in + n).store(out + n);
+        if (n < real) Vec<T>::load_part(in + n, static_cast<int>(real - n)).store(out + n);
+    }
+}
+
+// The first n lanes, or all of them if n is more.
+template <class T> static RECURRA_INLINE Vec<T> load_first(const T* from, int64_t n) {
+    return n < Vec<T>::lanes ? Vec<T>::load_part(from, static_cast<int>(n)) : Vec<T>::load(from);
+}
+template <class T> static RECURRA_INLINE void store_first(Vec<T> v, T* to, int64_t n) {
+    if (n < Vec<T>::lanes) v.store_part(to, static_cast<int>(n));
+    else v.store(to);
+}
+
+// As many rows of a matrix as there are lanes, transposed; what lies beyond its edges is zero.
+template <class T> struct Square {
+    static constexpr int L = Vec<T>::lanes;
+    Vec<T> column[L];
+
+    RECURRA_INLINE Square(const T* from, int64_t stride, int64_t rows, int64_t columns) {
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) column[i] = i < rows ? load_first(from + i * stride, columns) : Vec<T>::set(0);
+        transpose(column);
+    }
+};
+
+// to[c][r] = a[r][c] for c < columns and r < to_row, zero where a has no such row.
+template <class T>
+static void turn(const T* a, int64_t a_row, int64_t rows, int64_t columns, T* to, int64_t to_row) noexcept {
+    constexpr int L = Vec<T>::lanes;
+    for (int64_t r = 0; r < to_row; r += L) {
+        for (int64_t c = 0; c < columns; c += L) {
+            const Square<T> square(a + r * a_row + c, a_row, rows - r, columns - c);
+#pragma GCC unroll 16
+            for (int i = 0; i < L; ++i) {
+                if (i < columns - c) store_first(square.column[i], to + (c + i) * to_row + r, to_row - r);
+            }
+        }
+    }
+}
+
 template <class T>
 static void pack(const Packed<T>& to, const T* source, int64_t k_stride, int64_t n_stride, int64_t first,
                  int64_t count) noexcept {
@@ -180,35 +233,35 @@ static void pack(const Packed<T>& to, const T* source, int64_t k_stride, int64_t
         const int64_t n0 = panels.begin(panel) * panels.L, width = panels.width(panel) * panels.L;
         const int64_t real = to.n - n0 < width ? to.n - n0 : width;
         T* out = to.data + n0 * to.depth + (to.first + first) * width;
-        const T* in = source + n0 * n_stride;
-        for (int64_t k = 0; k < count; ++k, out += width) {
-            if (n_stride == 1) {
-                const T* row = in + k * k_stride;
-                int64_t n = 0;
-                for (; n + panels.L <= real; n += panels.L) Vec<T>::load(row + n).store(out + n);
-                if (n < real) Vec<T>::load_part(row + n, static_cast<int>(real - n)).store(out + n);
-            } else {
-                for (int64_t n = 0; n < width; ++n) out[n] = n < real ? in[n * n_stride + k * k_stride] : T(0);
-            }
-        }
+        if (n_stride == 1) pack_rows(source + n0, k_stride, count, real, out, width);
+        else turn(source + n0 * n_stride, n_stride, real, count, out, width);
     }
+}
+
+// V vectors of columns, the last one of so many lanes.
+template <int V, class T>
+static RECURRA_INLINE void add_columns(const T* a, int64_t a_row, int64_t rows, T* sum, int64_t last) noexcept {
+    constexpr int L = Vec<T>::lanes;
+    Vec<T> total[V];
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) total[v] = load_first(sum + v * L, v == V - 1 ? last : L);
+    for (int64_t r = 0; r < rows; ++r) {
+#pragma GCC unroll 4
+        for (int v = 0; v < V; ++v) total[v] = total[v] + load_first(a + r * a_row + v * L, v == V - 1 ? last : L);
+    }
+#pragma GCC unroll 4
+    for (int v = 0; v < V; ++v) store_first(total[v], sum + v * L, v == V - 1 ? last : L);
 }
 
 template <class T>
 static void add_rows(const T* a, int64_t a_row, int64_t rows, int64_t n, T* sum) noexcept {
-    using X = Vec<T>;
+    constexpr int L = Vec<T>::lanes, V = 4;   // side by side, or each vector would wait for its own last sum
     int64_t i = 0;
-    for (; i + X::lanes <= n; i += X::lanes) {
-        X total = X::load(sum + i);
-        for (int64_t r = 0; r < rows; ++r) total = total + X::load(a + r * a_row + i);
-        total.store(sum + i);
-    }
-    for (; i < n; ++i) {
-        for (int64_t r = 0; r < rows; ++r) sum[i] += a[r * a_row + i];
-    }
+    for (; i + V * L <= n; i += V * L) add_columns<V>(a + i, a_row, rows, sum + i, L);
+    for (; i < n; i += L) add_columns<1>(a + i, a_row, rows, sum + i, n - i < L ? n - i : L);
 }
 
-template <class T> inline constexpr Kernels<T> kernels{Vec<T>::lanes, product<T>, cut<T>, pack<T>, add_rows<T>};
+template <class T> inline constexpr Kernels<T> kernels{Vec<T>::lanes, product<T>, cut<T>, pack<T>, add_rows<T>, turn<T>};
 
 }  // namespace RECURRA_ISA
 }  // namespace recurra

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -70,6 +71,30 @@ template <class T> RECURRA_INLINE Vec<T> abs(Vec<T> a) {
 template <class T> RECURRA_INLINE Vec<T> copysign(Vec<T> magnitude, Vec<T> sign) {
     const auto top = Vec<T>::set(T(-0.0)).bits();
     return Vec<T>::from_bits((magnitude.bits() & ~top) | (sign.bits() & top));
+}
+
+// Lane i of a, then lane i of b, for the half of the lanes that begins at kFirst.
+template <int kFirst, class T, int... I>
+RECURRA_INLINE Vec<T> riffle(Vec<T> a, Vec<T> b, std::integer_sequence<int, I...>) {
+    return {__builtin_shufflevector(a.raw, b.raw, (kFirst + I / 2 + I % 2 * Vec<T>::lanes)...)};
+}
+
+// Exchange rows and lanes: each riffle of the upper rows with the lower ones moves one bit of a lane's number into the
+// row's, and one of the row's into the lane's.
+template <class T> RECURRA_INLINE void transpose(Vec<T> (&rows)[Vec<T>::lanes]) {
+    constexpr int L = Vec<T>::lanes;
+    constexpr auto lanes = std::make_integer_sequence<int, L>{};
+#pragma GCC unroll 4
+    for (int done = 1; done < L; done *= 2) {
+        Vec<T> next[L];
+#pragma GCC unroll 8
+        for (int i = 0; i < L / 2; ++i) {
+            next[2 * i] = riffle<0>(rows[i], rows[i + L / 2], lanes);
+            next[2 * i + 1] = riffle<L / 2>(rows[i], rows[i + L / 2], lanes);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < L; ++i) rows[i] = next[i];
+    }
 }
 
 #if defined(__AVX512F__)
