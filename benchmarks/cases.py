@@ -115,6 +115,8 @@ CASES = (
     _train(lstm, 10, 1, 50, 1.8, want_x=False),
     _train(lstm, 10, 50, 50, 1.8),
     _train(lstm, 10, 50, 50, 1.8, want_x=False),
+    _train(lstm, 100, 32, 128, 1.15),
+    _train(lstm, 100, 32, 128, 1.15, want_x=False),
     _train(lstm, 100, 128, 128, 1.15),
     _train(lstm, 100, 128, 128, 1.15, want_x=False),
     _train(gru, 100, 128, 128, 2),

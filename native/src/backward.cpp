@@ -248,6 +248,10 @@ private:
             return x ? x : rows_.gather_steps(from, to, batch_.x, width, operands_.data());
         }
         if (operand >= cell_.layout.states) return computed_.data() + (operand - cell_.layout.states) * chunk_ * most_ * width;
+        const int64_t n = part_.active(from);
+        if (from > begin && !batch_.reset && part_.active(from - 1) == n && part_.active(to - 1) == n) {   // one block
+            return stash.states[operand].data() + (part_.first[from - 1] - part_.first[begin]) * width;
+        }
         for (int64_t s = from; s < to; ++s) {
             T* copy = operands_.data() + (part_.first[s] - part_.first[from]) * width;
             std::memcpy(copy, before(operand, s, begin, entry, stash), part_.active(s) * width * sizeof(T));

@@ -36,7 +36,10 @@ std::vector<Part> split(int64_t steps, int64_t rows, const int64_t* lengths, int
     return parts;
 }
 
-// Runs one part. Steps are taken in chunks, whose input products are done at once.
+// From so many rows on, a step's products of x and of the state are done as one; of fewer, W would be loaded too often.
+constexpr int64_t kFullRows = 24;
+
+// Runs one part. Steps are taken in chunks, whose input products are done at once unless they are part of the steps.
 template <class T> class Forward {
 public:
     Forward(const Cell<T>& cell, const Packing<T>& packing, const Batch<T>& batch, const Part& part)
@@ -51,7 +54,7 @@ public:
         const int64_t most = part_.active(begin);
         const int64_t chunk = std::max<int64_t>(1, kChunkRows / std::max<int64_t>(1, most));
         const int64_t origin = part_.first[begin];
-        const bool keep = stash || results.gates;
+        const bool keep = stash || results.gates, early = most < kFullRows || layout.beside(0) < 0;
         Buffer<T> slots(stash ? 0 : std::min(chunk * most, part_.first[end] - origin) * cell_.row());
         Buffer<T> x(chunk * most * cell_.sizes.input);
         Buffer<T> gates(results.gates ? most * layout.gates * cell_.sizes.hidden : 0);
@@ -66,7 +69,8 @@ public:
         for (int64_t from = begin; from < end; from += chunk) {
             const int64_t to = std::min(end, from + chunk);
             T* base = stash ? stash->slots.data() + (part_.first[from] - origin) * cell_.row() : slots.data();
-            project(from, to, x, base);
+            const T* in = inputs(from, to, x);
+            if (early) stepper_.project(in, part_.first[to] - part_.first[from], base);
             for (int64_t s = from; s < to; ++s) {
                 const int64_t n = part_.active(s);
                 if (checkpoints && s % every == 0) {
@@ -81,7 +85,8 @@ public:
                                     : ring[k].data() + (s & 1) * most * width;
                     given[k] = rows_.reset(batch_.reset, s, n, prev[k], width, fresh[k].data());
                 }
-                stepper_.step(nullptr, given.data(), next.data(), base + (part_.first[s] - part_.first[from]) * cell_.row(), n, keep);
+                const int64_t at = part_.first[s] - part_.first[from];
+                stepper_.step(early ? nullptr : in + at * cell_.sizes.input, given.data(), next.data(), base + at * cell_.row(), n, keep);
                 if (results.gates) {
                     stepper_.gates(gates.data());
                     rows_.scatter(s, n, gates.data(), layout.gates * cell_.sizes.hidden, results.gates);
@@ -93,11 +98,10 @@ public:
     }
 
 private:
-    // The slots of steps [from, to), from all their rows of x at once.
-    void project(int64_t from, int64_t to, const Buffer<T>& scratch, T* slots) {
+    // The rows of x of steps [from, to), as they are or as a copy.
+    const T* inputs(int64_t from, int64_t to, const Buffer<T>& copy) const {
         const T* x = rows_.at_once(batch_.x, from, to, cell_.sizes.input);
-        if (!x) x = rows_.gather_steps(from, to, batch_.x, cell_.sizes.input, scratch.data());
-        stepper_.project(x, part_.first[to] - part_.first[from], slots);
+        return x ? x : rows_.gather_steps(from, to, batch_.x, cell_.sizes.input, copy.data());
     }
 
     void publish(int64_t s, int64_t n, const std::vector<T*>& next, const Results<T>& results) {
