@@ -92,7 +92,7 @@ def run_python(code: str, *arguments: object, **environment: str) -> subprocess.
     env = {k: v for k, v in os.environ.items() if k != "RECURRA_ISA"} | environment
     env["PYTHONPATH"] = str(TESTS)
     command = [sys.executable, "-W", "error", "-c", code, *map(str, arguments)]
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)  # a hang, not a busy machine
 
 
 def printed(code: str, *arguments: object, **environment: str) -> str:
