@@ -100,11 +100,12 @@ template <class T> int64_t Stepper<T>::cut(int64_t rows, TileCall<T>* calls) noe
         return operand < 0 ? begin : operand >= layout.states ? computed : layout.beside(run) < 0 ? alone : joined;
     };
     int64_t count = 0;
-    // The tiles of [x, an operand] times w, or of one of them, for the slots from that place on.
-    const auto add = [&](int64_t place, const Packed<T>& w, bool of_x, int operand, int64_t init_row) {
-        const int64_t first = count, x = of_x && operand >= 0 ? I : 0;
-        count += cell_.kernels->cut({nullptr, cell_.operand_width(operand), 1, rows, w, nullptr, init_row, nullptr, row, 0, nullptr, x, x},
-                                    calls ? calls + first : nullptr);
+    // The tiles of an operand times w, for the slots from that place on. From the bias, a state comes after x.
+    const auto add = [&](int64_t place, const Packed<T>& w, int operand, bool from_bias) {
+        const int64_t first = count;
+        Product<T> product{nullptr, cell_.operand_width(operand), 1, rows, w, nullptr, from_bias ? 0 : row, nullptr, row};
+        if (from_bias && operand >= 0) product.before_row = product.before_k = I;
+        count += cell_.kernels->cut(product, calls ? calls + first : nullptr);
         for (int64_t i = first; calls && i < count; ++i) {
             calls[i].init += place;
             calls[i].out += place;
@@ -118,21 +119,20 @@ template <class T> int64_t Stepper<T>::cut(int64_t rows, TileCall<T>* calls) noe
         for (int phase = begin; phase < end; ++phase) {
             from[phase] = count;
             for (int i = 0; phase == begin && i < slots; ++i) {   // without depth: the bias alone
-                if (layout.slots[i].input < 0) add(place_of(layout, block, i), {packing_.bias, 0, block.units}, true, -1, 0);
+                if (layout.slots[i].input < 0) add(place_of(layout, block, i), {packing_.bias, 0, block.units}, -1, true);
             }
             for (int i = 0; i < runs; ++i) {
                 if (phase_of(i) != phase) continue;
-                const Run& run = layout.runs[i];
                 const Packed<T>& w = block.runs[i];
                 const int state = phase == begin ? layout.beside(i) : -1;
-                const int64_t place = place_of(layout, block, run.first);
-                if (state < 0) add(place, w, phase == begin, run.operand, phase == begin ? 0 : row);
-                else add(place, rows_of(w, 0, w.depth), true, layout.runs[state].operand, 0);
+                const int64_t place = place_of(layout, block, layout.runs[i].first);
+                if (state < 0) add(place, w, layout.runs[i].operand, phase == begin);
+                else add(place, rows_of(w, 0, w.depth), layout.runs[state].operand, true);
             }
         }
         if (!calls) continue;
-        turns_.push_back({calls + from[begin], calls + from[alone], calls + from[joined], calls + from[computed], calls + count,
-                          block.first, block.units, place_of(layout, block, 0)});
+        turns_.push_back({calls + from[begin], calls + from[alone], calls + from[joined], calls + from[computed],
+                          calls + count, block.first, block.units, place_of(layout, block, 0)});
     }
     return count;
 }
@@ -157,7 +157,8 @@ inline void Stepper<T>::multiply(const TileCall<T>* first, const TileCall<T>* la
     const int64_t way = backwards_ ? -1 : 1;
     const TileCall<T>* call = backwards_ ? last - 1 : first;
     for (int64_t left = last - first; left > 0; --left, call += way) {
-        call->function(call->tiling, operands_[0] + call->before, operands_[call->operand] + call->a, init + call->init, slots + call->out);
+        const T* a = operands_[call->operand] + call->a;
+        call->function(call->tiling, operands_[0] + call->before, a, init + call->init, slots + call->out);
     }
 }
 

@@ -89,7 +89,7 @@ static void tile(const Tiling<T>& tiling, const T* before, const T* a, const T* 
             }
         }
     };
-    if (kRowsApart) add(before, t.before_row, 1, t.before_k);   // a loop of its own, whose end is foreseen
+    if (kRowsApart) add(before, t.before_row, 1, t.before_k);
     add(a, kRowsApart ? t.a_row : 1, kRowsApart ? 1 : t.a_k, t.k);
 #pragma GCC unroll 12
     for (int r = 0; r < R; ++r) {
@@ -142,7 +142,8 @@ template <class T, bool A, class Each> RECURRA_INLINE void each_tile(const Produ
         const TileFunction<T>* functions = taken > 1 ? table.many[taken] : (half ? table.half : table.one)[width];
         const int64_t w_row = p.w_row ? p.w_row : width * L;
         const Tiling<T> tiling{p.before_row, p.before_k, p.a_row, p.a_k, p.w.k - p.before_k,
-                               p.w.data + n * depth + p.w.first * w_row, w_row, width * L * depth, p.init_row, p.out_row, static_cast<int>(rest < columns ? L - (columns - rest) : L)};
+                               p.w.data + n * depth + p.w.first * w_row, w_row, width * L * depth, p.init_row, p.out_row,
+                               static_cast<int>(rest < columns ? L - (columns - rest) : L)};
         // Blocks of rows as equal as can be: the last would otherwise be too small to hide the latency of its sums.
         const int64_t most = max_rows(static_cast<int>(width));
         int64_t blocks = p.rows <= most ? 1 : (p.rows + most - 1) / most;
