@@ -10,7 +10,7 @@ from conformance.bits import assert_same_bits
 from conformance.cases import RAGGED, Setting, make_case
 from conformance.checks import check_conformance
 from helpers import ZOO, threads
-from recurra import cells, engine
+from recurra import Weights, cells, engine, reference
 
 EDGES = (
     Setting(T=0, B=3),
@@ -170,3 +170,30 @@ def test_many_threads_of_python_share_the_engine() -> None:
             for _ in range(5):
                 for got, expected in zip(pool.map(lambda s: all_arrays(*run(s)), settings), want, strict=True):
                     assert_equal_bits(got, expected)
+
+
+@cells.cell(source="tests: no product at all")
+def fading(x, h, *, a):
+    return cells.tanh(a) * h + 0.1
+
+
+def test_a_cell_without_products() -> None:
+    """Nothing is to be cut into tiles, x has no part, and there are no gates."""
+    rng = np.random.default_rng(5)
+    weights = Weights.random(fading, 3, 7, rng=rng, dtype=np.float64)
+    x, d = rng.normal(size=(11, 5, 3)), rng.normal(size=(11, 5, 7))
+    state = [rng.normal(size=(5, 7))]
+    run = engine.forward(fading, weights, x, state, keep=True, return_gates=True)
+    [np.full(x.shape, np.nan) for _ in range(8)]  # what the next arrays may find in their memory
+    found = engine.backward(run.tape, d)
+    wanted = reference.forward(fading, weights, x, state)
+    gradients = reference.backward(fading, weights, x, wanted, d)
+    np.testing.assert_allclose(run.output, wanted.output, atol=1e-13)
+    np.testing.assert_allclose(found.weights.parameters["a"], gradients.weights.parameters["a"], atol=1e-13)
+    np.testing.assert_allclose(found.state[0], gradients.state[0], atol=1e-13)
+    assert run.gates == {}
+    assert not found.x.any()
+    live = engine.Stepper(fading, weights)
+    live.state = [state[0][2]]
+    for t in range(11):
+        np.testing.assert_allclose(live.step(x[t, 2]), wanted.output[t, 2], atol=1e-13)

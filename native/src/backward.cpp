@@ -284,6 +284,9 @@ void backward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& ba
     const bool again = tape.every > 0;
     std::optional<Packing<T>> forward_packing;
     if (again) forward_packing.emplace(cell, weights, cell.sizes.hidden);
+    if (gradients.x && (layout.runs.empty() || layout.runs[0].operand >= 0)) {   // no run of the input
+        std::memset(gradients.x, 0, batch.steps * batch.rows * cell.sizes.input * sizeof(T));
+    }
     std::vector<Sums<T>> sums;
     for (size_t p = 0; p < tape.parts.size(); ++p) sums.emplace_back(cell);
     parallel(static_cast<int>(tape.parts.size()), [&](int p) {

@@ -80,8 +80,8 @@ Stepper<T>::Stepper(const Cell<T>& cell, const Packing<T>& packing, int64_t rows
     tile_.state = const_cast<T* const*>(operands_.data() + 1);
     tile_.second = computed_rows_.data();
     tile_.parameter = const_cast<T* const*>(packing.parameters.data());
-    calls_.resize(cut(rows, nullptr));   // fewer rows never have more
-    cut(rows, calls_.data());
+    cut(rows);
+    cut(rows);   // again, now that there is room and nothing moves
 }
 
 // The slots from `slot` on, in a row of slots.
@@ -89,76 +89,79 @@ template <class T> static int64_t place_of(const Layout& layout, const Block<T>&
     return block.first * static_cast<int64_t>(layout.slots.size()) + slot * block.units;
 }
 
-// Cuts the products of a step of so many rows, or only counts their tiles.
-template <class T> int64_t Stepper<T>::cut(int64_t rows, TileCall<T>* calls) noexcept {
+// Calls each(place, w, run) for what starts from the bias: the runs of x, and, without depth and run (-1), slots that
+// have none.
+template <class T, class Each> static void each_of_x(const Layout& layout, const Packing<T>& packing, const Block<T>& block, Each each) {
+    for (size_t i = 0; i < layout.slots.size(); ++i) {
+        if (layout.slots[i].input < 0) each(place_of(layout, block, i), Packed<T>{packing.bias, 0, block.units}, -1);
+    }
+    for (size_t i = 0; i < layout.runs.size(); ++i) {
+        if (layout.runs[i].operand < 0) each(place_of(layout, block, layout.runs[i].first), block.runs[i], static_cast<int>(i));
+    }
+}
+
+// Cuts the products of a step of so many rows. Fewer rows than at first never have more tiles, and need no memory.
+template <class T> void Stepper<T>::cut(int64_t rows) {
     const Layout& layout = cell_.layout;
     const int64_t I = cell_.sizes.input, row = cell_.row();
-    const int runs = static_cast<int>(layout.runs.size()), slots = static_cast<int>(layout.slots.size());
-    enum Phase { begin, alone, joined, computed, end };
-    const auto phase_of = [&](int run) {
-        const int operand = layout.runs[run].operand;
-        return operand < 0 ? begin : operand >= layout.states ? computed : layout.beside(run) < 0 ? alone : joined;
-    };
-    int64_t count = 0;
+    const auto count = [&] { return static_cast<int64_t>(calls_.size()); };
     // The tiles of an operand times w, for the slots from that place on. From the bias, a state comes after x.
     const auto add = [&](int64_t place, const Packed<T>& w, int operand, bool from_bias) {
-        const int64_t first = count;
+        const int64_t first = count();
         Product<T> product{nullptr, cell_.operand_width(operand), 1, rows, w, nullptr, from_bias ? 0 : row, nullptr, row};
         if (from_bias && operand >= 0) product.before_row = product.before_k = I;
-        count += cell_.kernels->cut(product, calls ? calls + first : nullptr);
-        for (int64_t i = first; calls && i < count; ++i) {
-            calls[i].init += place;
-            calls[i].out += place;
-            calls[i].operand = 1 + operand;
+        calls_.resize(first + cell_.kernels->cut(product, nullptr));
+        cell_.kernels->cut(product, calls_.data() + first);
+        for (int64_t i = first; i < count(); ++i) {
+            calls_[i].init += place;
+            calls_[i].out += place;
+            calls_[i].operand = 1 + operand;
         }
     };
     tile_.rows = rows;
     turns_.clear();
+    calls_.clear();
     for (const Block<T>& block : packing_.blocks) {
-        int64_t from[end];
-        for (int phase = begin; phase < end; ++phase) {
-            from[phase] = count;
-            for (int i = 0; phase == begin && i < slots; ++i) {   // without depth: the bias alone
-                if (layout.slots[i].input < 0) add(place_of(layout, block, i), {packing_.bias, 0, block.units}, -1, true);
+        const auto add_runs = [&](auto chosen) {
+            for (int i = 0; i < static_cast<int>(layout.runs.size()); ++i) {
+                const Run& run = layout.runs[i];
+                if (run.operand >= 0 && chosen(i, run.operand)) add(place_of(layout, block, run.first), block.runs[i], run.operand, false);
             }
-            for (int i = 0; i < runs; ++i) {
-                if (phase_of(i) != phase) continue;
-                const Packed<T>& w = block.runs[i];
-                const int state = phase == begin ? layout.beside(i) : -1;
-                const int64_t place = place_of(layout, block, layout.runs[i].first);
-                if (state < 0) add(place, w, layout.runs[i].operand, phase == begin);
-                else add(place, rows_of(w, 0, w.depth), layout.runs[state].operand, true);
-            }
-        }
-        if (!calls) continue;
-        turns_.push_back({calls + from[begin], calls + from[alone], calls + from[joined], calls + from[computed],
-                          calls + count, block.first, block.units, place_of(layout, block, 0)});
+            return calls_.data() + count();
+        };
+        Turn turn{};
+        turn.begin = calls_.data() + count();
+        each_of_x(layout, packing_, block, [&](int64_t place, const Packed<T>& w, int run) {
+            const int state = run < 0 ? -1 : layout.beside(run);
+            if (state < 0) add(place, w, -1, true);
+            else add(place, rows_of(w, 0, w.depth), layout.runs[state].operand, true);
+        });
+        turn.alone = calls_.data() + count();
+        turn.joined = add_runs([&](int run, int operand) { return operand < layout.states && layout.beside(run) < 0; });
+        turn.computed = add_runs([&](int run, int operand) { return operand < layout.states && layout.beside(run) >= 0; });
+        turn.end = add_runs([&](int, int operand) { return operand >= layout.states; });
+        turn.first = block.first;
+        turn.units = block.units;
+        turn.slots = place_of(layout, block, 0);
+        turns_.push_back(turn);
     }
-    return count;
 }
 
 template <class T> void Stepper<T>::project(const T* x, int64_t rows, T* slots) const noexcept {
-    const Layout& layout = cell_.layout;
-    const auto product = [&](int64_t place, const Packed<T>& w) {
-        cell_.kernels->product({x, cell_.sizes.input, 1, rows, w, packing_.bias + place, 0, slots + place, cell_.row()});
-    };
     for (const Block<T>& block : packing_.blocks) {
-        for (size_t i = 0; i < layout.slots.size(); ++i) {   // without depth: the bias alone
-            if (layout.slots[i].input < 0) product(place_of(layout, block, i), {packing_.bias, 0, block.units});
-        }
-        for (size_t i = 0; i < layout.runs.size(); ++i) {
-            if (layout.runs[i].operand < 0) product(place_of(layout, block, layout.runs[i].first), block.runs[i]);
-        }
+        each_of_x(cell_.layout, packing_, block, [&](int64_t place, const Packed<T>& w, int) {
+            cell_.kernels->product({x, cell_.sizes.input, 1, rows, w, packing_.bias + place, 0, slots + place, cell_.row()});
+        });
     }
 }
 
 template <class T>
 inline void Stepper<T>::multiply(const TileCall<T>* first, const TileCall<T>* last, const T* init, T* slots) const noexcept {
-    const int64_t way = backwards_ ? -1 : 1;
-    const TileCall<T>* call = backwards_ ? last - 1 : first;
-    for (int64_t left = last - first; left > 0; --left, call += way) {
-        const T* a = operands_[call->operand] + call->a;
-        call->function(call->tiling, operands_[0] + call->before, a, init + call->init, slots + call->out);
+    const int64_t count = last - first;
+    for (int64_t i = 0; i < count; ++i) {
+        const TileCall<T>& call = first[backwards_ ? count - 1 - i : i];
+        const T* a = operands_[call.operand] + call.a;
+        call.function(call.tiling, operands_[0] + call.before, a, init + call.init, slots + call.out);
     }
 }
 
@@ -182,7 +185,7 @@ void Stepper<T>::step(const T* x, const T* const* prev, T* const* next, T* slots
     const Layout& layout = cell_.layout;
     const Routine<T> last = keep ? cell_.routines.keep : cell_.routines.advance;
     const int64_t count = static_cast<int64_t>(turns_.size());
-    if (rows != tile_.rows) cut(rows, calls_.data());
+    if (rows != tile_.rows) cut(rows);
     operands_[0] = x;
     for (int k = 0; k < layout.states; ++k) operands_[1 + k] = prev[k];
     tile_.next = next;
@@ -208,7 +211,7 @@ void Stepper<T>::step(const T* x, const T* const* prev, T* const* next, T* slots
 template <class T> void Stepper<T>::gates(T* values) noexcept {
     tile_.gate = values;
     tile_.gate_stride = cell_.layout.gates * cell_.sizes.hidden;
-    cell_.routines.gates(&tile_);
+    if (cell_.routines.gates) cell_.routines.gates(&tile_);
 }
 
 template struct Packing<float>;

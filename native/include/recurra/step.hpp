@@ -50,7 +50,7 @@ private:
         int64_t first, units, slots;
     };
 
-    int64_t cut(int64_t rows, TileCall<T>* calls) noexcept;
+    void cut(int64_t rows);
     void multiply(const TileCall<T>* first, const TileCall<T>* last, const T* init, T* slots) const noexcept;
     void ask_for(const Turn& turn) const noexcept;
     void work(const Turn& turn, Routine<T> routine, T* slots) noexcept;

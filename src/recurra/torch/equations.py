@@ -73,7 +73,9 @@ def run_equations(scan: Scan, all: bool) -> list[Tensor]:
         stacked = [x.new_zeros(0, B, w) for w in shapes]
     results = [stacked[0], *(s.unsqueeze(0).clone() if scan.how.stacked else s.clone() for s in states)]
     if all:
-        results += [*(s.clone() for s in stacked[: len(widths)]), torch.stack(stacked[len(widths) :])]
+        gates = stacked[len(widths) :]
+        together = torch.stack(gates) if gates else x.new_zeros(0, *stacked[0].shape[:2], H)
+        results += [*(s.clone() for s in stacked[: len(widths)]), together]
     return results
 
 
