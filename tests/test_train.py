@@ -174,6 +174,25 @@ def test_control_c_before_the_first_epoch_ends_is_passed_on() -> None:
         Problem().run(progress=interrupt)
 
 
+def test_a_training_that_is_told_to_stop_keeps_the_best_so_far(tmp_path) -> None:
+    asked, problem = [], Problem()
+    history = problem.run(stop=lambda now: bool(asked.append(now.update)) or (now.epoch, now.update) == (3, 2))
+    same = Problem()
+    whole = same.run(epochs=7, stop=lambda now: now.epoch == 3)
+    assert history.ended == whole.ended == "stopped"
+    assert len(history.epochs) == 2
+    assert asked == [1, 2, 3, 4, 5, 6, 6] * 2 + [1, 2]  # after every update and every validation
+    assert problem.weights() == same.weights()
+
+
+def test_a_training_that_is_told_to_stop_at_once_is_validated_all_the_same(tmp_path) -> None:
+    problem = Problem()
+    history = problem.run(epochs=1, stop=lambda now: now.update == 2, checkpoint=tmp_path / "checkpoint")
+    assert (history.ended, len(history.epochs), history.best_epoch) == ("stopped", 1, 1)
+    assert history.best_error == pytest.approx(problem.validate()["valid_error"])
+    assert not (tmp_path / "checkpoint").exists()  # an epoch that is not whole could not be resumed with the same bits
+
+
 def test_progress_says_where_training_is() -> None:
     seen = []
     Problem().run(epochs=3, progress=seen.append)

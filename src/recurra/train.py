@@ -76,7 +76,7 @@ class History:
     epochs: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_error: float = math.inf
-    ended: str = "unfinished"  # or "complete", "early", "interrupted"
+    ended: str = "unfinished"  # or "complete", "early", "stopped", "interrupted"
 
 
 def train(
@@ -91,6 +91,7 @@ def train(
     resume: bool = False,
     identity: dict[str, Any] | None = None,
     progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[Progress], bool] | None = None,
 ) -> History:
     """Train a torch module, and leave it with the weights of the epoch that had the least validation error.
 
@@ -108,6 +109,8 @@ def train(
         resume: go on from the checkpoint, where there is one.
         identity: what a checkpoint must agree on besides the settings, as JSON: the data, the network.
         progress: called after every update, and after every validation.
+        stop: asked whether to end whenever `progress` is called. Training then ends with the best weights so far; in the first
+            epoch, which has none yet, with those of the moment, after a validation.
 
     Raises:
         TrainingError: the loss or the error is no longer a number.
@@ -123,7 +126,8 @@ def train(
     >>> history.ended, round(layer.weight.item(), 2)
     ('complete', 3.0)
     """
-    run = _Run(module, settings, updates, identity or {}, None if checkpoint is None else Path(checkpoint), progress)
+    path = None if checkpoint is None else Path(checkpoint)
+    run = _Run(module, settings, updates, identity or {}, path, progress, stop)
     if resume:
         run.resume()
     try:
@@ -149,12 +153,13 @@ class _Run:
         identity: dict[str, Any],
         checkpoint: Path | None,
         progress: Callable[[Progress], None] | None,
+        stop: Callable[[Progress], bool] | None,
     ) -> None:
         import torch
 
         self.module, self.settings, self.updates = module, settings, updates
         self.identity = json.loads(json.dumps({"settings": asdict(settings), "updates": updates, **identity}))
-        self.checkpoint, self.progress = checkpoint, progress
+        self.checkpoint, self.progress, self.stop = checkpoint, progress, stop
         self.parameters = list(module.parameters())
         matrices = [p for p in self.parameters if p.dim() > 1]
         others = [p for p in self.parameters if p.dim() < 2]
@@ -167,6 +172,8 @@ class _Run:
     def goes_on(self) -> bool:
         """Whether there is another epoch, and if not, why."""
         done = len(self.history.epochs)
+        if self.history.ended == "stopped":
+            return False
         if done >= self.settings.epochs:
             self.history.ended = "complete"
         elif done and done - self.history.best_epoch >= self.settings.patience:
@@ -188,7 +195,11 @@ class _Run:
             torch.manual_seed(int(np.random.SeedSequence([self.settings.seed, number]).generate_state(1)[0]))
             for i, batch in enumerate(batches(number), 1):
                 total += self.update(loss(batch), number, i)
-                self.tell(number, i, total / i, began)
+                if self.tell(number, i, total / i, began):
+                    self.history.ended = "stopped"
+                    break
+            if self.history.ended == "stopped" and self.best:
+                return
             self.module.eval()
             with torch.no_grad():
                 measured = {name: float(value) for name, value in validate().items()}
@@ -200,9 +211,10 @@ class _Run:
             self.history.best_epoch, self.history.best_error = number + 1, error
             self.best = {n: t.detach().clone() for n, t in self.module.state_dict().items()}
         self.seconds.append(time.perf_counter() - began)
-        if self.checkpoint:
+        if self.checkpoint and self.history.ended != "stopped":  # of whole epochs alone, so that resuming has the bits
             write_atomically(self.checkpoint, self.content())
-        self.tell(number, i, total / max(1, i), began)
+        if self.tell(number, i, total / max(1, i), began):
+            self.history.ended = "stopped"
 
     def update(self, loss: Any, epoch: int, i: int) -> float:
         """One step of the optimizer; returns the loss."""
@@ -220,10 +232,10 @@ class _Run:
         self.optimizer.step()
         return value
 
-    def tell(self, epoch: int, update: int, train_loss: float, began: float) -> None:
-        """Report progress."""
-        if not self.progress:
-            return
+    def tell(self, epoch: int, update: int, train_loss: float, began: float) -> bool:
+        """Report progress; whether training is to stop."""
+        if not self.progress and not self.stop:
+            return False
         epochs, done = self.settings.epochs, len(self.history.epochs)
         passed = time.perf_counter() - began if done == epoch else 0.0  # of an epoch that goes on
         if self.seconds:
@@ -231,7 +243,10 @@ class _Run:
         else:
             left = passed / max(1, update) * self.updates * epochs - passed
         last = self.history.epochs[-1] if self.history.epochs else {}
-        self.progress(Progress(epoch + 1, epochs, update, self.updates, train_loss, last, left))
+        now = Progress(epoch + 1, epochs, update, self.updates, train_loss, last, left)
+        if self.progress:
+            self.progress(now)
+        return self.stop is not None and self.stop(now)
 
     def content(self) -> bytes:
         """The checkpoint as bytes."""

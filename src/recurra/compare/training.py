@@ -67,9 +67,8 @@ def train(network: Any, problem: Problem, trial: Trial, spent: float = 0.0) -> T
         clock.append(time.perf_counter() - start)
         return {"valid_loss": loss}
 
-    def stop_late(_: Progress) -> None:
-        if clock and time.perf_counter() - start > LATE * trial.seconds:
-            raise KeyboardInterrupt  # as the user's own, it keeps the best so far
+    def late(_: Progress) -> bool:
+        return bool(clock) and time.perf_counter() - start > LATE * trial.seconds
 
     settings = Settings(
         epochs=planned,
@@ -78,8 +77,8 @@ def train(network: Any, problem: Problem, trial: Trial, spent: float = 0.0) -> T
         warm_up=WARM_UP,
         seed=trial.seed,
     )
-    history = fit(network, batches, lambda step: step(), validate, settings, updates=limit, progress=stop_late)
-    cut = history.ended == "interrupted" or (
+    history = fit(network, batches, lambda step: step(), validate, settings, updates=limit, stop=late)
+    cut = history.ended == "stopped" or (
         history.ended == "complete" and (planned < trial.epochs or limit < updates)
     )
     result.ended = "time" if cut else {"early": "early"}.get(history.ended, "epochs")
