@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from helpers import generator
 from recurra.data import Features, Scaler, Split, as_table, find_seasons, series_of, split_by_time
-from recurra.data.step import Step
+from recurra.data.forecasting.step import Step
 from recurra.errors import DataError
 
 

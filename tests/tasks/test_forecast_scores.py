@@ -13,7 +13,7 @@ from sklearn.metrics import mean_absolute_error, mean_pinball_loss
 from helpers import generator
 from recurra import Forecaster
 from recurra.data import Features, as_table, series_of, split_by_time
-from recurra.data.step import Step
+from recurra.data.forecasting.step import Step
 from recurra.tasks import stretches as module
 from recurra.tasks.baselines import LinearAutoregression, Naive, quantile_offsets, season_name
 from recurra.tasks.evaluate import Bench

@@ -12,16 +12,16 @@ Frames need narwhals and Parquet files PyArrow, imported when they are used.
 ('1 month', Split(train_end=168, valid_end=204, end=240), (100, 50))
 """
 
-from recurra.data.calendar import Calendar
-from recurra.data.clock import Clock
-from recurra.data.features import Features
-from recurra.data.live import LiveFeatures
+from recurra.data.forecasting.calendar import Calendar
+from recurra.data.forecasting.clock import Clock
+from recurra.data.forecasting.features import Features
+from recurra.data.forecasting.live import LiveFeatures
+from recurra.data.forecasting.seasons import find_seasons
+from recurra.data.forecasting.series import Columns, Series, series_of
+from recurra.data.forecasting.step import Step
 from recurra.data.readers import read_table
 from recurra.data.scale import Scaler
-from recurra.data.seasons import find_seasons
-from recurra.data.series import Columns, Series, series_of
 from recurra.data.split import Split, check_horizon, split_by_time
-from recurra.data.step import Step
 from recurra.data.table import Table, as_table
 
 __all__ = [

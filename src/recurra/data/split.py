@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recurra.data.series import Series
+from recurra.data.forecasting.series import Series
 from recurra.errors import DataError
 
 PARTS = ("train", "valid", "test")

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.clock import Clock
+from recurra.data.forecasting.clock import Clock
 from recurra.errors import MissingExtraError
 from recurra.files import write_atomically
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.features import Features
-from recurra.data.series import Series
+from recurra.data.forecasting.features import Features
+from recurra.data.forecasting.series import Series
+from recurra.data.forecasting.step import DAY, HOUR, WEEK, Step
 from recurra.data.split import Split
-from recurra.data.step import DAY, HOUR, WEEK, Step
 
 Floats = NDArray[np.float64]
 

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.features import Features
-from recurra.data.series import Series
+from recurra.data.forecasting.features import Features
+from recurra.data.forecasting.series import Series
+from recurra.data.forecasting.step import DAY
 from recurra.data.split import Split
-from recurra.data.step import DAY
 from recurra.runtime.heads import middle_of
 from recurra.runtime.model import Model
 from recurra.tasks.baselines import quantile_offsets

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.features import Features
-from recurra.data.live import LiveFeatures
+from recurra.data.forecasting.features import Features
+from recurra.data.forecasting.live import LiveFeatures
 from recurra.data.table import nearest, number
 from recurra.errors import DataError, ModelFileError, SessionError
 from recurra.runtime.model import Model

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.cells.trace import get
-from recurra.data.step import DAY, WEEK
+from recurra.data.forecasting.step import DAY, WEEK
 from recurra.tasks.baselines import LinearAutoregression, Naive
 from recurra.tasks.describe import data_of, time_text
 from recurra.tasks.evaluate import Bench, Forecasts, Network

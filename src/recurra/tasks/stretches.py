@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.features import Features
-from recurra.data.series import Series
+from recurra.data.forecasting.features import Features
+from recurra.data.forecasting.series import Series
 
 MOST_KEPT = 1 << 28  # bytes of rows that are kept between epochs; beyond it they are made again each time
 MOST_TOGETHER = 64  # series that are validated at once

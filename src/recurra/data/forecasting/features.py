@@ -12,19 +12,19 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.calendar import CYCLES, Calendar
-from recurra.data.clock import Clock
-from recurra.data.prepared import Prepared
+from recurra.data.forecasting.calendar import CYCLES, Calendar
+from recurra.data.forecasting.clock import Clock
+from recurra.data.forecasting.prepared import Prepared
+from recurra.data.forecasting.seasons import find_seasons
+from recurra.data.forecasting.series import Columns, Series, put_on_step
+from recurra.data.forecasting.step import LONGEST_SEASON, WEEK, Step
 from recurra.data.scale import Scaler
-from recurra.data.seasons import find_seasons
-from recurra.data.series import Columns, Series, put_on_step
 from recurra.data.split import Split, check_horizon
-from recurra.data.step import LONGEST_SEASON, WEEK, Step
 from recurra.data.table import Table
 from recurra.errors import DataError
 
 if TYPE_CHECKING:
-    from recurra.data.live import LiveFeatures
+    from recurra.data.forecasting.live import LiveFeatures
 
 F32 = NDArray[np.float32]
 _MOST_COLUMNS = 10_000
@@ -192,7 +192,7 @@ class Features:
 
     def live(self, name: str = "") -> LiveFeatures:
         """The same rows, one at a time, from a bounded memory."""
-        from recurra.data.live import LiveFeatures
+        from recurra.data.forecasting.live import LiveFeatures
 
         return LiveFeatures(self, name)
 

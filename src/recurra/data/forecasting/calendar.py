@@ -11,8 +11,8 @@ from functools import cached_property, lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.clock import Clock
-from recurra.data.step import DAY, MINUTE, WEEK, Step
+from recurra.data.forecasting.clock import Clock
+from recurra.data.forecasting.step import DAY, MINUTE, WEEK, Step
 
 CYCLES = {"day": (1440, 2), "week": (7, 3), "year": (366, 2), "months": (12, 3)}  # positions, harmonics
 _SECONDS = {"day": DAY, "week": WEEK, "year": 365 * DAY, "months": 365 * DAY}

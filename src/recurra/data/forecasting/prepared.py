@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.seasons import recalled, remembered
-from recurra.data.series import Series
+from recurra.data.forecasting.seasons import recalled, remembered
+from recurra.data.forecasting.series import Series
 from recurra.errors import DataError
 
 if TYPE_CHECKING:
-    from recurra.data.features import Features
+    from recurra.data.forecasting.features import Features
 
 F32 = NDArray[np.float32]
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.clock import Clock
-from recurra.data.step import Step
+from recurra.data.forecasting.clock import Clock
+from recurra.data.forecasting.step import Step
+from recurra.data.forecasting.times import check_order, place, read_times, reread_times, time_column
 from recurra.data.table import Table
-from recurra.data.times import check_order, place, read_times, reread_times, time_column
 from recurra.errors import DataError
 
 Floats = NDArray[np.float64]
@@ -105,7 +105,7 @@ def series_of(
     Rows of different series may be interleaved; the times of each must rise by the step that most rows have, or by
     whole multiples of it: rows that were left out are filled in as missing, and `notes` says so. Where there are
     known-ahead columns, rows at the end whose target and past columns are empty are the future.
-    `recurra.data.clock.Clock` says what times may look like and what their zones mean.
+    `recurra.data.forecasting.clock.Clock` says what times may look like and what their zones mean.
 
     Args:
         data: the table.

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.ring import Ring
+from recurra.data.forecasting.ring import Ring
 from recurra.errors import DataError
 
 if TYPE_CHECKING:
-    from recurra.data.features import Features
+    from recurra.data.forecasting.features import Features
 
 F32 = NDArray[np.float32]
 Time = int | np.datetime64

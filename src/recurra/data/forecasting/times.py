@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.clock import Clock, are_years, check_zone, parse_time, seconds_of
-from recurra.data.step import DAY, Step
+from recurra.data.forecasting.clock import Clock, are_years, check_zone, parse_time, seconds_of
+from recurra.data.forecasting.step import DAY, Step
 from recurra.data.table import MISSING, Table
 from recurra.errors import DataError
 

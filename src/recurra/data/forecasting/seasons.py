@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.step import LONGEST_SEASON, Step
+from recurra.data.forecasting.step import LONGEST_SEASON, Step
 
 _BETTER = 0.95  # a season's error against that of lags beside it
 _CLEAR = 0.8  # the same, of a lag that nothing suggests

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.clock import Clock
+from recurra.data.forecasting.clock import Clock
 from recurra.errors import DataError
 
 Times = NDArray[np.int64]
