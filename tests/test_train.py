@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 
 from helpers import TESTS
 from recurra.errors import CheckpointError, TrainingError
-from recurra.train import Settings, train
+from recurra.train import Settings, learning_rate, train
 
 UPDATES = 6
 
@@ -259,3 +259,51 @@ def test_resume_without_a_checkpoint_begins(tmp_path) -> None:
     assert Problem().run(epochs=1, checkpoint=tmp_path / "new", resume=True).ended == "complete"
     assert (tmp_path / "new").exists()
     assert time.perf_counter() - began < 60
+
+
+class Slope:
+    """A module of one matrix and one bias, whose loss has the same gradient in all of its numbers for ever."""
+
+    def __init__(self, gradient: float) -> None:
+        self.gradient = gradient
+        self.module = torch.nn.Linear(3, 2)
+        with torch.no_grad():
+            self.module.weight.fill_(0.75)
+            self.module.bias.fill_(0.75)
+        self.seen: list[tuple[float, float]] = []
+
+    def train(self, settings: Settings) -> None:
+        errors = iter(range(1000, 0, -1))
+
+        def loss(_: int):
+            self.seen.append((float(self.module.weight[0, 0].detach()), float(self.module.bias[0].detach())))
+            return self.gradient * sum(p.sum() for p in self.module.parameters())
+
+        train(
+            self.module, lambda epoch: range(UPDATES), loss, lambda: {"error": next(errors)}, settings, updates=UPDATES
+        )
+        self.seen.append((float(self.module.weight[0, 0].detach()), float(self.module.bias[0].detach())))
+
+
+def test_matrices_decay_and_nothing_else_does() -> None:
+    """Without a gradient, AdamW's decay is all that moves."""
+    settings = Settings(epochs=5, learning_rate=0.1, weight_decay=0.5, warm_up=1)
+    slope = Slope(gradient=0.0)
+    slope.train(settings)
+    left = np.prod([1 - 0.5 * learning_rate(settings, u, UPDATES) for u in range(5 * UPDATES)])
+    assert left < 0.5
+    assert torch.allclose(slope.module.weight, torch.full((2, 3), 0.75 * float(left)))
+    assert torch.equal(slope.module.bias, torch.full((2,), 0.75))
+
+
+def test_the_rate_warms_up_and_falls() -> None:
+    """Under a constant gradient each of Adam's steps is the learning rate itself."""
+    settings = Settings(epochs=10, learning_rate=1e-2, weight_decay=0.0, warm_up=8)
+    slope = Slope(gradient=1.0)
+    slope.train(settings)
+    steps = -np.diff([bias for _, bias in slope.seen])
+    wanted = [learning_rate(settings, u, UPDATES) for u in range(10 * UPDATES)]
+    np.testing.assert_allclose(steps, wanted, rtol=1e-3, atol=1e-6)
+    assert steps[0] == pytest.approx(steps[7] / 8, rel=0.05)
+    assert np.all(np.diff(steps[:8]) > 0)
+    assert np.all(np.diff(steps[8:]) < 0)
