@@ -58,7 +58,7 @@ def run_demo(
     """
     from rich.console import Console
 
-    from recurra.draw.forecast_report import write_forecast_report
+    from recurra.report.forecast import write_forecast_report
     from recurra.tasks.forecast import Forecaster
 
     began = time.perf_counter()

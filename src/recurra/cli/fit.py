@@ -11,6 +11,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from recurra.formatting import number, share
+
 FIT, DATA, NETWORK, TRAINING = "Output", "Data", "Network", "Training"
 
 
@@ -133,7 +135,7 @@ def fit(
     _tell(console, forecaster)
     console.print(f"wrote {out}", highlight=False, markup=False)
     if report is not None:
-        from recurra.draw.forecast_report import write_forecast_report
+        from recurra.report.forecast import write_forecast_report
 
         write_forecast_report(forecaster.report_, report, forecaster.model_)
         console.print(f"wrote {report}", highlight=False, markup=False)
@@ -191,18 +193,12 @@ def _tell(console: Console, forecaster: Any) -> None:
     for name in ("MAE", "MASE", "sMAPE", "coverage"):
         table.add_column(name, justify="right")
     for row in report["table"]:
-        cells = [_number(row.get(key), form) for key, form in _FORMS.items()]
+        cells = [number(row.get(name), 4, "") for name in ("mae", "mase")]
+        cells += [share(row.get("smape"), 2, ""), share(row.get("coverage"), 0, "")]
         table.add_row(row["name"], *cells, style="bold" if row["kind"] == "model" else None)
     console.print(table)
     for sentence in report["verdict"]:
         console.print(sentence, highlight=False, markup=False)
-
-
-_FORMS = {"mae": ".4g", "mase": ".3f", "smape": ".2%", "coverage": ".0%"}
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else format(value, form)
 
 
 def _names(text: str) -> list[str]:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from recurra.compare.schedule import Schedule
-from recurra.compare.verdict import number
+from recurra.formatting import number
 
 Watch = Callable[[Schedule], None]
 
@@ -62,7 +62,7 @@ class Board:
         running = [trial.name for trial in schedule.running.values()]
         for name, valid, tuned, finals in leaderboard(schedule):
             now = f"{running.count(name)} running" if name in running else ""
-            table.add_row(name, number(valid) if math.isfinite(valid) else "", str(tuned), str(finals), now)
+            table.add_row(name, number(valid, missing=""), str(tuned), str(finals), now)
         return table
 
 

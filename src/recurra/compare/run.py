@@ -239,7 +239,7 @@ def _finish(found: Comparison, schedule: Schedule, problem: Problem, folder: Pat
 
 
 def _write(found: Comparison, folder: Path) -> None:
-    from recurra.compare.report import comparison_page
+    from recurra.report.compare import comparison_page
 
     found.save(folder / NAMES["json"])
     write_atomically(folder / NAMES["page"], comparison_page(found).encode())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from recurra.compare.verdict import micro, number
+from recurra.formatting import duration, number
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,8 +37,8 @@ def cells(row: Row) -> list[str]:
         "-" if row["gain"] is None else f"{-row['gain']:+.0%}",
         "-" if row["p"] is None else "< 0.001" if row["p"] < 0.001 else f"{row['p']:.2g}",
         "-" if row["parameters"] is None else f"{row['parameters']:,}",
-        "-" if row["train_seconds"] is None else f"{row['train_seconds']:.1f} s",
-        "no" if row["refusal"] else micro(row.get("step_seconds")),
+        duration(row["train_seconds"]),
+        "no" if row["refusal"] else duration(row.get("step_seconds")),
         row.get("runs_in") or "-",
         "-" if row.get("state_bytes") is None else f"{row['state_bytes']:,}",
         _lag(row),

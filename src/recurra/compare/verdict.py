@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from recurra.compare.statistics import LEVEL
+from recurra.formatting import duration, number
 
 if TYPE_CHECKING:
     from recurra.compare.results import Comparison, Row
@@ -113,7 +114,7 @@ def _cost(row: Row) -> str:
     parts = [f"{row['parameters']:,} parameters", f"{row['train_seconds']:.0f} s of training on one core"]
     if row.get("step_seconds"):
         parts.append(
-            f"{micro(row['step_seconds'])} a live step ({row['runs_in']}), {row['state_bytes']:,} bytes of state"
+            f"{duration(row['step_seconds'])} a live step ({row['runs_in']}), {row['state_bytes']:,} bytes of state"
         )
     return _list(parts)
 
@@ -132,8 +133,8 @@ def _live(best: Row, models: Sequence[Row]) -> list[str]:
         times = best["step_seconds"] / take["step_seconds"]
         sentences.append(
             f"For live use take {take['name']}: not distinguishably worse ({number(take['test'])}), and a step is "
-            f"{times:.0f} times faster ({micro(take['step_seconds'])}, {take['runs_in']}, against "
-            f"{micro(best['step_seconds'])}, {best['runs_in']})."
+            f"{times:.0f} times faster ({duration(take['step_seconds'])}, {take['runs_in']}, against "
+            f"{duration(best['step_seconds'])}, {best['runs_in']})."
         )
     return sentences
 
@@ -193,25 +194,3 @@ def _chance(p: float | None) -> str:
 
 def _list(parts: Sequence[str]) -> str:
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
-
-
-def number(value: Any) -> str:
-    """Three digits.
-
-    >>> number(0.20712), number(1234.5), number(None)
-    ('0.207', '1234', '-')
-    """
-    if value is None:
-        return "-"
-    return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3g}"
-
-
-def micro(seconds: float | None) -> str:
-    """A short time.
-
-    >>> micro(5.12e-6), micro(3.2e-3), micro(1.3e-7)
-    ('5.1 µs', '3.2 ms', '0.13 µs')
-    """
-    if seconds is None:
-        return "-"
-    return f"{seconds * 1e3:.2g} ms" if seconds >= 1e-3 else f"{seconds * 1e6:.{2 if seconds < 1e-5 else 3}g} µs"

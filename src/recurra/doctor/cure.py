@@ -14,10 +14,11 @@ from recurra.doctor.capture import Taps
 from recurra.doctor.conclude import LAG, conclude, not_finite
 from recurra.doctor.examine import Loss, _first, _loss, _tensor, arguments, look, time_axis
 from recurra.doctor.findings import Findings
-from recurra.doctor.tables import number, reach
+from recurra.doctor.tables import reach
 from recurra.doctor.treatments import Case, Plan, treat
 from recurra.doctor.trouble import Trouble
 from recurra.errors import DoctorError
+from recurra.formatting import number
 
 Data: TypeAlias = "Callable[[], tuple[Any, Any]] | tuple[Any, Any]"
 Train: TypeAlias = "Callable[[nn.Module, Plan], float]"

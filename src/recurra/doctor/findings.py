@@ -155,13 +155,13 @@ class Findings:
         """Write one self-contained HTML page with the findings, charts and numbers; return its path.
 
         Raises:
-            MissingExtraError: Matplotlib is not installed.
+            MissingExtraError: Matplotlib or Jinja2 is not installed.
         """
-        from recurra.doctor.report import report
+        from recurra.report.doctor import doctor_page
+        from recurra.report.page import write
 
-        path = Path(path)
-        path.write_text(report(self), encoding="utf-8")
-        return path
+        write(doctor_page(self), path)
+        return Path(path)
 
     def to_tensorboard(self, where: Any, step: int = 0) -> None:
         """Write the numbers and findings for TensorBoard: to a SummaryWriter, or into a folder.

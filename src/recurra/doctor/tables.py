@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recurra.doctor.remedies import REMEDIES
+from recurra.formatting import number
 
 if TYPE_CHECKING:
     from recurra.doctor.findings import Findings, Layer
@@ -83,8 +83,3 @@ def row(layer: Layer, lag: int) -> list[str]:
 def reach(memory: Memory) -> str:
     """A horizon; with a plus where the sequence is no longer."""
     return f"{memory.horizon}{'+' if memory.complete else ''}"
-
-
-def number(value: float) -> str:
-    """Three digits."""
-    return f"{value:.3g}" if math.isfinite(value) else "-"

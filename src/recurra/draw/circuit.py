@@ -12,6 +12,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass, field
 
+from recurra import formatting
 from recurra.cells.cell import Cell
 from recurra.cells.printing import latex_name
 from recurra.cells.symbols import Node, walk
@@ -229,7 +230,7 @@ class _Builder:
 
 def number(value: float) -> str:
     """A number in few characters, with a real minus."""
-    return f"{value:.3g}".replace("-", "−")
+    return formatting.number(value).replace("-", "−")
 
 
 def _joined(parts: list[Part]) -> list[Part]:

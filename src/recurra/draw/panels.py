@@ -13,6 +13,7 @@ from recurra.draw.fonts import measure, need_matplotlib
 from recurra.draw.render import SETTINGS, paper
 from recurra.draw.text import values_text
 from recurra.draw.themes import Colours, Theme, state_role
+from recurra.formatting import number
 from recurra.weights import Array
 
 _MOST_LINES = 4  # features that are drawn as lines
@@ -132,14 +133,12 @@ def _paint(figure: Any, axes: Any, panel: Panel, theme: Theme, steps: int, place
 
 
 def _number(value: float) -> str:
-    """In a few letters.
+    """In a few letters, with a real minus.
 
     >>> [_number(v) for v in (-0.25, 120, 0, 2.5e-5, 1e9)]
     ['−0.25', '120', '0', '2.5e−5', '1e9']
     """
-    size = abs(value)
-    text = f"{value:.4g}" if size == 0 or 0.01 <= size < 1e4 else f"{value:.1e}".replace(".0e", "e")
-    return text.replace("e+0", "e").replace("e-0", "e-").replace("e+", "e").replace("-", "−")
+    return number(value, 4).replace("-", "−")
 
 
 def _within(labels: Sequence[Any], sides: Sequence[str]) -> None:

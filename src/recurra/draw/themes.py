@@ -1,9 +1,10 @@
-"""The colours of every picture, in one table, and how one SVG follows the page that it stands in."""
+"""The colours of every picture and page, in one table, and how one SVG follows the page that it stands in."""
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from recurra.errors import DrawError
@@ -46,6 +47,21 @@ THEMES: dict[str, Theme] = {
 }
 AUTO = "auto"
 
+# What a report's text and charts are made of: (light, dark), from the same table.
+PAGE: dict[str, tuple[str, str]] = {
+    name: (getattr(_TABLE[role][0], kind), getattr(_TABLE[role][1], kind))
+    for name, role, kind in (
+        ("ink", "page", "text"),
+        ("muted", "muted", "text"),
+        ("line", "frame", "line"),
+        ("paper", "page", "fill"),
+        ("accent", "recurrent", "line"),
+        ("second", "output", "line"),
+        ("third", "state2", "line"),
+        ("fourth", "map", "line"),
+    )
+}
+
 
 def theme_of(name: str) -> Theme:
     """The table of a theme; `auto` is drawn in light colours, and follows the page as SVG.
@@ -74,7 +90,7 @@ def adaptive(svg: str) -> str:
     """
     light = {c: f"--recurra-{role}-{kind}" for role, kind, c, _ in _entries()}
     used = set(re.findall("|".join(light), svg))
-    svg = re.sub("|".join(light), lambda found: f"var({light[found[0]]})", svg)
+    svg = by_name(svg, light)
 
     def values(which: int) -> str:
         return " ".join(f"--recurra-{e[0]}-{e[1]}: {e[which]};" for e in _entries() if e[2] in used)
@@ -86,6 +102,15 @@ def adaptive(svg: str) -> str:
         f'[data-theme="light"] svg.recurra {{ {values(2)} }}</style>'
     )
     return re.sub(r"<svg ([^>]*)>", rf'<svg class="recurra" \1>{style}', svg, count=1)
+
+
+def by_name(svg: str, names: Mapping[str, str]) -> str:
+    """An SVG in which each of these colours is the CSS variable of that name.
+
+    >>> by_name('<path style="fill: #1f2a37"/>', {"#1f2a37": "--ink"})
+    '<path style="fill: var(--ink)"/>'
+    """
+    return re.sub("|".join(names), lambda found: f"var({names[found[0]]})", svg)
 
 
 def _entries() -> list[tuple[str, str, str, str]]:

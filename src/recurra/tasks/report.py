@@ -33,7 +33,7 @@ def build_report(forecaster: Forecaster, bench: Bench, naives: Sequence[Naive], 
         baseline: the best naive error on the validation part.
 
     Returns:
-        What `recurra.draw.forecast_report` reads, and the model file's card has part of.
+        What `recurra.report.forecast` reads, and the model file's card has part of.
     """
     model, cell = forecaster.model_, get(forecaster.cell)
     name = cell.name.upper() if len(cell.name) < 6 else cell.name

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from sample_report import sample_report
 
-from recurra.draw.forecast_report import forecast_page, write_forecast_report
-from recurra.draw.page import INK
+from recurra.draw.themes import PAGE
+from recurra.report.forecast import forecast_page, write_forecast_report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -24,7 +24,7 @@ def text_of(page: str) -> str:
 
 def test_the_numbers_are_in_the_text() -> None:
     text = text_of(forecast_page(sample_report()))
-    for wanted in ("0.214", "0.252", "0.322", "79.3%", "0.0614", "23,456", "17,520", "12,264", "48 and 336", "3.1e-07"):
+    for wanted in ("0.214", "0.252", "0.322", "79.3%", "0.0614", "23,456", "17,520", "12,264", "48 and 336", "3.1e-7"):
         assert wanted in text, wanted
     report = sample_report()
     errors = report["by_hour"]["values"]["GRU"]
@@ -74,7 +74,7 @@ def test_the_page_stands_alone_and_follows_the_theme() -> None:
     assert {f"var(--{n})" for n in ("ink", "accent", "muted")} <= set(re.findall(r"var\(--\w+\)", drawn))
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
-    assert all(f"--{name}: {dark};" in page for name, (_, dark) in INK.items())
+    assert all(f"--{name}: {dark};" in page for name, (_, dark) in PAGE.items())
 
 
 def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
@@ -136,4 +136,4 @@ def test_light_and_dark_differ(tmp_path: Path) -> None:
     page = forecast_page(sample_report())
     light = browsed(page, 800, tmp_path, "--blink-settings=preferredColorScheme=1")
     dark = browsed(page, 800, tmp_path, "--blink-settings=preferredColorScheme=0")
-    assert {light["paper"], dark["paper"]} == {"rgb(255, 255, 254)", "rgb(21, 24, 31)"}
+    assert {light["paper"], dark["paper"]} == {"rgb(255, 255, 255)", "rgb(20, 24, 31)"}

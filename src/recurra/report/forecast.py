@@ -1,0 +1,216 @@
+"""The report of a forecaster: one HTML page, from the plain data that `Forecaster.report_` is."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.formatting import number, share
+from recurra.report.charts import (
+    BARS,
+    COLOURS,
+    DASHED,
+    LINES,
+    Line,
+    axes,
+    bars,
+    chart,
+    draw_lines,
+    legend,
+    lines,
+    numbers,
+)
+from recurra.report.fit import Report, against_baselines, parity, parts_table, the_network, training
+from recurra.report.page import Beside, Chart, Code, Section, Styled, Text, render, write
+
+_COLUMNS = ("mae", "mase", "smape", "coverage", "pinball")
+
+
+def write_forecast_report(report: Report, path: str | os.PathLike[str], model: Any = None) -> None:
+    """Write the page in one move: a reader sees the old page or the new one.
+
+    Args:
+        report: what `Forecaster.report_` has.
+        path: where to write.
+        model: the network, to be drawn unrolled: what `recurra.draw.network` takes.
+
+    Raises:
+        MissingExtraError: Matplotlib or Jinja2 is not installed.
+        OSError: the file cannot be written; what was there is untouched.
+    """
+    write(forecast_page(report, model), path)
+
+
+def forecast_page(report: Report, model: Any = None) -> str:
+    """The page as text; see `write_forecast_report`."""
+    sections = [
+        _forecast(report),
+        against_baselines(
+            report,
+            _COLUMNS,
+            "Every origin of the test part, all steps ahead. MASE divides by the error of the seasonal naive forecast "
+            "on the training part: below 1 is better than that.",
+        ),
+        _errors(report),
+        training(report, "valid_mae", "pinball, scaled"),
+        the_network(
+            report,
+            model,
+            "a head that sees, for each step ahead, what is known of it and the same time one season earlier",
+        ),
+        _data(report),
+        parity(report),
+        _live(report),
+    ]
+    return render(f"A forecast of {report['target']}, {report['horizon']} steps ahead", sections, report["verdict"])
+
+
+def _forecast(report: Report) -> Section:
+    heading, example = "The forecast and the truth", report["example"]
+    if not example:
+        return Section(heading, [Text("The test part has no forecast to show.")])
+    return Section(heading, [_week(report), Beside([_one(report), _by_horizon(report)])])
+
+
+def _week(report: Report) -> Chart:
+    """The end of the test part, as it was forecast a horizon before."""
+    example = report["example"]
+    truth, low, high = (numbers(example[name]) for name in ("truth", "low", "high"))
+    figure, ax = axes(7.2, 2.9, ylabel=f"{report['target']}{_unit(report)}")
+    times = _times(example["times"])
+    _band(ax, times, example, "forecast and its interval")
+    if "naive" in example:
+        draw_lines(ax, [Line(example["naive_name"], times, numbers(example["naive"]), "muted", (0, (2, 2)), 0.9)])
+    draw_lines(ax, [Line("truth", times, truth, "ink", width=1.3)])
+    _dates(ax, times)
+    legend(ax, 3)
+    known = np.isfinite(truth)
+    inside = float(np.mean((truth >= low)[known] & (truth <= high)[known])) if known.any() else None
+    meant = float(report["levels"][-1] - report["levels"][0])
+    return chart(
+        figure,
+        f"The end of the test part, each value as it was forecast {example['lead']} steps of {report['step']} "
+        f"before. Of these values {share(inside)} lie in the interval, which is meant to hold {share(meant)}.",
+        wide=True,
+    )
+
+
+def _one(report: Report) -> Chart:
+    """One whole forecast."""
+    fan = report["fan"]
+    figure, ax = axes(4.7, 2.6, ylabel=f"{report['target']}{_unit(report)}")
+    past, ahead = _times(fan["past_times"]), _times(fan["times"])
+    known = Line("known", past, numbers(fan["past"]), "ink", width=1.3)
+    draw_lines(ax, [known, Line("what came", ahead, numbers(fan["truth"]), "ink", DASHED, 1.1)])
+    _band(ax, ahead, fan, "forecast")
+    ax.axvline(past[-1], color=COLOURS["muted"], linewidth=0.8)
+    _dates(ax, np.concatenate([past, ahead]))
+    legend(ax, 3)
+    return chart(figure, f"One forecast: all {report['horizon']} steps, made at the line from what was known there.")
+
+
+def _by_horizon(report: Report) -> Chart:
+    errors = {name: numbers(report["by_horizon"][name]) for name in _shown(report, report["by_horizon"])}
+    own = next(iter(errors.values()))
+    return lines(
+        f"Error against the horizon, test part: {number(own[0])} one step ahead, {number(own[-1])} at the last.",
+        [
+            Line(name, np.arange(1, len(values) + 1), values, colour)
+            for colour, (name, values) in zip(LINES, errors.items(), strict=False)
+        ],
+        x="steps ahead",
+        y=f"MAE{_unit(report)}",
+        height=2.6,
+        from_zero=True,
+    )
+
+
+def _errors(report: Report) -> Section:
+    parts = []
+    for key, heading in (("by_hour", "hour of the day"), ("by_weekday", "day of the week")):
+        labels, values = report[key].get("labels", []), report[key].get("values", {})
+        if labels:
+            shown = {name: numbers(values[name]) for name in _shown(report, values)[: len(BARS)]}
+            own = next(iter(shown.values()))
+            text = f"Mean error by {heading}"
+            if np.isfinite(own).any():
+                most, least = (f"{labels[k]} ({number(own[k])})" for k in (np.nanargmax(own), np.nanargmin(own)))
+                text += f": largest at {most}, least at {least}"
+            parts.append(bars(f"{text}.", labels, shown, x=heading, y=f"MAE{_unit(report)}"))
+    none = Text(f"Steps of {report['step']} have no hours or weekdays to tell apart.")
+    return Section("Where it errs", [Beside(parts)] if parts else [none])
+
+
+def _data(report: Report) -> Section:
+    data = report["data"]
+    seasons = " and ".join(str(s) for s in data["seasons"]) or "none"
+    known = ", ".join(data["known_ahead"]) or "nothing but the calendar"
+    text = (
+        f"{data['rows']:,} rows of {data['source']}, one every {report['step']}, in {data['series']} series. "
+        f"Seasons found in the training part: {seasons} steps. Known ahead: {known}; known up to now: "
+        f"{', '.join([report['target'], *data['past']])}."
+    )
+    return Section("The data", [Text(text), parts_table(report), *map(Text, data["notes"])])
+
+
+def _live(report: Report) -> Section:
+    columns = ",".join(["time", report["target"], *report["data"]["past"], *report["data"]["known_ahead"]])
+    live, file = report.get("live"), report["model_file"]
+    cost = f" Here one step took {live['microseconds']:.0f} µs, features included." if live else ""
+    return Section(
+        "Run it live",
+        [
+            Code(f"recurra stream {file} --snapshot state.bin < observations.csv"),
+            Text(
+                [
+                    "One observation a line, with the columns ",
+                    Styled(columns, "code"),
+                    f"; one forecast a line comes back.{cost} No training framework is loaded.",
+                ]
+            ),
+            Code(
+                "import recurra\nfrom recurra.tasks.live import LiveForecaster\n\n"
+                f"live = LiveForecaster(recurra.load({file!r}))\n"
+                "forecast = live.step(observation)  # a dict of those columns"
+            ),
+        ],
+    )
+
+
+def _unit(report: Report) -> str:
+    return f" ({report['unit']})" if report.get("unit") else ""
+
+
+def _times(times: Sequence[Any]) -> NDArray[Any]:
+    return np.array(times) if not isinstance(times[0], str) else np.array(times, dtype="datetime64[s]")
+
+
+def _dates(ax: Any, times: NDArray[Any]) -> None:
+    """As few dates as can be read."""
+    if np.issubdtype(times.dtype, np.datetime64):
+        from matplotlib.dates import HOURLY, AutoDateLocator, ConciseDateFormatter
+
+        locator: Any = AutoDateLocator(maxticks=7)  # type: ignore[no-untyped-call]
+        locator.intervald[HOURLY] = [1, 2, 3, 4, 6, 12, 24]  # by itself it has nothing between 12 hours and days
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+        ax.xaxis.get_offset_text().set(fontsize=8.5, color=COLOURS["muted"])
+    ax.margins(x=0.01)
+
+
+def _band(ax: Any, times: NDArray[Any], forecast: Mapping[str, Any], label: str) -> None:
+    """A forecast with its interval."""
+    low, high = numbers(forecast["low"]), numbers(forecast["high"])
+    ax.fill_between(times, low, high, color=COLOURS["accent"], alpha=0.22, linewidth=0)
+    draw_lines(ax, [Line(label, times, numbers(forecast["median"]))])
+
+
+def _shown(report: Report, names: Collection[str]) -> list[str]:
+    """Of the names, the network, the best naive forecast and the linear one: a chart of all is no clearer."""
+    naive = [row for row in report["table"] if row["kind"] == "naive" and row["mae"] is not None]
+    best = min(naive, key=lambda row: float(row["mae"]), default=None)
+    return [r["name"] for r in report["table"] if r["name"] in names and (r["kind"] != "naive" or r is best)]
