@@ -46,6 +46,9 @@ def run_equations(scan: Scan, all: bool) -> list[Tensor]:
     cell, x = scan.cell, scan.x
     T, B, _ = x.shape
     H, P, widths = scan.hidden_size, scan.U.shape[1], scan.widths
+    if scan.lengths is not None:  # past a row's end nothing is read: a NaN there would survive a gradient of zero
+        inside = torch.arange(T, device=x.device)[:, None] < scan.lengths
+        x = torch.where(inside[..., None], x, 0)
     states = list(scan.state) or [x.new_zeros(B, w) for w in widths]
     order = _order_of_steps(scan, T, B)
     projected = linear(x, scan.W, scan.b)
