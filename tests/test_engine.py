@@ -36,16 +36,16 @@ def run(setting: Setting, cell: cells.Cell = cells.lstm, **options: object) -> t
     case = make_case(cell, setting, np.float32)
     forward = engine.forward(
         cell,
-        case.weights,
+        case.weights[0],
         case.x,
-        case.state,
+        case.state[0],
         lengths=case.lengths,
         reverse=setting.reverse,
         reset=case.reset,
         keep=True,
         **options,
     )
-    return forward, engine.backward(forward.tape, case.d_output, case.d_state)
+    return forward, engine.backward(forward.tape, case.d_output, case.d_state[0])
 
 
 def all_arrays(forward: engine.Forward, gradients: engine.Gradients) -> list[np.ndarray]:
@@ -69,9 +69,9 @@ def test_what_stands_past_the_ends_changes_nothing(cell: cells.Cell, reverse: bo
         x, d_output = case.x.copy(), case.d_output.copy()
         x[past] = d_output[past] = garbage
         forward = engine.forward(
-            cell, case.weights, x, case.state, lengths=RAGGED, reverse=reverse, keep=True, checkpoint_every=every
+            cell, case.weights[0], x, case.state[0], lengths=RAGGED, reverse=reverse, keep=True, checkpoint_every=every
         )
-        results.append(all_arrays(forward, engine.backward(forward.tape, d_output, case.d_state)))
+        results.append(all_arrays(forward, engine.backward(forward.tape, d_output, case.d_state[0])))
         assert not results[-1][0][past].any()
         assert not forward.output[past].any()
     for other in results[1:]:
@@ -86,20 +86,20 @@ def test_backward_may_be_called_again(every: int | None, count: int) -> None:
     with threads(count):
         forward = engine.forward(
             cells.gru,
-            case.weights,
+            case.weights[0],
             case.x,
-            case.state,
+            case.state[0],
             lengths=RAGGED,
             reset=case.reset,
             keep=True,
             checkpoint_every=every,
         )
-        first = engine.backward(forward.tape, case.d_output, case.d_state)
+        first = engine.backward(forward.tape, case.d_output, case.d_state[0])
         other = engine.backward(forward.tape, 2 * case.d_output, None)
-        again = engine.backward(forward.tape, case.d_output, case.d_state)
+        again = engine.backward(forward.tape, case.d_output, case.d_state[0])
     assert_equal_bits(all_arrays(forward, again), all_arrays(forward, first))
     assert not np.array_equal(other.weights.U, first.weights.U)
-    without = engine.backward(forward.tape, case.d_output, case.d_state, want_x=False)
+    without = engine.backward(forward.tape, case.d_output, case.d_state[0], want_x=False)
     assert without.x is None
     if count == 1:
         assert_same_bits(without.weights.W, first.weights.W, "W")
@@ -107,11 +107,11 @@ def test_backward_may_be_called_again(every: int | None, count: int) -> None:
 
 def test_gradients_of_nothing_are_zero() -> None:
     case = make_case(cells.lstm, Setting(), np.float32)
-    forward = engine.forward(cells.lstm, case.weights, case.x, keep=True)
+    forward = engine.forward(cells.lstm, case.weights[0], case.x, keep=True)
     for d_state in (None, [None, None]):
         gradients = engine.backward(forward.tape, None, d_state)
         assert not any(a.any() for a in all_arrays(forward, gradients)[3:])
-    only_c = engine.backward(forward.tape, None, [None, case.d_state[1]])
+    only_c = engine.backward(forward.tape, None, [None, case.d_state[0][1]])
     assert only_c.weights.U.any()
 
 
@@ -126,30 +126,44 @@ def test_every_run_is_the_same(count: int) -> None:
 
 def test_inputs_are_left_as_they_are() -> None:
     case = make_case(cells.lstm_peephole, Setting(resets=True, lengths=RAGGED), np.float32)
-    given = [case.x, *case.state, case.reset, case.d_output, *case.d_state, *(a for _, a in case.weights.items())]
+    given = [
+        case.x,
+        *case.state[0],
+        case.reset,
+        case.d_output,
+        *case.d_state[0],
+        *(a for _, a in case.weights[0].items()),
+    ]
     copies = [a.copy() for a in given]
     forward = engine.forward(
-        case.cell, case.weights, case.x, case.state, lengths=RAGGED, reset=case.reset, keep=True, checkpoint_every=2
+        case.cell,
+        case.weights[0],
+        case.x,
+        case.state[0],
+        lengths=RAGGED,
+        reset=case.reset,
+        keep=True,
+        checkpoint_every=2,
     )
-    engine.backward(forward.tape, case.d_output, case.d_state)
+    engine.backward(forward.tape, case.d_output, case.d_state[0])
     for a, b in zip(given, copies, strict=True):
         np.testing.assert_array_equal(a, b)
-    assert not any(np.shares_memory(s, i) for s in forward.state for i in case.state)
+    assert not any(np.shares_memory(s, i) for s in forward.state for i in case.state[0])
 
 
 def test_lengths_of_any_whole_dtype() -> None:
     case = make_case(cells.gru, Setting(lengths=RAGGED), np.float32)
-    want = engine.forward(cells.gru, case.weights, case.x, lengths=case.lengths).output
+    want = engine.forward(cells.gru, case.weights[0], case.x, lengths=case.lengths).output
     for lengths in (list(RAGGED), RAGGED, np.array(RAGGED, np.uint8), np.repeat(np.array(RAGGED, np.int32), 2)[::2]):
-        assert_same_bits(engine.forward(cells.gru, case.weights, case.x, lengths=lengths).output, want, "output")
+        assert_same_bits(engine.forward(cells.gru, case.weights[0], case.x, lengths=lengths).output, want, "output")
 
 
 def test_a_stepper_owns_its_weights_and_its_state() -> None:
     case = make_case(cells.lstm_peephole, Setting(), np.float32)
-    live = engine.Stepper(case.cell, case.weights, 7)
-    other = engine.Stepper(case.cell, case.weights.map(np.copy), 7)
-    live.state = other.state = case.state
-    for _, array in case.weights.items():
+    live = engine.Stepper(case.cell, case.weights[0], 7)
+    other = engine.Stepper(case.cell, case.weights[0].map(np.copy), 7)
+    live.state = other.state = case.state[0]
+    for _, array in case.weights[0].items():
         array[:] = np.nan
     assert_same_bits(live.step(case.x[0]), other.step(case.x[0]), "output")
     copy = live.state

@@ -54,7 +54,7 @@ counts = [engine._native.helpers()]
 for wanted in (1, 2, 2, 3, 1):
     for _ in range(20):
         with threads(wanted):
-            tape = engine.forward(cells.gru, case.weights, case.x, keep=True).tape
+            tape = engine.forward(cells.gru, case.weights[0], case.x, keep=True).tape
             engine.backward(tape, case.d_output)
     counts.append(engine._native.helpers())
 print(*counts)
@@ -72,7 +72,7 @@ from recurra import cells, engine
 case = make_case(cells.gru, Setting(T=60), np.float32)
 def results():
     with threads(2):
-        run = engine.forward(cells.gru, case.weights, case.x, keep=True)
+        run = engine.forward(cells.gru, case.weights[0], case.x, keep=True)
         back = engine.backward(run.tape, case.d_output)
     return [run.output, back.x, back.weights.U]
 want = results()
@@ -97,7 +97,7 @@ import numpy as np
 from conformance.cases import Setting, make_case
 from recurra import cells, engine
 case = make_case(cells.lstm, Setting(), np.float32)
-engine.forward(cells.lstm, case.weights, case.x)
+engine.forward(cells.lstm, case.weights[0], case.x)
 print(engine.isa(), *(name for name, _ in engine._native.isas() if engine._native.ran(name)))
 """
 

@@ -31,13 +31,13 @@ def test_lengths_reverse_and_resets_mean_what_they_say() -> None:
     cell = cells.get("lstm")
     for reverse in (False, True):
         case = make_case(cell, Setting(lengths=(3, 11, 0, 7, 11, 1, 5), reverse=reverse, resets=True), np.float64)
-        run = reference.forward(cell, case.weights, case.x, case.state, case.lengths, reverse, case.reset)
+        run = reference.forward(cell, case.weights[0], case.x, case.state[0], case.lengths, reverse, case.reset)
         for b, length in enumerate(case.lengths):
-            state = [s[b : b + 1] for s in case.state]
+            state = [s[b : b + 1] for s in case.state[0]]
             for t in range(length)[:: -1 if reverse else 1]:
                 if case.reset[t, b]:
                     state = [np.zeros_like(s) for s in state]
-                state = reference.forward(cell, case.weights, case.x[t : t + 1, b : b + 1], state).state
+                state = reference.forward(cell, case.weights[0], case.x[t : t + 1, b : b + 1], state).state
                 np.testing.assert_allclose(run.output[t, b], state[0][0], atol=1e-14)
             assert not run.output[length:, b].any()
             for ours, alone in zip(run.state, state, strict=True):

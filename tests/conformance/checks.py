@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from conformance.backends import Backend, Outcome, run_reference
-from conformance.cases import Setting, make_case
+from conformance.cases import SETTINGS, Setting, make_case
+from helpers import ALL_CELLS
 from recurra.cells import Cell
 from recurra.weights import Array
 
@@ -25,17 +28,40 @@ def assert_close(name: str, got: Array, want: Array, dtype: str) -> None:
     assert worst <= bound, f"{name} is off by {worst:.3g}, more than {bound:.3g}"
 
 
-def assert_same_outcome(got: Outcome, want: Outcome, backend: Backend) -> None:
+def assert_same_outcome(got: Outcome, want: Outcome, backend: Backend, setting: Setting) -> None:
     """Raise AssertionError unless the backend gave everything that it should, right and in its dtype."""
-    wanted = {n: a for n, a in want.items() if not n.startswith(backend.omits or ("\0",))}
+    omits = backend.omits_in(setting)
+    wanted = {n: a for n, a in want.items() if not n.startswith(omits or ("\0",))}
     assert sorted(got) == sorted(wanted)
     for name, array in got.items():
         assert array.dtype == backend.dtype, f"{name} has dtype {array.dtype}"
         assert_close(name, array, wanted[name], np.dtype(backend.dtype).name)
 
 
+@lru_cache(maxsize=256)
+def expected(cell: Cell, setting: Setting, dtype: str) -> Outcome:
+    """What the definition gives; many backends ask for the same."""
+    return run_reference(make_case(cell, setting, np.dtype(dtype)))
+
+
 def check_conformance(cell: Cell, setting: Setting, backend: Backend) -> None:
     """Values, final states, all states, all gates and all gradients against the definition."""
-    case = make_case(cell, setting, backend.dtype)
-    want = run_reference(case)
-    assert_same_outcome(backend.run(case), want, backend)
+    got = backend.run(make_case(cell, setting, backend.dtype))
+    assert_same_outcome(got, expected(cell, setting, np.dtype(backend.dtype).name), backend, setting)
+
+
+def taken(cell: Cell, backend: Backend) -> list[Setting]:
+    """The settings in which a backend runs a cell: what it can take, and of that its share."""
+    i = ALL_CELLS.index(cell)
+    mine = [s for k, s in enumerate(SETTINGS) if (i + k) % backend.share == 0]
+    return [s for s in mine if not backend.refusal(cell, s)]
+
+
+def check_cell(cell: Cell, backend: Backend) -> None:
+    """Every setting that a backend takes; the first that fails is named."""
+    for setting in taken(cell, backend):
+        try:
+            check_conformance(cell, setting, backend)
+        except BaseException as error:
+            error.add_note(f"{cell.name} on {backend.name}, setting {setting}")
+            raise

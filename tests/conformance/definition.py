@@ -26,9 +26,9 @@ def check_finite_differences(cell: Cell, setting: Setting) -> None:
     """Every element of every gradient of the definition against a central difference."""
     case = make_case(cell, setting, np.float64)
     run = _forward(case)
-    got = reference.backward(cell, case.weights, case.x, run, case.d_output, case.d_state, case.reset)
+    got = reference.backward(cell, case.weights[0], case.x, run, case.d_output, case.d_state[0], case.reset)
     gradients = [got.x, *got.state, *(a for _, a in got.weights.items())]
-    arrays = [case.x, *case.state, *(a for _, a in case.weights.items())]
+    arrays = [case.x, *case.state[0], *(a for _, a in case.weights[0].items())]
     for gradient, array in zip(gradients, arrays, strict=True):
         for at in np.ndindex(array.shape):
             if np.isnan(array[at]):
@@ -40,7 +40,7 @@ def check_finite_differences(cell: Cell, setting: Setting) -> None:
 
 def _forward(case: Case) -> reference.Forward:
     s = case.setting
-    return reference.forward(case.cell, case.weights, case.x, case.state, case.lengths, s.reverse, case.reset)
+    return reference.forward(case.cell, case.weights[0], case.x, case.state[0], case.lengths, s.reverse, case.reset)
 
 
 def _loss(case: Case, array: Array, at: tuple[int, ...], by: float) -> float:
@@ -50,7 +50,8 @@ def _loss(case: Case, array: Array, at: tuple[int, ...], by: float) -> float:
     run = _forward(case)
     array[at] = before
     return float(
-        np.nansum(run.output * case.d_output) + sum(np.vdot(d, s) for d, s in zip(case.d_state, run.state, strict=True))
+        np.nansum(run.output * case.d_output)
+        + sum(np.vdot(d, s) for d, s in zip(case.d_state[0], run.state, strict=True))
     )
 
 
@@ -60,17 +61,17 @@ def check_against_torch(name: str) -> None:
     module_type, options = TORCH[name]
     module = module_type(case.setting.I, case.setting.H, **options).double()
     with torch.no_grad():
-        for parameter, (_, array) in zip(module.parameters(), case.weights.items(), strict=True):
+        for parameter, (_, array) in zip(module.parameters(), case.weights[0].items(), strict=True):
             parameter.copy_(torch.from_numpy(array))
-    x, *state = (torch.from_numpy(a).requires_grad_() for a in (case.x, *case.state))
+    x, *state = (torch.from_numpy(a).requires_grad_() for a in (case.x, *case.state[0]))
     many = len(state) > 1
     output, final = module(x, tuple(s[None] for s in state) if many else state[0][None])
     final = [f[0] for f in final] if many else [final[0]]
-    seeds = [torch.from_numpy(a) for a in (case.d_output, *case.d_state)]
+    seeds = [torch.from_numpy(a) for a in (case.d_output, *case.d_state[0])]
     torch.autograd.backward([output, *final], seeds)
 
     run = _forward(case)
-    back = reference.backward(case.cell, case.weights, case.x, run, case.d_output, case.d_state)
+    back = reference.backward(case.cell, case.weights[0], case.x, run, case.d_output, case.d_state[0])
     _compare([run.output, *run.state], [output, *final])
     _compare([back.x, *back.state], [t.grad for t in (x, *state)])
     _compare([a for _, a in back.weights.items()], [p.grad for p in module.parameters()])

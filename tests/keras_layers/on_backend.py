@@ -14,7 +14,7 @@ OPTIONS = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-c", str(HERE / "b
 
 def main() -> int:
     """Both, whatever the first says."""
-    names = ["checks_layers.py", "checks_models.py"]
+    names = ["checks_layers.py", "checks_models.py", "checks_conformance.py"]
     if os.environ["KERAS_BACKEND"] == "jax":
         names.append("checks_jax.py")  # the operator of torch has tests of its own
     checks = [str(HERE / name) for name in names]

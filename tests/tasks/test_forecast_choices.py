@@ -44,7 +44,7 @@ def test_validation_has_the_rows_before_it_as_context(fitted: Forecaster) -> Non
 
 
 def test_intervals_are_calibrated_on_the_validation_part(fitted: Forecaster) -> None:
-    """There, each quantile has its share of what came below it; after three epochs nothing but calibration does that."""
+    """There, each quantile has its share below it, which after three epochs nothing but calibration can do."""
     rows = origins(TRAIN, VALID)
     targets = drifting()[rows[:, None] + 1 + np.arange(N)]
     for quantile, share in (("q0.1", 0.1), ("q0.9", 0.9)):
