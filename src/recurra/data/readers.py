@@ -1,18 +1,23 @@
-"""Tables from files: CSV by the standard library, Parquet by PyArrow."""
+"""Tables from files: CSV, which PyArrow only makes faster, and Parquet by PyArrow."""
 
 from __future__ import annotations
 
 import csv
+import io
 import itertools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from recurra.data.table import Table, as_table
-from recurra.errors import DataError, MissingExtraError
+from recurra.data.arrow import csv_cells, pyarrow
+from recurra.data.table import Table, as_table, check_names
+from recurra.errors import DataError
 
+_LARGE = 1 << 20  # bytes; a smaller file is read before PyArrow is imported
 _MARKS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
@@ -51,73 +56,93 @@ def read_table(path: str | os.PathLike[str]) -> Table:
             raise DataError(
                 f"{file.name}: the file is {kind}, expected CSV in UTF-8 or Parquet: save it as one of these"
             )
-    return _read_csv(file)
+    content = file.read_bytes()
+    return parse_csv(content, file.name, fast=len(content) > _LARGE)
 
 
 def _read_parquet(file: Path) -> Table:
+    pa = pyarrow("reading a Parquet file")
     try:
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingExtraError("reading a Parquet file", "pyarrow", "data") from error
-    try:
-        table = pq.read_table(file)
+        table = pa.parquet.read_table(file)
     except (pa.ArrowException, OSError) as error:
         if not isinstance(error, pa.ArrowException) and error.errno is not None:
             raise
-        raise DataError(f"{file.name}: no Parquet file ({_line(error)}): write it again, or copy it again") from error
-    names = table.column_names
-    for name in names:
-        if names.count(name) > 1:
-            raise DataError(f"{file.name}: the column {name!r} comes twice, expected different names: rename one")
+        short = " ".join(str(error).split())[:200]
+        raise DataError(f"{file.name}: no Parquet file ({short}): write it again, or copy it again") from error
+    check_names(table.column_names, file.name)
     return as_table(table, file.name)
 
 
-def _read_csv(file: Path) -> Table:
-    with file.open("rb") as opened:
-        rows = _rows(file, opened)
+def parse_csv(content: bytes, source: str, *, fast: bool) -> Table:
+    """The table in the text of a CSV file.
+
+    The csv module of the standard library says what the rows are, and which line is wrong. PyArrow finds the same rows
+    many times as fast where it is installed and sure of them; what it is not sure of is read by the csv module.
+
+    Args:
+        content: the text in UTF-8.
+        source: what to call it in messages.
+        fast: whether PyArrow may be used.
+
+    Raises:
+        DataError: see `read_table`.
+    """
+    lines = _Lines(content, source)
+    first = next((text for text in lines if text.strip()), "")
+    separator = delimiter(first)
+    rows = lines.rows(first, separator)
+    header = next(rows, [])
+    if not header:
+        raise DataError(f"{source}: the file has no line with text, expected a header line and rows")
+    names, begun = check_header(header, f"{source}, line {lines.number}"), lines.number
+    columns: Mapping[str, NDArray[Any]]
+    read = csv_cells(lines.rest(), names, separator) if fast else None
+    if read is not None:
+        columns, numbers = read[0], read[1] + begun
+    else:
+        found = [(_fitting(row, names, f"{source}, line {lines.number}"), lines.number) for row in rows]
+        cells = np.array([row for row, _ in found], dtype=object).reshape(-1, len(names))
+        columns = dict(zip(names, cells.T, strict=True))
+        numbers = np.array([number for _, number in found], np.int64)
+    if not len(numbers):
+        raise DataError(f"{source}: there is a header line and no rows, expected at least one row")
+    return Table(columns, source, numbers)
+
+
+def _fitting(row: list[str], names: Sequence[str], where: str) -> list[str]:
+    if len(row) != len(names):
+        raise DataError(f"{where}: {ragged(row, names)}")
+    return row
+
+
+class _Lines(Iterator[str]):
+    """The lines of a text, decoded as they are asked for; `number` is that of the last."""
+
+    def __init__(self, content: bytes, source: str) -> None:
+        self._opened, self._source, self.number = io.BytesIO(content), source, 0
+
+    def __next__(self) -> str:
+        line = next(self._opened)
+        self.number += 1
         try:
-            line, header = next(rows)
-        except StopIteration:
-            raise DataError(f"{file.name}: the file has no line with text, expected a header line and rows") from None
-        names = check_header(header, f"{file.name}, line {line}")
-        cells: list[list[str]] = []
-        lines: list[int] = []
-        for line, row in rows:
-            if len(row) != len(names):
-                raise DataError(f"{file.name}, line {line}: {ragged(row, names)}")
-            cells.append(row)
-            lines.append(line)
-    if not cells:
-        raise DataError(f"{file.name}: there is a header line and no rows, expected at least one row")
-    columns = {
-        name: np.array(column, dtype=object) for name, column in zip(names, zip(*cells, strict=True), strict=True)
-    }
-    return Table(columns, file.name, np.array(lines, np.int64))
+            return line.decode("utf-8-sig" if self.number == 1 else "utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(
+                f"{self._source}, line {self.number}: byte {line[error.start]:#04x} is no UTF-8, expected text in "
+                "UTF-8: save the file in that encoding"
+            ) from error
 
+    def rest(self) -> bytes:
+        """What comes after the last line."""
+        return self._opened.getvalue()[self._opened.tell() :]
 
-def _rows(file: Path, raw: Iterable[bytes]) -> Iterator[tuple[int, list[str]]]:
-    """Rows with the number of the line that they end on."""
-    number = 0
-
-    def lines() -> Iterator[str]:
-        nonlocal number
-        for content in raw:
-            number += 1
-            yield content.decode("utf-8-sig" if number == 1 else "utf-8")
-
-    source = lines()
-    try:
-        first = next((text for text in source if text.strip()), "")
-        reader = csv.reader(itertools.chain([first], source), delimiter=delimiter(first), strict=True)
-        yield from ((number, row) for row in reader if row)
-    except UnicodeDecodeError as error:
-        raise DataError(
-            f"{file.name}, line {number}: byte {error.object[error.start]:#04x} is no UTF-8, expected text in UTF-8: "
-            "save the file in that encoding"
-        ) from error
-    except csv.Error as error:
-        raise DataError(f"{file.name}, line {number}: {error}, expected CSV: check the quotes") from error
+    def rows(self, first: str, separator: str) -> Iterator[list[str]]:
+        """The rows from a line on, which has been read; `number` is that of the line on which a row ends."""
+        try:
+            reader = csv.reader(itertools.chain([first], self), delimiter=separator, strict=True)
+            yield from (row for row in reader if row)
+        except csv.Error as error:
+            raise DataError(f"{self._source}, line {self.number}: {error}, expected CSV: check the quotes") from error
 
 
 def delimiter(header: str) -> str:
@@ -136,9 +161,7 @@ def check_header(header: Sequence[str], where: str) -> list[str]:
         DataError: a name comes twice, or the header is all numbers.
     """
     names = [name.strip() or f"column {i}" for i, name in enumerate(header, 1)]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            raise DataError(f"{where}: the column {name!r} comes twice, expected different names: rename one")
+    check_names(names, where)
     if all(_is_number(name) for name in header):
         raise DataError(
             f"{where}: the first line is {','.join(header)[:40]!r}, expected the names of the columns: add them"
@@ -157,7 +180,3 @@ def _is_number(text: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.data import arrow
 from recurra.errors import DataError, MissingExtraError
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "nat"})  # cells of a text file, in small letters
@@ -35,6 +36,8 @@ class Table:
     index: str | None = None
 
     def __len__(self) -> int:
+        if self.lines is not None:
+            return len(self.lines)
         return len(next(iter(self.columns.values()))) if self.columns else 0
 
     def where(self, row: int) -> str:
@@ -47,9 +50,13 @@ class Table:
         Raises:
             DataError: there is none of this name; the message has the nearest names.
         """
+        self.require(name, role)
+        return self.columns[name]
+
+    def require(self, name: str, role: str = "column") -> None:
+        """Raise DataError where there is no column of this name; the message has the nearest names."""
         if name not in self.columns:
             raise DataError(f"{self.source}: there is no {role} {name!r}; {nearest(name, self.columns)}")
-        return self.columns[name]
 
     def numbers(self, name: str, role: str = "column") -> NDArray[np.float64]:
         """A column as float64 [T], NaN where a value is missing; true and false are 1 and 0.
@@ -60,7 +67,12 @@ class Table:
         >>> Table({"y": np.array(["1.5", "NA", "true"])}).numbers("y")
         array([1.5, nan, 1. ])
         """
-        column = self.column(name, role)
+        self.require(name, role)
+        strings = self.strings(name)
+        quick = None if strings is None else arrow.numbers(strings, MISSING)
+        if quick is not None:
+            return quick
+        column = self.columns[name]
         if column.dtype.kind in "biuf":
             values = column.astype(np.float64)
         elif column.dtype.kind in "mM":
@@ -74,6 +86,13 @@ class Table:
                 "leave the cell empty where the value is missing"
             )
         return values
+
+    def strings(self, name: str) -> Any:
+        """A column of text as Arrow's strings; None where it is another, or PyArrow is not installed."""
+        if isinstance(self.columns, arrow.TextColumns):
+            return self.columns.arrow[name]
+        column = self.columns[name]
+        return arrow.strings(column) if column.dtype.kind in "OU" else None
 
     def _number(self, cell: Any, row: int, name: str, role: str) -> float:
         try:
@@ -134,6 +153,13 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"expected one of: {shown}"
 
 
+def check_names(names: Sequence[str], where: str) -> None:
+    """Raise DataError where two columns have one name."""
+    doubled = [name for i, name in enumerate(names) if name in names[:i]]
+    if doubled:
+        raise DataError(f"{where}: the column {doubled[0]!r} comes twice, expected different names: rename one")
+
+
 def as_table(data: Any, source: str = "the table") -> Table:
     """A table of a pandas, Polars or PyArrow frame, a dict of arrays, or a NumPy array [T] or [T, columns].
 
@@ -192,9 +218,7 @@ def _of_frame(frame: Any, source: str) -> tuple[dict[str, NDArray[Any]], dict[st
     except ImportError as error:
         raise MissingExtraError("reading a frame", "narwhals", "data") from error
     labels = [str(name) for name in getattr(frame, "columns", ())] if not hasattr(kind, "schema") else []
-    doubled = sorted({name for name in labels if labels.count(name) > 1})
-    if doubled:
-        raise DataError(f"{source}: the column {doubled[0]!r} comes twice, expected different names: rename one")
+    check_names(labels, source)
     index = None
     if type(getattr(frame, "index", None)).__name__ in ("DatetimeIndex", "PeriodIndex"):
         index = str(frame.index.name or "time")

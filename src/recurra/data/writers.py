@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.data.arrow import pyarrow
 from recurra.data.forecasting.clock import Clock
-from recurra.errors import MissingExtraError
 from recurra.files import write_atomically
 
 
@@ -55,11 +55,7 @@ def _cells(column: NDArray[Any], clock: Clock) -> list[Any]:
 
 
 def _parquet(columns: Mapping[str, NDArray[Any]], clock: Clock) -> bytes:
-    try:
-        import pyarrow as pa  # type: ignore[import-untyped]
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingExtraError("writing a Parquet file", "pyarrow", "data") from error
+    pa = pyarrow("writing a Parquet file")
     arrays = {}
     for name, column in columns.items():
         if column.dtype.kind == "M":
@@ -68,5 +64,5 @@ def _parquet(columns: Mapping[str, NDArray[Any]], clock: Clock) -> bytes:
         else:
             arrays[name] = pa.array(column.tolist() if column.dtype == object else column)
     sink = io.BytesIO()
-    pq.write_table(pa.table(arrays), sink)
+    pa.parquet.write_table(pa.table(arrays), sink)
     return sink.getvalue()

@@ -6,7 +6,7 @@ Inside, a time is a whole number: seconds since 1970 for dates and times, itself
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from functools import lru_cache
@@ -20,11 +20,12 @@ from recurra.errors import DataError
 
 _EPOCH = datetime(1970, 1, 1)
 _MONTH = re.compile(r"(\d{4})[-/]?(?:(\d{2})|[Qq]([1-4]))")
+_DAY = 86400
 _QUARTER_HOUR = 900  # seconds; no zone changes its offset in between
 _YEARS = range(1500, 2500)
 _CURE = "write times as 2024-12-31 23:30, with +01:00 behind it where the offset from UTC is known"
-_UNIX = {"seconds": 1, "milliseconds": 1000}  # since 1970, in UTC
-KINDS = ("time", "year", "count", *_UNIX)
+UNIX = {"seconds": 1, "milliseconds": 1000}  # since 1970, in UTC
+KINDS = ("time", "year", "count", *UNIX)
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ class Clock:
         """
         if self.kind == "count":
             return _whole(value)
-        if self.kind in _UNIX:
-            instant = _whole(value) // _UNIX[self.kind]
+        if self.kind in UNIX:
+            instant = _whole(value) // UNIX[self.kind]
             return int(self.wall(np.array([instant]), True)[0]) if self.dates else instant
         moment = parse_time(value)
         if moment.tzinfo is None:
@@ -81,19 +82,20 @@ class Clock:
 
     def instants(self, wall: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first and the second instant at which a clock on the wall shows each time; mostly they are one."""
-        blocks, inverse = np.unique(wall // _QUARTER_HOUR, return_inverse=True)
-        offsets = np.array(
-            [[b * _QUARTER_HOUR - self._instant(int(b) * _QUARTER_HOUR, f) for b in blocks] for f in (0, 1)]
-        )
-        return wall - offsets[0][inverse], wall - offsets[1][inverse]
+
+        def offset(block: int) -> tuple[int, ...]:
+            at = block * _QUARTER_HOUR
+            return tuple(at - self._instant(at, fold) for fold in (0, 1))
+
+        offsets = _by_block(offset, wall)
+        return wall - offsets[:, 0], wall - offsets[:, 1]
 
     def wall(self, times: NDArray[np.int64], force: bool = False) -> NDArray[np.int64]:
         """What a clock on the wall shows, as seconds since 1970."""
         if self.zone is None or (self.dates and not force):
             return times
-        blocks, inverse = np.unique(times // _QUARTER_HOUR, return_inverse=True)
-        offsets = np.array([_offset(self.zone, int(b)) for b in blocks], np.int64)
-        return times + offsets[inverse]
+        zone = self.zone
+        return times + _by_block(lambda block: (_offset(zone, block),), times)[:, 0]
 
     def wall_one(self, time: int) -> int:
         """The same for one time."""
@@ -107,8 +109,8 @@ class Clock:
         """
         if self.kind == "count":
             return str(time)
-        if self.kind in _UNIX and not self.dates:
-            return str(int(time) * _UNIX[self.kind])
+        if self.kind in UNIX and not self.dates:
+            return str(int(time) * UNIX[self.kind])
         moment = _EPOCH + timedelta(seconds=int(time))
         if self.kind == "year":
             return str(moment.year)
@@ -169,6 +171,18 @@ def _offset(zone: str | None, block: int) -> int:
     """The offset from UTC, in seconds, in one quarter of an hour of UTC."""
     moment = (_EPOCH + timedelta(seconds=block * _QUARTER_HOUR)).replace(tzinfo=UTC).astimezone(_zone(zone))
     return round((moment.utcoffset() or timedelta()).total_seconds())
+
+
+def _by_block(offset: Callable[[int], tuple[int, ...]], times: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Offsets of times, asked for by quarters of an hour; once a day where they are the same from end to end of it."""
+    days, places = np.unique(times // _DAY, return_inverse=True)
+    edges = [np.array([offset(int(day + n) * _DAY // _QUARTER_HOUR) for day in days], np.int64) for n in (0, 1)]
+    offsets = edges[0][places]
+    mixed = (edges[0] != edges[1]).any(1)[places]
+    if mixed.any():
+        blocks, at = np.unique(times[mixed] // _QUARTER_HOUR, return_inverse=True)
+        offsets[mixed] = np.array([offset(int(block)) for block in blocks], np.int64)[at]
+    return offsets
 
 
 def parse_time(value: Any) -> datetime:

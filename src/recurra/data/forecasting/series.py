@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from recurra.data.forecasting.clock import Clock
 from recurra.data.forecasting.step import Step
-from recurra.data.forecasting.times import check_order, place, read_times, reread_times, time_column
+from recurra.data.forecasting.times import check_order, place, read_times, time_column
 from recurra.data.table import Table
 from recurra.errors import DataError
 
@@ -148,11 +148,8 @@ def put_on_step(
     past_values = _matrix(data, columns.past, "past column")
     ahead_values = _matrix(data, columns.ahead, "known-ahead column")
     groups = _groups(data, columns.series)
-    if clock is None:
-        clock, times, more = read_times(data, columns.time, zone, list(groups.values()))
-        notes = [*notes, *more]
-    else:
-        times = reread_times(data, columns.time, clock, list(groups.values()))
+    clock, times, more = read_times(data, columns.time, zone, list(groups.values()), clock=clock)
+    notes = [*notes, *more]
     for group, rows in groups.items():
         check_order(data, rows, times[rows], clock, group)
     step = step or _step(data, [times[rows] for rows in groups.values()], clock)
