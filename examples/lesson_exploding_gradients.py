@@ -104,8 +104,8 @@ def main(quick: bool = False) -> dict[str, Course]:
         print(
             f"  the gradient's norm was up to {max(norms):.3g}; the doctor, watching: {', '.join(sorted(done.kinds))}"
         )
-    cures = doctor.cure(Mean, batch, findings=sick, steps=updates // 4, learning_rate=1e-3)
-    print(f"\nOther remedies, each for {updates // 4} updates of Adam:\n{cures}")
+    tried = doctor.retrain(Mean, batch, findings=sick, steps=updates // 4, learning_rate=1e-3)
+    print(f"\nOther remedies, each for {updates // 4} updates of AdamW:\n{tried}")
     return courses
 
 

@@ -19,7 +19,7 @@ SOURCE = Path(recurra.__file__).parent
 LAYERS = (
     ("errors", "files", "formatting"),
     ("cells",),
-    ("weights", "checks", "reference", "_native", "jit", "engine"),
+    ("weights", "checks", "reference", "_native", "jit", "engine", "traces"),
     ("torch", "keras", "onnx", "runtime"),
     ("conversion", "data", "models", "train"),
     ("tasks",),

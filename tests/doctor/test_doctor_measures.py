@@ -11,10 +11,10 @@ from torch.nn.utils.rnn import pack_padded_sequence
 
 from recurra import doctor
 from recurra.doctor.activity import is_gated, keeper_gates, keeping
-from recurra.doctor.capture import Taps, longest, places_of
 from recurra.doctor.jacobian import jacobian
-from recurra.doctor.places import finished
+from recurra.doctor.walk import finished
 from recurra.torch import GRU, LSTM, Recurrent, Stack
+from recurra.torch.observe import Observer, longest
 from user_cells import CELLS
 
 CELL = {nn.LSTM: nn.LSTMCell, nn.GRU: nn.GRUCell, nn.RNN: nn.RNNCell}
@@ -145,17 +145,16 @@ def test_resets_cut() -> None:
 def test_any_cell_against_finite_differences(cell: object) -> None:
     """The Jacobian of a step, by moving each state."""
     layer = Recurrent(cell, 3, 5, proj_size=4 if cell == "lstm_projected" else 0, dtype=torch.float64)
-    with Taps(layer) as taps:
+    with Observer(layer) as seen:
         layer(noise(9, 2))
-    (call,) = taps.calls.values()
-    d = call.gradients([None] * len(call.tensors()))
-    (place,) = places_of(call, longest(call, 2), *d)
-    run = finished(place)
+    (call,) = seen.calls
+    (trace,) = call.traces(longest(call, 2))
+    run = finished(trace)
     J = jacobian(run, 4, 1)
     before = np.concatenate([s[1] for s in run.states[4]])
 
     def after(state: np.ndarray) -> np.ndarray:
-        parts = np.split(state, np.cumsum([s.shape[1] for s in place.begin])[:-1])
+        parts = np.split(state, np.cumsum([s.shape[1] for s in trace.begin])[:-1])
         h = tuple(torch.from_numpy(p)[None, None] for p in parts)
         with torch.no_grad():
             _, last = layer(noise(9, 2)[4:5, 1:], h if len(h) > 1 else h[0])

@@ -20,8 +20,8 @@ from typer.testing import CliRunner
 import recurra
 from recurra import doctor
 from recurra.cli.doctor import doctor as command
+from recurra.doctor.model_file import examine_file, save_best
 from recurra.doctor.models import as_module
-from recurra.doctor.patient import examine_file, save_best
 from recurra.errors import DoctorError
 from recurra.runtime import load
 from recurra.torch import GRU, LSTM, RNN, Recurrent, Stack, export
@@ -32,7 +32,7 @@ def findings() -> doctor.Findings:
     torch.manual_seed(0)
     model = Stack(LSTM(3, 6, num_layers=2), Recurrent("gru", 6, 5, bidirectional=True), nn.Linear(10, 1))
     result = doctor.examine(model, 100 * noise(30, 4, dtype=torch.float32), clip=1.0)
-    result.cures = doctor.cure(vanilla, lambda: recall(8), steps=2, lag=7)
+    result.retraining = doctor.retrain(vanilla, lambda: recall(8), steps=2, lag=7)
     return result
 
 
@@ -164,15 +164,15 @@ def test_command(tmp_path: Path) -> None:
     assert "vanishing" in output
     assert "as it was" in output
     assert "Remedies, tried" in page.read_text()
-    findings = examine_file(tmp_path / "m.recurra", data, cure=True, steps=20)
-    trials = findings.cures.trials
+    findings = examine_file(tmp_path / "m.recurra", data, retrain=True, steps=20)
+    trials = findings.retraining.trials
     orthogonal = next(t for t in trials if t.remedies == ("orthogonal",))
-    findings.cures.trials = [orthogonal]
+    findings.retraining.trials = [orthogonal]
     orthogonal.loss = 0.0
     save_best(findings, tmp_path / "m.recurra", best)
     x = noise(9, 2, 2, torch.float32)
     torch.testing.assert_close(torch.from_numpy(load(best).run(x.numpy())), orthogonal.module(x).detach())
-    findings.cures.trials = []
+    findings.retraining.trials = []
     with pytest.raises(DoctorError, match="nothing to save"):
         save_best(findings, tmp_path / "m.recurra", best)
 
@@ -184,7 +184,7 @@ def test_bad_files(tmp_path: Path) -> None:
         examine_file(tmp_path / "m.recurra", few)
     blind = written(tmp_path / "blind.csv", ["a", "b"], np.random.default_rng(0).normal(size=(300, 2)))
     with pytest.raises(DoctorError, match="no columns for the outputs"):
-        examine_file(tmp_path / "m.recurra", blind, cure=True)
+        examine_file(tmp_path / "m.recurra", blind, retrain=True)
     assert examine_file(tmp_path / "m.recurra", blind).layers[0].cell == "rnn"
     short = written(tmp_path / "short.csv", ["a", "b"], np.zeros((1, 2)))
     with pytest.raises(DoctorError, match="has 1 rows, expected at least 2"):
@@ -213,8 +213,8 @@ def test_a_forecast_model(tmp_path: Path) -> None:
     torch.testing.assert_close(
         module(rows).detach(), torch.from_numpy(forecaster.model_.run(rows.numpy())), atol=1e-4, rtol=1e-4
     )
-    findings = examine_file(tmp_path / "f.recurra", path, cure=True, steps=3, lag=100)
+    findings = examine_file(tmp_path / "f.recurra", path, retrain=True, steps=3, lag=100)
     assert findings.layers[0].cell == "gru"
     assert findings.layers[0].hidden_size == 8
-    assert findings.cures is not None
+    assert findings.retraining is not None
     assert findings.network.loss > 0

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from recurra import doctor
 from recurra.cells import cell, exp, sigmoid, sqrt, tanh
-from recurra.doctor.trouble import Trouble
+from recurra.doctor.anomalies import Anomaly
 from recurra.torch import GRU, LSTM, Recurrent, Stack
 
 
@@ -26,12 +26,12 @@ def rooted(x, h):
     return z * h + (1 - z) * sqrt(x.s)
 
 
-def found(module: nn.Module, x: Tensor, loss: object = None) -> Trouble:
+def found(module: nn.Module, x: Tensor, loss: object = None) -> Anomaly:
     findings = doctor.examine(module, x, loss=loss)
     assert findings.kinds == {"not finite"}
     assert findings.layers == []
-    assert str(findings.trouble) in findings.show(1000)
-    return findings.trouble
+    assert str(findings.anomaly) in findings.show(1000)
+    return findings.anomaly
 
 
 def planted(kind: object, *, layers: int = 1, **options: object) -> nn.Module:
@@ -151,4 +151,4 @@ def test_explosion_past_the_dtype() -> None:
     got = found(layer, x)
     first = next(t for t in range(90) if sum(4.0**k for k in range(t + 1)) > torch.finfo(torch.float32).max)
     assert (got.step, got.value) == (first, "infinity")
-    assert doctor.examine(layer.double(), x.double()).trouble is None
+    assert doctor.examine(layer.double(), x.double()).anomaly is None

@@ -179,8 +179,8 @@ def test_healthy_after_real_training() -> None:
 def test_untrained_but_open_gates_are_healthy(make: object) -> None:
     torch.manual_seed(0)
     layer = make()
-    from recurra.doctor.treatments import Case, Plan, treat
+    from recurra.doctor.remedies import Facts, Setup, applied
 
     x = noise(40, 4, dtype=torch.float32)
-    plan = treat("forget_bias", Plan(lambda: layer, 1e-3, None), Case(40, x, 0, False, 1.0))
-    assert doctor.examine(plan.make(), x).healthy
+    setup = applied("forget_bias", Setup(lambda: layer, 1e-3, None), Facts(40, x, 0, False, 1.0))
+    assert doctor.examine(setup.make(), x).healthy

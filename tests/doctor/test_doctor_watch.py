@@ -167,7 +167,7 @@ def test_the_first_nan_of_training() -> None:
             model(x).sum().backward()
             optimizer.step()
             optimizer.zero_grad()
-    assert (record.trouble.layer, record.trouble.step, record.trouble.operation) == ("0 GRU", 7, "input")
+    assert (record.anomaly.layer, record.anomaly.step, record.anomaly.operation) == ("0 GRU", 7, "input")
     assert "not finite" in record.findings().kinds
 
 

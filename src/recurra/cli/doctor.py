@@ -18,9 +18,10 @@ def doctor(
             "input of the network and, after them, perhaps one for each output that it should give."
         ),
     ],
-    cure: Annotated[
-        bool, typer.Option("--cure", help="Try the remedies by short retraining, and keep the best.")
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Try the remedies by short retraining, and keep the best.")
     ] = False,
+    cure: Annotated[bool, typer.Option("--cure", hidden=True)] = False,
     report: Annotated[Path | None, typer.Option("--report", help="Also write an HTML page to this file.")] = None,
     tensorboard: Annotated[Path | None, typer.Option("--tensorboard", help="Also write into this folder.")] = None,
     lag: Annotated[int | None, typer.Option("--lag", help="Steps back that the task needs; 20 if not given.")] = None,
@@ -30,13 +31,14 @@ def doctor(
     ] = None,
 ) -> None:
     """Examine a model on data: gradients, saturation, memory, stability; findings with their causes and remedies."""
-    from recurra.doctor.patient import examine_file, save_best
+    from recurra.doctor.model_file import examine_file, save_best
 
-    findings = examine_file(model, file, cure=cure, lag=lag, steps=steps)
+    retrain = retrain or cure
+    findings = examine_file(model, file, retrain=retrain, lag=lag, steps=steps)
     console = Console()
     console.print(findings.show(console.width), highlight=False, markup=False)
-    if cure and findings.healthy:
-        console.print("nothing to cure")
+    if retrain and findings.healthy:
+        console.print("nothing to remedy")
     if report is not None:
         console.print(f"report: {findings.report(report)}", highlight=False, markup=False)
     if tensorboard is not None:

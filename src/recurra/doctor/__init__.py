@@ -1,8 +1,8 @@
-"""The doctor: finds the failure of a recurrent network, names its cause, and tries the cure.
+"""The doctor: finds the failure of a recurrent network, names its cause, and tries the remedies.
 
 `examine` measures a network on data: the gradient against the lag, the Jacobian from state to state and its Lyapunov
 exponents, saturation, dead units, the memory of inputs, the growth of states, and where a NaN came from. `watch` does
-the cheaper part during training. `cure` tries the remedies by short retraining and keeps the best.
+the cheaper part during training. `retrain` tries the remedies by short retraining and keeps the best.
 
 >>> import torch
 >>> from recurra import doctor
@@ -21,10 +21,24 @@ try:
 except ImportError:
     raise MissingExtraError("the doctor", "PyTorch", "train") from None
 
-from recurra.doctor.cure import Cures, Trial, cure
 from recurra.doctor.examine import examine
-from recurra.doctor.findings import Finding, Findings
+from recurra.doctor.findings import Finding, Findings, Retrained, Retraining
 from recurra.doctor.remedies import KINDS, REMEDIES
+from recurra.doctor.retrain import retrain
 from recurra.doctor.watch import Record, watch
 
-__all__ = ["KINDS", "REMEDIES", "Cures", "Finding", "Findings", "Record", "Trial", "cure", "examine", "watch"]
+cure = retrain  # its name before
+
+__all__ = [
+    "KINDS",
+    "REMEDIES",
+    "Finding",
+    "Findings",
+    "Record",
+    "Retrained",
+    "Retraining",
+    "cure",
+    "examine",
+    "retrain",
+    "watch",
+]

@@ -14,7 +14,8 @@ from recurra.cells.functions import FUNCTIONS
 from recurra.cells.printing import show
 from recurra.cells.symbols import Node, walk
 from recurra.doctor.gradient import rate_of
-from recurra.doctor.places import Place, Run, Values, run
+from recurra.doctor.walk import Values, Walk, steps
+from recurra.traces import LayerTrace
 from recurra.weights import Array, Weights
 
 # Activations with a limit on both sides, with their largest slope: only these saturate. `relu` and its like are off on
@@ -73,17 +74,17 @@ class Activity:
     largest: float
 
 
-def activity(place: Place) -> tuple[Run, Activity]:
-    """Run a place and look at it on the way."""
-    cell = place.cell
+def activity(trace: LayerTrace) -> tuple[Walk, Activity]:
+    """Walk through a trace and look at it on the way."""
+    cell = trace.cell
     limited = [n for n in walk(cell.next) if n._op in LIMITED]
     keepers = keeping(cell)
-    T, R = place.x.shape[:2]
-    flat = {n: np.zeros((2, place.weights.hidden_size)) for n in limited}
+    T, R = trace.x.shape[:2]
+    flat = {n: np.zeros((2, trace.weights.hidden_size)) for n in limited}
     kept = dict.fromkeys(keepers, 0.0)
-    least, most = np.full(place.begin[0].shape[1], np.inf), np.full(place.begin[0].shape[1], -np.inf)
-    norms, largest, result = [], 0.0, Run(place, [list(place.begin)])
-    for result, values in run(place):
+    least, most = np.full(trace.begin[0].shape[1], np.inf), np.full(trace.begin[0].shape[1], -np.inf)
+    norms, largest, result = [], 0.0, Walk(trace, [list(trace.begin)])
+    for result, values in steps(trace):
         for n in limited:
             flat[n] += _flat(n, values)
         for state, factors in keepers.items():

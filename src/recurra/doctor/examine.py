@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from recurra.doctor.activity import activity, is_gated
-from recurra.doctor.capture import Call, Taps, longest, places_of, recurrences_of, recurrent_layers, tensors_in
-from recurra.doctor.conclude import LAG, conclude, not_finite
+from recurra.doctor.anomalies import Anomaly
 from recurra.doctor.findings import Findings, Layer, Network
 from recurra.doctor.gradient import flow
 from recurra.doctor.jacobian import spectrum
 from recurra.doctor.memory import Memory, measured, memory_of, shift_of
 from recurra.doctor.models import as_module
-from recurra.doctor.places import Place
-from recurra.doctor.search import Watched, find_trouble
-from recurra.doctor.trouble import Trouble
+from recurra.doctor.rules import LAG, findings_of, not_finite
+from recurra.doctor.search import find_anomaly
 from recurra.errors import DoctorError
 from recurra.runtime.model import Model
+from recurra.torch.observe import Call, Observer, Segment, longest, recurrences_of, recurrent_layers, tensors_in
+from recurra.traces import LayerTrace
 
 Loss: TypeAlias = "Callable[[Any, Any], Tensor]"
 ROWS = 16  # sequences that are looked at, step by step
@@ -79,8 +79,8 @@ def examine(
     module = as_module(module)
     args, target = arguments(x), y if y is None else _tensor(y)
     seen = look(module, args, target, loss, rows)
-    if isinstance(seen, Trouble):
-        return Findings([not_finite(seen)], trouble=seen)
+    if isinstance(seen, Anomaly):
+        return Findings([not_finite(seen)], anomaly=seen)
     network = Network(
         seen.loss,
         seen.gradient,
@@ -90,7 +90,7 @@ def examine(
         _trials(module, args, target, loss, optimizer, clip),
     )
     taken = LAG if lag is None else lag
-    return Findings(conclude(seen.layers, network, taken), seen.layers, network, taken)
+    return Findings(findings_of(seen.layers, network, taken), seen.layers, network, taken)
 
 
 @dataclass
@@ -112,18 +112,18 @@ class Seen:
     call: Call
 
 
-def look(module: nn.Module, args: tuple[Any, ...], target: Any, loss: Loss | None, rows: int) -> Seen | Trouble:
+def look(module: nn.Module, args: tuple[Any, ...], target: Any, loss: Loss | None, rows: int) -> Seen | Anomaly:
     """Run a copy forward and backward once, and measure its layers; or say where a number was none.
 
     Raises:
         DoctorError: as `examine`.
     """
     work = _working_copy(module)
-    recurrent_layers(work)
-    with Taps(work) as taps, Watched(work) as watched:
+    need_recurrent(work)
+    with Observer(work, others=True) as seen:
         output = work(*args)
-        value = _loss(loss, output, target)
-    calls = list(taps.calls.values())
+        value = loss_of(loss, output, target)
+    calls = seen.longest()
     if not calls:
         raise DoctorError("examine: no recurrent layer of the module ran on x")
     wanted = [t for call in calls for t in call.tensors()]
@@ -132,50 +132,76 @@ def look(module: nn.Module, args: tuple[Any, ...], target: Any, loss: Loss | Non
     by_name = dict(zip(named, found[len(wanted) :], strict=True))
     grads = iter(found)
     back = [call.gradients([next(grads) for _ in call.tensors()]) for call in calls]
-    trouble = find_trouble(watched, calls, back, value, by_name)
-    if trouble is not None:
-        return trouble
+    anomaly = find_anomaly(seen.passed, calls, back, value, by_name)
+    if anomaly is not None:
+        return anomaly
     layers = [
-        _layer(place, _norm(by_name[n] for n in names))
-        for call, (d_output, d_final) in zip(calls, back, strict=True)
-        for place, names in zip(
-            places_of(call, longest(call, rows), d_output, d_final), _parameters(work, call), strict=True
-        )
+        _layer(trace, norm_of(by_name[n] for n in names))
+        for call, gradients in zip(calls, back, strict=True)
+        for trace, names in zip(call.traces(steps_of(call, rows), gradients), _parameters(work, call), strict=True)
     ]
-    return Seen(work, layers, float(value.detach()), _norm(by_name.values()), calls[0])
+    return Seen(work, layers, float(value.detach()), norm_of(by_name.values()), calls[0])
 
 
-def _layer(place: Place, weight_gradient: float) -> Layer:
-    """All measures of one place."""
-    T, R, _ = place.x.shape
-    run, did = activity(place.astype(np.float64))
-    cell = place.cell
+def need_recurrent(module: nn.Module) -> None:
+    """Check that there is something to look at.
+
+    Raises:
+        DoctorError: it has no recurrent layer.
+    """
+    if not recurrent_layers(module):
+        raise DoctorError(
+            f"the doctor: {type(module).__name__} has no recurrent layer, expected one of recurra.torch or torch.nn "
+            "(RNN, LSTM, GRU, Recurrent) or one with a method `recurrences`: write a loop over torch.nn cells as "
+            "recurra.torch.Recurrent"
+        )
+
+
+def steps_of(call: Call, rows: int) -> list[Segment]:
+    """The longest parts of at most so many rows.
+
+    Raises:
+        DoctorError: there is no step.
+    """
+    found = longest(call, rows)
+    if not found:
+        raise DoctorError(
+            f"the doctor: {call.name} was called with x {tuple(call.x.shape)}, expected at least one step"
+        )
+    return found
+
+
+def _layer(trace: LayerTrace, weight_gradient: float) -> Layer:
+    """All measures of one trace."""
+    T, R, _ = trace.x.shape
+    walk, did = activity(trace.astype(np.float64))
+    cell = trace.cell
     return Layer(
-        place.name,
+        trace.name,
         cell.name,
-        place.weights.hidden_size,
+        trace.weights.hidden_size,
         T,
         R,
         is_gated(cell),
-        place.reverse,
-        flow(run),
-        spectrum(run),
+        trace.reverse,
+        flow(walk),
+        spectrum(walk),
         did,
-        memory_of(run),
+        memory_of(walk),
         weight_gradient,
     )
 
 
 def _parameters(work: nn.Module, call: Call) -> list[list[str]]:
-    """The names of the parameters of each place of a layer; all of the layer's, where names do not tell."""
+    """The names of the parameters of each trace of a layer; all of the layer's, where names do not tell."""
     prefix = next(f"{name}." if name else "" for name, m in work.named_modules() if m is call.module)
     names = [n for n, _ in work.named_parameters() if n.startswith(prefix)]
-    places = []
+    traces = []
     for depth, entry in enumerate(recurrences_of(call.module)):
         for direction in range(len(entry)):
             suffix = f"_l{depth}" + ("_reverse" if direction else "")
-            places.append([n for n in names if n.endswith(suffix)] or names)
-    return places
+            traces.append([n for n in names if n.endswith(suffix)] or names)
+    return traces
 
 
 def arguments(x: Any) -> tuple[Any, ...]:
@@ -193,26 +219,31 @@ def _working_copy(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module).eval().requires_grad_(True)
 
 
-def _first(output: Any) -> Tensor:
+def first_tensor(output: Any) -> Tensor:
+    """The first tensor of floating point in what a module returns.
+
+    Raises:
+        DoctorError: there is none.
+    """
     found = next(tensors_in(output), None)
     if found is None:
         raise DoctorError("examine: the module's output has no tensor of floating point")
     return found
 
 
-def _loss(loss: Loss | None, output: Any, y: Any) -> Tensor:
+def loss_of(loss: Loss | None, output: Any, y: Any) -> Tensor:
     """The loss, checked."""
     if loss is not None:
         value = loss(output, y)
     elif y is None:
-        last = _first(output)
+        last = first_tensor(output)
         last = last[-1] if last.dim() > 2 else last
         generator = torch.Generator().manual_seed(0)
         value = (last * torch.randn(last.shape, generator=generator).to(last)).sum() / last.numel() ** 0.5
     elif y.is_floating_point():
-        value = nn.functional.mse_loss(_first(output), y)
+        value = nn.functional.mse_loss(first_tensor(output), y)
     else:
-        scores = _first(output)
+        scores = first_tensor(output)
         value = nn.functional.cross_entropy(scores.reshape(-1, scores.shape[-1]), y.reshape(-1))
     if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
         raise DoctorError(
@@ -228,7 +259,8 @@ def _gradients(value: Tensor, tensors: list[Tensor]) -> list[Tensor | None]:
     return [next(found) if t.requires_grad else None for t in tensors]
 
 
-def _norm(gradients: Iterator[Tensor | None] | Any) -> float:
+def norm_of(gradients: Iterable[Tensor | None]) -> float:
+    """The Euclidean norm of all of them together."""
     parts = [torch.linalg.vector_norm(g.detach().double()) for g in gradients if g is not None]
     return float(torch.stack(parts).norm()) if parts else 0.0
 
@@ -257,7 +289,7 @@ def _memory(work: nn.Module, args: tuple[Any, ...], call: Call) -> Memory | None
     T = x.shape[axis]
     with torch.no_grad():
         output = work(*args)
-        whole, rounding = _last(output, axis, T), ROUNDING * torch.finfo(_first(output).dtype).eps
+        whole, rounding = _last(output, axis, T), ROUNDING * torch.finfo(first_tensor(output).dtype).eps
         moved = _moved(x)
 
         def change(lag: int) -> float:
@@ -270,7 +302,7 @@ def _memory(work: nn.Module, args: tuple[Any, ...], call: Call) -> Memory | None
 
 def _last(output: Any, axis: int, steps: int) -> Tensor:
     """The output at the last step, where it has steps."""
-    y = _first(output)
+    y = first_tensor(output)
     return (y.select(axis, steps - 1) if y.dim() > axis + 1 and y.shape[axis] == steps else y).double()
 
 
@@ -318,7 +350,7 @@ def _trial(
         group["lr"] = share * group["lr"]
     values = []
     for step in range(TRIALS + 1):
-        value = _loss(loss, work(*args), y)
+        value = loss_of(loss, work(*args), y)
         values.append(float(value.detach()))
         if step == TRIALS or not np.isfinite(values[-1]):
             break

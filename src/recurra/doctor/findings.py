@@ -1,8 +1,10 @@
-"""`Findings`: what the doctor measured and what it concludes, as text, as data, as a page, in TensorBoard."""
+"""`Findings`: what the doctor measured, what it concludes, and what became of its remedies, as plain data.
+
+Text, page and TensorBoard are made elsewhere from it, and imported where a user asks for them.
+"""
 
 from __future__ import annotations
 
-import io
 import math
 import os
 from collections.abc import Iterator
@@ -11,13 +13,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recurra.doctor.activity import Activity
+from recurra.doctor.anomalies import Anomaly
 from recurra.doctor.gradient import Flow
 from recurra.doctor.jacobian import Spectrum
 from recurra.doctor.memory import Memory
-from recurra.doctor.trouble import Trouble
+from recurra.formatting import number
 
 if TYPE_CHECKING:
-    from recurra.doctor.cure import Cures
+    from torch import nn
+
+    from recurra.doctor.remedies import Setup
+
+HELPS = 0.98  # times the loss before: less is help
 
 
 @dataclass(frozen=True)
@@ -102,18 +109,18 @@ class Findings:
         layers: what was measured of each layer; empty where a number was none.
         network: what was measured of the whole; None where a number was none.
         lag: how many steps back the conclusions ask for.
-        trouble: the first NaN or infinity.
+        anomaly: the first NaN or infinity.
         steps: what was measured in training, where this comes from `watch`.
-        cures: the remedies that were tried, where `cure` has been called with this.
+        retraining: the remedies that were tried, where `retrain` has been called with this.
     """
 
     findings: list[Finding]
     layers: list[Layer] = field(default_factory=list)
     network: Network | None = None
     lag: int = 0
-    trouble: Trouble | None = None
+    anomaly: Anomaly | None = None
     steps: list[dict[str, Any]] = field(default_factory=list)
-    cures: Cures | None = None
+    retraining: Retraining | None = None
 
     def __iter__(self) -> Iterator[Finding]:
         return iter(self.findings)
@@ -141,15 +148,9 @@ class Findings:
 
     def show(self, width: int | None = None) -> str:
         """As text with tables, for a terminal of this width."""
-        from rich.console import Console
+        from recurra.doctor.text import rendered, shown
 
-        from recurra.doctor.tables import rendered
-
-        out = io.StringIO()
-        console = Console(file=out, width=width, highlight=False)
-        for part in rendered(self):
-            console.print(part)
-        return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+        return shown(rendered(self), width)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write one self-contained HTML page with the findings, charts and numbers; return its path.
@@ -169,9 +170,82 @@ class Findings:
         Raises:
             MissingExtraError: TensorBoard is not installed.
         """
-        from recurra.doctor.board import write
+        from recurra.doctor.tensorboard import write
 
         write(self, where, step)
+
+
+@dataclass
+class Retrained:
+    """One retraining.
+
+    Attributes:
+        remedies: what was changed; nothing: as it was.
+        loss: on data that it was not trained on; infinite where training broke down.
+        parameters: how many numbers were trained.
+        findings: the examination afterwards.
+        setup: how the module was made and trained.
+        module: as trained.
+    """
+
+    remedies: tuple[str, ...]
+    loss: float
+    parameters: int
+    findings: Findings
+    setup: Setup
+    module: nn.Module
+
+    @property
+    def name(self) -> str:
+        """The remedies, or "as it was"."""
+        return " + ".join(self.remedies) or "as it was"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The numbers, ready for JSON."""
+        loss, kinds = self.loss if math.isfinite(self.loss) else None, sorted(self.findings.kinds)
+        return {"remedies": list(self.remedies), "loss": loss, "parameters": self.parameters, "after": kinds}
+
+
+@dataclass
+class Retraining:
+    """The remedies that were tried.
+
+    Attributes:
+        before: the network as it was, trained as all others.
+        trials: with each remedy alone, and then with all together that helped.
+        skipped: remedies that this network or these data do not allow.
+        steps: of each training.
+    """
+
+    before: Retrained
+    trials: list[Retrained] = field(default_factory=list)
+    skipped: tuple[str, ...] = ()
+    steps: int = 0
+
+    @property
+    def best(self) -> Retrained:
+        """The one with the least loss; as it was, where nothing helped by more than chance (2 %)."""
+        least = min([self.before, *self.trials], key=lambda t: t.loss)
+        return least if least.loss < HELPS * self.before.loss else self.before
+
+    @property
+    def verdict(self) -> str:
+        """The result in a sentence."""
+        best = self.best
+        if not best.remedies:
+            return f"after {self.steps} steps no remedy is better than the network as it was"
+        was = number(self.before.loss)
+        return f"after {self.steps} steps the loss is {number(best.loss)} with {best.name}, {was} as it was"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the modules, ready for JSON."""
+        result: dict[str, Any] = {"before": self.before.to_dict(), "trials": [t.to_dict() for t in self.trials]}
+        return result | {"best": list(self.best.remedies), "skipped": list(self.skipped), "steps": self.steps}
+
+    def __str__(self) -> str:
+        from recurra.doctor.text import retraining_rendered, shown
+
+        return shown(retraining_rendered(self), 110)
 
 
 def _plain(thing: Any) -> Any:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from recurra.doctor.places import Place, Run, back
+from recurra.doctor.walk import Walk, back
+from recurra.traces import LayerTrace
 from recurra.weights import Array
 
 SMALLEST = 1e-290  # below it float64 holds no logarithm that a rate could be read from
@@ -40,33 +41,33 @@ class Flow:
         return min(below, default=self.lags[-1] + 1) - 1
 
 
-def flow(run: Run) -> Flow:
+def flow(walk: Walk) -> Flow:
     """Carry the gradient back: that of the last step that the loss looks at, and that of all of them together."""
-    place, looks = run.place, last_look(run.place)
-    ends = [np.array(d) for d in place.d_state]
+    trace, looks = walk.trace, last_look(walk.trace)
+    ends = [np.array(d) for d in trace.d_state]
     last, whole = list(ends), list(ends)
     norms: list[float] = []
     by_step: list[float] = []
-    for t in range(len(place.x) - 1, -1, -1):
-        whole[0] = whole[0] + place.d_output[t]
+    for t in range(len(trace.x) - 1, -1, -1):
+        whole[0] = whole[0] + trace.d_output[t]
         by_step.append(norm(whole))
         if t == looks:
-            last[0] = last[0] + place.d_output[t]
+            last[0] = last[0] + trace.d_output[t]
         if t <= looks:
             norms.append(norm(last))
         if t:
-            values = run.values(t)
-            whole = back(place, values, whole)
-            last = back(place, values, last) if t <= looks else last
+            values = walk.values(t)
+            whole = back(trace, values, whole)
+            last = back(trace, values, last) if t <= looks else last
     lags = np.arange(len(norms))
     return Flow(lags.tolist(), norms, rate_of(lags, np.array(norms)), by_step[::-1])
 
 
-def last_look(place: Place) -> int:
+def last_look(trace: LayerTrace) -> int:
     """The last step, in the order of reading, whose output or state the loss depends on."""
-    if any(np.any(d) for d in place.d_state):
-        return len(place.x) - 1
-    return int(max(np.flatnonzero(place.d_output.any(axis=(1, 2))), default=len(place.x) - 1))
+    if any(np.any(d) for d in trace.d_state):
+        return len(trace.x) - 1
+    return int(max(np.flatnonzero(trace.d_output.any(axis=(1, 2))), default=len(trace.x) - 1))
 
 
 def norm(arrays: list[Array]) -> float:

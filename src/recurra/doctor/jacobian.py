@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recurra import reference
-from recurra.doctor.places import Run, Values, apart, back, joined
+from recurra.doctor.walk import Values, Walk, apart, back, joined
 from recurra.weights import Array
 
 EXPONENTS = 4  # how many of the largest
@@ -36,15 +36,15 @@ class Spectrum:
     eigenvalues: list[tuple[float, float]]
 
 
-def spectrum(run: Run) -> Spectrum:
+def spectrum(walk: Walk) -> Spectrum:
     """Both measures, on the first rows of a run."""
-    exponents = _exponents(run)
-    if sum(s.shape[-1] for s in run.place.begin) > MOST_STATES:
+    exponents = _exponents(walk)
+    if sum(s.shape[-1] for s in walk.trace.begin) > MOST_STATES:
         return Spectrum(exponents, float("nan"), float("nan"), [])
-    steps = sorted({int(t) for t in np.linspace(0, len(run.place.x) - 1, STEPS)})
+    steps = sorted({int(t) for t in np.linspace(0, len(walk.trace.x) - 1, STEPS)})
     eigenvalues, largest = [], []
     for t in steps:
-        J = jacobian(run, t, 0)
+        J = jacobian(walk, t, 0)
         eigenvalues.append(np.linalg.eigvals(J))
         largest.append(np.linalg.norm(J, 2))
     middle = eigenvalues[len(eigenvalues) // 2]
@@ -56,27 +56,27 @@ def spectrum(run: Run) -> Spectrum:
     )
 
 
-def jacobian(run: Run, step: int, row: int) -> Array:
+def jacobian(walk: Walk, step: int, row: int) -> Array:
     """d states after / d states before, [S, S], of one row at one step."""
-    S = sum(s.shape[-1] for s in run.place.begin)
-    return joined(back(run.place, _rows(run, step, slice(row, row + 1)), apart(run.place, np.eye(S))))
+    S = sum(s.shape[-1] for s in walk.trace.begin)
+    return joined(back(walk.trace, _rows(walk, step, slice(row, row + 1)), apart(walk.trace, np.eye(S))))
 
 
-def _exponents(run: Run) -> list[float]:
+def _exponents(walk: Walk) -> list[float]:
     """By QR: directions are carried through the transposed Jacobians, from the last step to the first.
 
     The product of the transposed has the singular values of the product itself, and a vector times a Jacobian is what
     the equations' own chain rule gives. The mean over the first rows.
     """
-    place = run.place
-    T, S, rows = len(place.x), sum(s.shape[-1] for s in place.begin), min(place.x.shape[1], ROWS)
+    trace = walk.trace
+    T, S, rows = len(trace.x), sum(s.shape[-1] for s in trace.begin), min(trace.x.shape[1], ROWS)
     count = min(S, EXPONENTS)
     Q = np.linalg.qr(np.random.default_rng(0).standard_normal((rows, S, count)))[0]
     logs = np.zeros((T, rows, count))
     for t in range(T - 1, -1, -1):
-        values = {n: np.repeat(v, count, axis=0) for n, v in _rows(run, t, slice(rows)).items()}
+        values = {n: np.repeat(v, count, axis=0) for n, v in _rows(walk, t, slice(rows)).items()}
         seeds = np.ascontiguousarray(Q.mT).reshape(rows * count, S)
-        carried = joined(back(place, values, apart(place, seeds))).reshape(rows, count, S)
+        carried = joined(back(trace, values, apart(trace, seeds))).reshape(rows, count, S)
         if not np.isfinite(carried).all():
             return [float("nan")] * count
         Q, R = np.linalg.qr(carried.mT)
@@ -85,7 +85,7 @@ def _exponents(run: Run) -> list[float]:
     return sorted(counted.tolist(), reverse=True)
 
 
-def _rows(run: Run, step: int, rows: slice) -> Values:
+def _rows(walk: Walk, step: int, rows: slice) -> Values:
     """The nodes of a step of some rows alone."""
-    place, before = run.place, [s[rows] for s in run.states[step]]
-    return reference.step(place.cell, place.weights, place.x[step, rows], before)
+    trace, before = walk.trace, [s[rows] for s in walk.states[step]]
+    return reference.step(trace.cell, trace.weights, trace.x[step, rows], before)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from recurra import engine
-from recurra.doctor.places import Run
+from recurra.doctor.walk import Walk
 
 FAINT = 1e-3  # a change below this share of the largest change, at whatever lag, is none
 MOST_LAGS = 48
@@ -36,19 +36,19 @@ class Memory:
         return self.horizon == self.lags[-1]
 
 
-def memory_of(run: Run) -> Memory:
+def memory_of(walk: Walk) -> Memory:
     """Of one layer: from the states before each step, with the native kernels in float64."""
-    place, T = run.place, len(run.place.x)
+    trace, T = walk.trace, len(walk.trace.x)
     rows = slice(0, ROWS)
-    x = place.x[:, rows]
+    x = trace.x[:, rows]
     moved = shift_of(x)
 
     def change(lag: int) -> float:
         t = T - 1 - lag
         both = np.concatenate([x[t:], x[t:]], axis=1)
         both[0, : x.shape[1]] += moved
-        begin = [np.concatenate([s[rows], s[rows]]) for s in run.states[t]]
-        last = engine.forward(place.cell, place.weights, both, begin).output[-1]
+        begin = [np.concatenate([s[rows], s[rows]]) for s in walk.states[t]]
+        last = engine.forward(trace.cell, trace.weights, both, begin).output[-1]
         return float(np.linalg.norm(last[: x.shape[1]] - last[x.shape[1] :]))
 
     return measured(change, T)

@@ -15,15 +15,16 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 
 from recurra import engine
 from recurra.doctor.activity import FLAT, LIMITED
-from recurra.doctor.board import write_sample, writer_for
-from recurra.doctor.capture import Call, Taps, longest, places_of
-from recurra.doctor.conclude import LAG, not_finite, of_training
+from recurra.doctor.anomalies import Anomaly
+from recurra.doctor.examine import need_recurrent, norm_of, steps_of
 from recurra.doctor.findings import Findings
 from recurra.doctor.gradient import last_look, norm, rate_of
-from recurra.doctor.places import Place
-from recurra.doctor.search import trouble_in
-from recurra.doctor.trouble import Trouble
+from recurra.doctor.rules import LAG, findings_of_training, not_finite
+from recurra.doctor.search import anomaly_in
+from recurra.doctor.tensorboard import write_sample, writer_for
 from recurra.errors import DoctorError
+from recurra.torch.observe import Call, Observer
+from recurra.traces import LayerTrace
 
 ROWS = 8
 MOST_STEPS = 512  # of a sequence, up to the loss, that are looked at
@@ -81,18 +82,19 @@ class Record:
     def __init__(self, module: nn.Module, every: int, lag: int, rows: int, tensorboard: Any) -> None:
         self.samples: list[dict[str, Any]] = []
         self.losses: list[float] = []
-        self.trouble: Trouble | None = None
+        self.anomaly: Anomaly | None = None
         self._module, self._every, self._lag, self._rows = module, every, lag, rows
-        self._board, self._writer, self._open = tensorboard, None, ExitStack()
-        self._taps = Taps(module, listening=False)
+        self._tensorboard, self._writer, self._open = tensorboard, None, ExitStack()
+        need_recurrent(module)
+        self._seen = Observer(module, listening=False)
         self._steps = 0
         self._handles: list[Any] = []
         self._forget()
 
     def __enter__(self) -> Record:
-        if self._board is not None:
-            self._writer = self._open.enter_context(writer_for(self._board))
-        self._taps.__enter__()
+        if self._tensorboard is not None:
+            self._writer = self._open.enter_context(writer_for(self._tensorboard))
+        self._seen.__enter__()
         self._handles = [
             self._module.register_forward_pre_hook(self._before, prepend=True),
             self._module.register_forward_hook(self._after),
@@ -103,7 +105,7 @@ class Record:
 
     def __exit__(self, *_: object) -> None:
         self._finish()
-        self._taps.__exit__()
+        self._seen.__exit__()
         for handle in self._handles:
             handle.remove()
         self._handles = []
@@ -125,10 +127,10 @@ class Record:
         """
         if not self.samples:
             raise DoctorError("watch: no step was seen, expected calls of the module in training mode, then a backward")
-        found = of_training(self.samples, self.losses, self._lag)
-        if self.trouble is not None:
-            found = [not_finite(self.trouble), *(f for f in found if f.kind != "healthy")]
-        return Findings(found, lag=self._lag, trouble=self.trouble, steps=self.samples)
+        found = findings_of_training(self.samples, self.losses, self._lag)
+        if self.anomaly is not None:
+            found = [not_finite(self.anomaly), *(f for f in found if f.kind != "healthy")]
+        return Findings(found, lag=self._lag, anomaly=self.anomaly, steps=self.samples)
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, ready for JSON."""
@@ -145,15 +147,15 @@ class Record:
         if module is not self._module or not (module.training and torch.is_grad_enabled()):
             return
         self._finish()
-        self._taps.listening = self._steps % self._every == 0
-        self._taps.calls.clear()
+        self._seen.listening = self._steps % self._every == 0
+        self._seen.calls.clear()
         self._steps += 1
 
     def _after(self, module: nn.Module, _: Any, result: Any) -> None:
-        if module is not self._module or not self._taps.listening:
+        if module is not self._module or not self._seen.listening:
             return
-        self._taps.listening = False
-        self._calls = list(self._taps.calls.values())
+        self._seen.listening = False
+        self._calls = self._seen.longest()
         for call in self._calls:
             for tensor in call.tensors():
                 if tensor.requires_grad:
@@ -171,12 +173,12 @@ class Record:
         return keep
 
     def _arrived(self, gradients: Sequence[Tensor | None]) -> None:
-        self._before_clipping = _norm(gradients)
+        self._before_clipping = norm_of(gradients)
 
     def _before_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
         if self._before_clipping is None or not self._owns(optimizer):
             return
-        after = _norm([p.grad for p in self._module.parameters()])
+        after = norm_of([p.grad for p in self._module.parameters()])
         self._finish(after, float(optimizer.param_groups[0]["lr"]))
         self._was = [p.detach().clone() for p in self._module.parameters()]
 
@@ -184,7 +186,7 @@ class Record:
         if not self._was or not self._owns(optimizer):
             return
         moved = [p.detach() - was for p, was in zip(self._module.parameters(), self._was, strict=True)]
-        self.samples[-1]["update"] = _norm(moved) / max(_norm(self._was), 1e-30)
+        self.samples[-1]["update"] = norm_of(moved) / max(norm_of(self._was), 1e-30)
         self._was = []
 
     def _owns(self, optimizer: torch.optim.Optimizer) -> bool:
@@ -202,10 +204,10 @@ class Record:
         finite = np.isfinite(self._before_clipping)
         for call in self._calls if finite else []:
             found = call.gradients([self._back.get(id(t)) for t in call.tensors()])
-            for place in places_of(call, _recent(call, self._rows), *found):
-                sample["layers"][place.name] = _look(place, self._lag)
-        if not finite and self.trouble is None:
-            self.trouble = trouble_in(self._calls) or Trouble(
+            for trace in call.traces(_recent(call, self._rows), found):
+                sample["layers"][trace.name] = _look(trace, self._lag)
+        if not finite and self.anomaly is None:
+            self.anomaly = anomaly_in(self._calls) or Anomaly(
                 -1, "the network", "the gradient", "NaN or infinity", 0, f"in training step {sample['step']}", True
             )
         self.samples.append(sample)
@@ -221,36 +223,36 @@ class Record:
 
 def _recent(call: Call, rows: int) -> list[tuple[int, int, int]]:
     """The ends of the longest segments; what is long before the loss takes time and tells no more."""
-    return [(row, max(a, b - MOST_STEPS), b) for row, a, b in longest(call, rows)]
+    return [(row, max(a, b - MOST_STEPS), b) for row, a, b in steps_of(call, rows)]
 
 
-def _look(place: Place, lag: int) -> dict[str, Any]:
+def _look(trace: LayerTrace, lag: int) -> dict[str, Any]:
     """The gradient at some lags, by the native kernels in the dtype of training, and how saturated the gates are."""
-    end = last_look(place) + 1
+    end = last_look(trace) + 1
     lags = sorted({k for k in (0, 1, 2, 3, 5, 8, 12, 20, 32, 50, 80, 128, 200, 320, lag) if k < end})
-    ran = engine.forward(place.cell, place.weights, place.x[:end], place.begin, return_states=True, return_gates=True)
-    states, now = ran.states or [], [np.array(d) for d in place.d_state]
-    now[0] = now[0] + place.d_output[end - 1]
+    ran = engine.forward(trace.cell, trace.weights, trace.x[:end], trace.begin, return_states=True, return_gates=True)
+    states, now = ran.states or [], [np.array(d) for d in trace.d_state]
+    now[0] = now[0] + trace.d_output[end - 1]
     norms = [norm(now)]
     for near, far in pairwise(lags):
         part = slice(end - far, end - near)
         begin = [np.ascontiguousarray(s[end - far - 1]) for s in states]
-        tape = engine.forward(place.cell, place.weights, place.x[part], begin, keep=True).tape
+        tape = engine.forward(trace.cell, trace.weights, trace.x[part], begin, keep=True).tape
         now = engine.backward(tape, None, now, want_x=False).state  # type: ignore[arg-type]
         norms.append(norm(now))
     return {
         "lags": lags,
         "norms": norms,
         "rate": rate_of(np.array(lags), np.array(norms)),
-        "saturation": _saturation(place, ran.gates or {}),
+        "saturation": _saturation(trace, ran.gates or {}),
         "largest": float(np.abs(ran.output).max(initial=0.0)),
     }
 
 
-def _saturation(place: Place, gates: dict[str, np.ndarray]) -> dict[str, float]:
+def _saturation(trace: LayerTrace, gates: dict[str, np.ndarray]) -> dict[str, float]:
     """The share of each gate's values at a limit, by the slope that its value tells."""
     shares = {}
-    for gate, node in place.cell.gate_values.items():
+    for gate, node in trace.cell.gate_values.items():
         y = gates[gate]
         match node._op:
             case "tanh":
@@ -263,8 +265,3 @@ def _saturation(place: Place, gates: dict[str, np.ndarray]) -> dict[str, float]:
                 continue
         shares[gate] = float(np.mean(slope < FLAT * LIMITED[node._op]))
     return shares
-
-
-def _norm(tensors: Sequence[Tensor | None]) -> float:
-    parts = [torch.linalg.vector_norm(t.detach()) for t in tensors if t is not None]
-    return float(torch.stack(parts).norm()) if parts else 0.0

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from recurra import engine
-from recurra.cells import Cell
 from recurra.errors import DrawError
+from recurra.traces import LayerTrace
 from recurra.weights import Array, Weights
 
 _DIRECTIONS = ("", " backwards")
@@ -33,14 +32,6 @@ class Activity:
     gates: dict[str, Array] = field(default_factory=dict)
 
 
-@dataclass
-class Run:
-    """One recurrent layer as it ran: its input [T, 1, I], and the cell, weights and first states of each direction."""
-
-    x: Array
-    directions: Sequence[tuple[Cell, Weights, Sequence[Array] | None]]
-
-
 def observe(thing: Any, x: Any, layer: int | None, row: int) -> Activity:
     """Run a network over a sequence and watch one of its recurrent layers, the last if not given.
 
@@ -51,16 +42,13 @@ def observe(thing: Any, x: Any, layer: int | None, row: int) -> Activity:
     if isinstance(thing, tuple) and len(thing) == 2 and isinstance(thing[1], Weights):
         cell, weights = thing
         sequence = _one_row(x, row, 3)[:, None].astype(weights.W.dtype)
-        runs = [Run(sequence, [(cell, weights, None)])]
-        output = engine.forward(cell, weights, sequence).output[:, 0]
-        return _watch(runs, layer, sequence[:, 0], output)
+        trace = LayerTrace.of(cell.name, cell, weights, sequence)
+        output = trace.run()[0][cell.states[0]][:, 0]
+        return _shown([[trace]], layer, sequence[:, 0], output)
     if hasattr(thing, "layers") and hasattr(thing, "preprocessing"):
         return _observe_model(thing, x, layer, row)
     if hasattr(thing, "named_children"):
-        from recurra.draw.hooks import observe_module
-
-        runs, given, output = observe_module(thing, x, row)
-        return _watch(runs, layer, given, output)
+        return _observe_module(thing, x, layer, row)
     raise DrawError(f"states: {thing!r} has no weights, expected a torch module, a model, or a pair (cell, Weights)")
 
 
@@ -69,15 +57,15 @@ def _observe_model(model: Any, x: Any, layer: int | None, row: int) -> Activity:
 
     sequence = _one_row(x, row, 2 if model.words else 3)
     batch: Any = np.ascontiguousarray(sequence[:, None], np.int64 if model.words else np.float32)
-    runs = []
+    traces = []
     for i, part in enumerate(model.layers):
         if isinstance(part, Recurrent):
             before = _through(model.layers[:i], batch)
             initial: list[Any] = [[a[None] for a in states] for states in part.initial] or [None] * len(part.weights)
-            pairs = zip(part.weights, initial, strict=True)
-            runs.append(Run(before, [(part.cell, weights, states) for weights, states in pairs]))
+            pairs = enumerate(zip(part.weights, initial, strict=True))
+            traces.append([LayerTrace.of("", part.cell, w, before, states, bool(d)) for d, (w, states) in pairs])
     shown = sequence[:, None] if model.words else sequence
-    return _watch(runs, layer, shown, model.run(batch)[:, 0])
+    return _shown(traces, layer, shown, model.run(batch)[:, 0])
 
 
 def _through(layers: Sequence[Any], x: Array) -> Array:
@@ -108,26 +96,70 @@ def _one_row(x: Any, row: int, batched: int) -> Array:
     return np.asarray(values)
 
 
-def _watch(runs: Sequence[Run], layer: int | None, given: Array, output: Array) -> Activity:
-    """The states and gates of one of the recurrent layers."""
-    chosen = len(runs) - 1 if layer is None else layer
-    if not 0 <= chosen < len(runs):
-        raise DrawError(f"states: layer is {layer}, but there are {len(runs)} recurrent layers: count them from 0")
-    run = runs[chosen]
-    cell = run.directions[0][0]
-    name = cell.name if len(runs) == 1 else f"{cell.name}, recurrent layer {chosen}"
+def _observe_module(module: Any, x: Any, layer: int | None, row: int) -> Activity:
+    """Run a module on x as it takes it, whatever its own forward does."""
+    import torch
+
+    from recurra.torch.observe import Observer
+
+    some = next(module.parameters(), torch.zeros(0))
+    given = torch.as_tensor(x if isinstance(x, torch.Tensor) else np.asarray(x))
+    given = given.to(some.device, some.dtype if given.is_floating_point() else given.dtype)
+    mode = module.training
+    try:
+        with torch.no_grad(), Observer(module) as seen:
+            result = module.eval()(given)
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise DrawError(
+            f"states: {type(module).__name__} does not take x of shape {tuple(given.shape)}: {error}"
+        ) from error
+    finally:
+        module.train(mode)
+    if not seen.calls:
+        raise DrawError(f"states: no recurrent layer of {type(module).__name__} ran: give a module that has one")
+    traces: list[list[LayerTrace]] = []
+    for call in seen.calls:
+        T, B = call.x.shape[:2]
+        if call.lengths is not None or call.reset is not None:
+            what = "lengths" if call.lengths is not None else "reset"
+            raise DrawError(
+                f"states: a layer runs with {what}, expected a tensor alone: draw one sequence without padding"
+            )
+        if not -B <= row < B:
+            raise DrawError(f"states: row is {row}, but x has {B} rows: choose one of them")
+        for trace in call.traces([(row % B, 0, T)]):
+            if trace.reverse:
+                traces[-1].append(trace)
+            else:
+                traces.append([trace])
+    across = any(getattr(call.module, "batch_first", False) for call in seen.calls)
+    output, steps = result[0] if isinstance(result, tuple) else result, len(seen.calls[0].x)
+    return _shown(traces, layer, _row(given, row, across, steps), _row(output, row, across, steps))
+
+
+def _row(tensor: Any, row: int, across: bool, steps: int) -> Array:
+    """One row of a batch, time first, with at least one feature; an output without a time axis is one step long."""
+    values = np.asarray(tensor.detach().cpu().numpy())
+    if across and values.ndim >= 2 and values.shape[1] == steps:
+        values = values.swapaxes(0, 1)
+    ids = values.ndim == 2 and values.dtype.kind in "iu" and len(values) == steps
+    if values.ndim == 3 or ids:
+        values = values[:, row]
+    elif values.ndim == 2 and len(values) != steps:
+        values = values[row][None]
+    return values[:, None] if values.ndim == 1 else values
+
+
+def _shown(layers: Sequence[Sequence[LayerTrace]], chosen: int | None, given: Array, output: Array) -> Activity:
+    """The states and gates of one of the recurrent layers, each a trace for each direction."""
+    at = len(layers) - 1 if chosen is None else chosen
+    if not 0 <= at < len(layers):
+        raise DrawError(f"states: layer is {chosen}, but there are {len(layers)} recurrent layers: count them from 0")
+    cell = layers[at][0].cell
+    name = cell.name if len(layers) == 1 else f"{cell.name}, recurrent layer {at}"
     activity = Activity(name, np.asarray(given, np.float64), np.asarray(output, np.float64))
-    for d, (cell, weights, initial) in enumerate(run.directions):
-        done = engine.forward(
-            cell,
-            weights,
-            np.ascontiguousarray(run.x, weights.W.dtype),
-            initial,
-            reverse=bool(d),
-            return_states=True,
-            return_gates=True,
-        )
-        pairs = zip(cell.states, done.states or [], strict=True)
-        activity.states |= {s + _DIRECTIONS[d]: a[:, 0] for s, a in pairs}
-        activity.gates |= {g + _DIRECTIONS[d]: a[:, 0] for g, a in (done.gates or {}).items()}
+    for trace, suffix in zip(layers[at], _DIRECTIONS, strict=False):
+        states, gates = trace.run()
+        activity.states |= {s + suffix: a[:, 0] for s, a in states.items()}
+        activity.gates |= {g + suffix: a[:, 0] for g, a in gates.items()}
     return activity

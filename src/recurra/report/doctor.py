@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from recurra.doctor.findings import Findings, Layer
+from recurra.doctor.findings import Findings, Layer, Retraining
 from recurra.doctor.memory import FAINT
 from recurra.doctor.remedies import REMEDIES
-from recurra.doctor.tables import HEADINGS, row
+from recurra.doctor.text import HEADINGS, TRIED, row, trial_row
 from recurra.formatting import number
 from recurra.report.charts import COLOURS, Line, axes, chart, legend, lines, told_apart
 from recurra.report.page import Beside, Chart, Part, Points, Section, Styled, Table, Text, Words, render
@@ -24,8 +24,8 @@ def doctor_page(findings: Findings) -> str:
         MissingExtraError: Matplotlib or Jinja2 is not installed.
     """
     sections = [Section("What is wrong" if not findings.healthy else "What was found", _conclusions(findings))]
-    if findings.cures is not None:
-        sections.append(Section("Remedies, tried", _cures(findings)))
+    if findings.retraining is not None:
+        sections.append(Section("Remedies, tried", _retraining(findings.retraining)))
     layers = findings.layers
     if layers:
         spectra = [_eigenvalues(layer) for layer in layers if layer.spectrum.eigenvalues]
@@ -44,8 +44,8 @@ def doctor_page(findings: Findings) -> str:
 def _summary(findings: Findings) -> str:
     if findings.healthy:
         return "The network is healthy."
-    cures = f" {findings.cures.verdict.capitalize()}." if findings.cures is not None else ""
-    return f"Found: {', '.join(dict.fromkeys(f.kind for f in findings))}.{cures}"
+    tried = f" {findings.retraining.verdict.capitalize()}." if findings.retraining is not None else ""
+    return f"Found: {', '.join(dict.fromkeys(f.kind for f in findings))}.{tried}"
 
 
 def _conclusions(findings: Findings) -> list[Part]:
@@ -69,17 +69,14 @@ def _spoken(remedy: str) -> str:
     return remedy.replace("_", " ")
 
 
-def _cures(findings: Findings) -> list[Part]:
-    from recurra.doctor.cure import HEADINGS as COLUMNS
-
-    cures = findings.cures
-    assert cures is not None
-    skipped = f" Not possible here: {', '.join(cures.skipped)}." if cures.skipped else ""
+def _retraining(tried: Retraining) -> list[Part]:
+    skipped = f" Not possible here: {', '.join(tried.skipped)}." if tried.skipped else ""
     note = (
-        f"Each was trained anew for {cures.steps} steps from the same seed on the same batches; the loss is of data "
+        f"Each was trained anew for {tried.steps} steps from the same seed on the same batches; the loss is of data "
         "held out, the gradient and the memory were measured again afterwards."
     )
-    return [Table(COLUMNS, cures.rows(), best=cures.best.name, unbroken=True), Text(note + skipped, muted=True)]
+    rows = [trial_row(trial) for trial in (tried.before, *tried.trials)]
+    return [Table(TRIED, rows, best=tried.best.name, unbroken=True), Text(note + skipped, muted=True)]
 
 
 def _gradient(findings: Findings) -> list[Chart]:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from statistics import median
 from typing import Any
 
+from recurra.doctor.anomalies import Anomaly
 from recurra.doctor.findings import Finding, Layer, Network
 from recurra.doctor.memory import FAINT
 from recurra.doctor.remedies import remedies_for
-from recurra.doctor.trouble import Trouble
 
 LAG = 20  # steps back that a network should learn from, where nobody says how many its task needs
 LARGE = 100.0  # times the gradient at lag 0: it explodes
@@ -25,7 +25,7 @@ RISES = 2.0  # times the best quarter's loss, in the last
 WORSE, BETTER = 1.2, 1.0  # times the loss before, after some steps of the optimizer: at its rate, at a tenth of it
 
 
-def conclude(layers: list[Layer], network: Network | None, lag: int) -> list[Finding]:
+def findings_of(layers: list[Layer], network: Network | None, lag: int) -> list[Finding]:
     """All findings, those of the network first, then layer by layer; or one that says that it is healthy."""
     found = [*_of_network(network)] if network is not None else []
     for layer in layers:
@@ -33,7 +33,7 @@ def conclude(layers: list[Layer], network: Network | None, lag: int) -> list[Fin
     return found or [Finding("healthy", "the network", _well(layers, lag), "nothing that was measured is amiss", ())]
 
 
-def of_training(samples: list[dict[str, Any]], losses: list[float], lag: int) -> list[Finding]:
+def findings_of_training(samples: list[dict[str, Any]], losses: list[float], lag: int) -> list[Finding]:
     """From the samples of `watch`: of each number the median over the later half of them."""
     late = samples[len(samples) // 2 :]
     found = [*_clipping(samples), *_rising(losses, late)]
@@ -104,13 +104,13 @@ def _gradient_in_training(name: str, seen: list[dict[str, Any]], lag: int) -> It
         yield Finding("vanishing", name, f"{evidence} of it is left", cause, remedies_for("vanishing"))
 
 
-def not_finite(trouble: Trouble) -> Finding:
+def not_finite(anomaly: Anomaly) -> Finding:
     """The finding where a number was none."""
     cause = {
         "input": "the data have it, or what stands before this layer made it",
         "the output": "what follows this layer, or the loss, made it",
-    }.get(trouble.operation, "this operation is the first whose result is no number; all before it are")
-    return Finding("not finite", trouble.layer, str(trouble), cause, remedies_for("not finite"))
+    }.get(anomaly.operation, "this operation is the first whose result is no number; all before it are")
+    return Finding("not finite", anomaly.layer, str(anomaly), cause, remedies_for("not finite"))
 
 
 def _of_network(network: Network) -> Iterator[Finding]:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+import math
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -13,13 +16,14 @@ from recurra.doctor.remedies import REMEDIES
 from recurra.formatting import number
 
 if TYPE_CHECKING:
-    from recurra.doctor.findings import Findings, Layer
+    from recurra.doctor.findings import Findings, Layer, Retrained, Retraining
     from recurra.doctor.memory import Memory
 
 HEADINGS = (
     *("layer", "cell", "units", "steps", "gradient x per step", "left at lag", "Lyapunov", "spectral radius"),
     *("largest state", "saturated", "dead", "inputs matter for", "gradient of weights"),
 )
+TRIED = ("trial", "loss", "gradient left", "memory", "parameters", "after")
 
 
 def rendered(findings: Findings) -> Iterator[Any]:
@@ -43,8 +47,28 @@ def rendered(findings: Findings) -> Iterator[Any]:
         clipped = "" if network.clipped is None else f", {number(network.clipped)} after clipping"
         memory = "" if network.memory is None else f"; an input matters for {reach(network.memory)} steps"
         yield f"loss {number(network.loss)}; norm of its gradient {number(network.gradient)}{clipped}{memory}"
-    if findings.cures is not None:
-        yield from ("", *findings.cures.rendered())
+    if findings.retraining is not None:
+        yield from ("", *retraining_rendered(findings.retraining))
+
+
+def retraining_rendered(retraining: Retraining) -> Iterator[Any]:
+    """What a Rich console prints of the remedies that were tried."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for heading in TRIED:
+        table.add_column(heading, justify="left" if heading in ("trial", "after") else "right")
+    for trial in [retraining.before, *retraining.trials]:
+        table.add_row(*trial_row(trial), style="bold green" if trial is retraining.best and trial.remedies else None)
+    yield table
+    yield retraining.verdict
+
+
+def shown(parts: Iterable[Any], width: int | None = None) -> str:
+    """What a Rich console prints, as text, for a terminal of this width."""
+    out = io.StringIO()
+    console = Console(file=out, width=width, highlight=False)
+    for part in parts:
+        console.print(part)
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines())
 
 
 def _measures(findings: Findings) -> Table:
@@ -78,6 +102,17 @@ def row(layer: Layer, lag: int) -> list[str]:
         f"{reach(layer.memory)} steps",
         number(layer.weight_gradient),
     ]
+
+
+def trial_row(trial: Retrained) -> tuple[str, ...]:
+    """A retraining's numbers, as text, below `TRIED`; gradient and memory of the layer that remembers least."""
+    layers, left, memory = trial.findings.layers, "-", "-"
+    if layers:
+        worst = min(layers, key=lambda y: y.memory.horizon)
+        left = number(worst.flow.ratio(min(trial.findings.lag, worst.flow.lags[-1])))
+        memory = reach(worst.memory)
+    after = ", ".join(sorted(trial.findings.kinds)) if math.isfinite(trial.loss) else "training broke down"
+    return (trial.name, number(trial.loss), left, memory, f"{trial.parameters:,}", after)
 
 
 def reach(memory: Memory) -> str:

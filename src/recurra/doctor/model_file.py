@@ -13,10 +13,10 @@ from torch import Tensor, nn
 from recurra import runtime
 from recurra.data import Features, read_table
 from recurra.data.table import Table
-from recurra.doctor.cure import cure as try_cures
 from recurra.doctor.examine import examine
 from recurra.doctor.findings import Findings
 from recurra.doctor.models import anew
+from recurra.doctor.retrain import retrain as try_remedies
 from recurra.errors import DoctorError
 from recurra.models import pinball
 from recurra.runtime.model import Model
@@ -49,33 +49,33 @@ def examine_file(
     model: str | os.PathLike[str],
     file: str | os.PathLike[str],
     *,
-    cure: bool = False,
+    retrain: bool = False,
     lag: int | None = None,
     steps: int = 200,
 ) -> Findings:
-    """Examine a model of a file on a table of a file; with `cure`, try the remedies too if it is not healthy.
+    """Examine a model of a file on a table of a file; with `retrain`, try the remedies too if it is not healthy.
 
     A forecast model reads a table as `Forecaster.fit` does. Any other takes a table with a column for each of its
     inputs, as the network takes them, and after those perhaps one for each output that it should give.
 
     Raises:
         ModelFileError, DataError: a file cannot be read.
-        DoctorError: the columns do not fit the model, the table is too short, or a cure is wanted without outputs.
+        DoctorError: the columns do not fit the model, the table is too short, or retraining is wanted without outputs.
     """
-    patient = runtime.load(model)
+    loaded = runtime.load(model)
     table = read_table(file)
-    windows = _of_forecast(patient, table) if patient.preprocessing.get("task") == "forecast" else _of(patient, table)
+    windows = _of_forecast(loaded, table) if loaded.preprocessing.get("task") == "forecast" else _of(loaded, table)
     x, y = windows.x[:, -ROWS:], None if windows.y is None else windows.y[:, -ROWS:]
-    findings = examine(patient, x, y, windows.loss, lag=lag)
-    if cure and not findings.healthy:
+    findings = examine(loaded, x, y, windows.loss, lag=lag)
+    if retrain and not findings.healthy:
         if windows.y is None or not windows.late.start:
             raise DoctorError(
-                f"doctor --cure: {table.source} has {windows.x.shape[1]} stretches of {len(windows.x)} rows"
+                f"doctor --retrain: {table.source} has {windows.x.shape[1]} stretches of {len(windows.x)} rows"
                 + (" and no columns for the outputs" if windows.y is None else "")
                 + ", expected several, and what the network should give: add columns or rows"
             )
         late = (windows.x[:, windows.late], windows.y[:, windows.late])
-        try_cures(lambda: anew(patient), windows.batch, windows.loss, findings, held_out=late, steps=steps, clip=1.0)
+        try_remedies(lambda: anew(loaded), windows.batch, windows.loss, findings, held_out=late, steps=steps, clip=1.0)
     return findings
 
 
@@ -88,10 +88,10 @@ def save_best(findings: Findings, model: str | os.PathLike[str], path: str | os.
     """
     from recurra.torch import export
 
-    if findings.cures is None or not findings.cures.best.remedies:
+    if findings.retraining is None or not findings.retraining.best.remedies:
         raise DoctorError("doctor --save: no remedy was better than the network as it was, so there is nothing to save")
-    best, before = findings.cures.best, runtime.load(model)
-    card = {"doctor": {"remedies": list(best.remedies), "loss": best.loss, "steps": findings.cures.steps}}
+    best, before = findings.retraining.best, runtime.load(model)
+    card = {"doctor": {"remedies": list(best.remedies), "loss": best.loss, "steps": findings.retraining.steps}}
     export(best.module, path, preprocessing=before.preprocessing, card=card)
     return best.module
 

@@ -1,11 +1,16 @@
-"""From a torch module to places: what went through each recurrent layer of it, and what came back from the loss."""
+"""The one observer of torch modules: what went through each recurrent layer, and what came back from the loss.
+
+An `Observer` listens while a module runs, whatever the module's own forward does. Each `Call` that it saw has the
+layer's inputs, and gives `traces`: one for each layer and direction inside, with input, weights, first states and
+gradients, in NumPy, from which states and gates follow.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,13 +19,13 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from recurra import engine
 from recurra.cells.cell import Cell
-from recurra.doctor.places import Place
-from recurra.errors import DoctorError
 from recurra.torch.export import Entry, _of_torch
+from recurra.traces import LayerTrace
 from recurra.weights import Array, Weights
 
 States = list[list[Any]]  # [state][layer and direction]
 Segment = tuple[int, int, int]  # a row, and its first step and the one after its last
+Gradients = tuple[Array, list[list[Array]]]  # d_output [T, B, D * P]; of each last state, [state][layer and direction]
 
 
 @dataclass
@@ -51,7 +56,7 @@ class Call:
         flat = [output.data if isinstance(output, PackedSequence) else output]
         return [*flat, *(t for state in self._states(rest[0]) for t in state)]
 
-    def gradients(self, found: Sequence[Tensor | None]) -> tuple[Array, list[list[Array]]]:
+    def gradients(self, found: Sequence[Tensor | None]) -> Gradients:
         """The gradients of `tensors`, as d_output [T, B, D * P] and [state][layer and direction] of [B, P] or [B, H].
 
         A gradient that is None is zero.
@@ -72,6 +77,15 @@ class Call:
             final.append([_array(s).reshape(self.x.shape[1], -1) for t in state for s in t.unbind()])
         return _array(d_output), final
 
+    def traces(self, some: Sequence[Segment] | None = None, gradients: Gradients | None = None) -> list[LayerTrace]:
+        """The traces of each layer and direction inside, from the first layer to the last.
+
+        Args:
+            some: parts of rows, all of one length, without a reset inside; the longest rows if not given.
+            gradients: from `gradients`; zero if not given.
+        """
+        return _traces(self, longest(self, self.x.shape[1]) if some is None else some, gradients)
+
     def _states(self, final: Any) -> list[tuple[Tensor, ...]]:
         """Each final state, as one tensor or as one for each layer."""
         count = len(recurrences_of(self.module)[0][0][0].states)
@@ -79,25 +93,66 @@ class Call:
         return [s if isinstance(s, tuple) else (s,) for s in states]
 
 
+class Passed(NamedTuple):
+    """One run of a layer that has no layers inside it and is not recurrent: its name, itself, inputs and output."""
+
+    name: str
+    module: nn.Module
+    inputs: Any
+    output: Any
+
+
 @dataclass
-class Taps:
-    """Listens to the recurrent layers of a module: `calls` has the longest call of each, in the order of running."""
+class Observer:
+    """Listens to the layers of a module, while it is open and `listening`.
+
+    Attributes:
+        module: whose layers.
+        others: whether to note the layers that are not recurrent, too.
+        listening: may be switched off and on.
+        calls: of the recurrent layers, in the order of running.
+        passed: of the others, in the order of running.
+
+    >>> import torch
+    >>> from recurra.torch import GRU
+    >>> with Observer(torch.nn.ModuleDict({"rnn": (layer := GRU(1, 4))})) as seen:
+    ...     output = layer(torch.ones(5, 2, 1))
+    >>> (trace,) = seen.calls[0].traces()
+    >>> states, gates = trace.run()
+    >>> trace.name, states["h"].shape, list(gates)
+    ('rnn', (5, 2, 4), ['r', 'z', 'n'])
+    """
 
     module: nn.Module
-    calls: dict[str, Call] = field(default_factory=dict)
+    others: bool = False
     listening: bool = True
+    calls: list[Call] = field(default_factory=list)
+    passed: list[Passed] = field(default_factory=list)
     _handles: list[Any] = field(default_factory=list)
 
-    def __enter__(self) -> Taps:
-        for name, layer in recurrent_layers(self.module):
+    def __enter__(self) -> Observer:
+        recurrent = recurrent_layers(self.module)
+        for name, layer in recurrent:
             self._handles.append(layer.register_forward_pre_hook(self._before(name), with_kwargs=True))
-            self._handles.append(layer.register_forward_hook(self._after(name), with_kwargs=True))
+            self._handles.append(layer.register_forward_hook(self._after, with_kwargs=True))
+        inside = {id(m) for _, layer in recurrent for m in layer.modules()}
+        for name, layer in self.module.named_modules() if self.others else ():
+            if id(layer) not in inside and not list(layer.children()):
+                self._handles.append(layer.register_forward_hook(self._noting(name)))
         return self
 
     def __exit__(self, *_: object) -> None:
         for handle in self._handles:
             handle.remove()
         self._handles.clear()
+
+    def longest(self) -> list[Call]:
+        """The longest call of each recurrent layer, in the order in which they first ran."""
+        found: dict[str, Call] = {}
+        for call in self.calls:
+            if call.name not in found or len(call.x) > len(found[call.name].x):
+                found[call.name] = call
+        return list(found.values())
 
     def _before(self, name: str) -> Any:
         def hook(layer: nn.Module, args: Any, kwargs: Any) -> None:
@@ -106,23 +161,21 @@ class Taps:
 
         return hook
 
-    def _after(self, name: str) -> Any:
-        def hook(layer: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+    def _after(self, layer: nn.Module, args: Any, kwargs: Any, result: Any) -> None:
+        if self.listening:
+            self._now.result = result
+            self.calls.append(self._now)
+
+    def _noting(self, name: str) -> Any:
+        def hook(layer: nn.Module, args: Any, result: Any) -> None:
             if self.listening:
-                self._now.result = result
-                known = self.calls.get(name)
-                if known is None or len(self._now.x) > len(known.x):
-                    self.calls[name] = self._now
+                self.passed.append(Passed(name, layer, args, result))
 
         return hook
 
 
 def recurrent_layers(module: nn.Module) -> list[tuple[str, nn.Module]]:
-    """Every recurrent layer of a module, with a name for readers.
-
-    Raises:
-        DoctorError: it has none.
-    """
+    """Every recurrent layer of a module, with a name for readers."""
     found: list[tuple[str, nn.Module]] = []
 
     def look(part: nn.Module, name: str) -> None:
@@ -133,12 +186,6 @@ def recurrent_layers(module: nn.Module) -> list[tuple[str, nn.Module]]:
             look(inner, f"{name}.{child}" if name else child)
 
     look(module, "")
-    if not found:
-        raise DoctorError(
-            f"the doctor: {type(module).__name__} has no recurrent layer, expected one of recurra.torch or torch.nn "
-            "(RNN, LSTM, GRU, Recurrent) or one with a method `recurrences`: write a loop over torch.nn cells as "
-            "recurra.torch.Recurrent"
-        )
     return found
 
 
@@ -192,36 +239,22 @@ def segments(call: Call) -> list[Segment]:
 
 
 def longest(call: Call, rows: int) -> list[Segment]:
-    """The longest of them, all of one length, at most so many.
-
-    Raises:
-        DoctorError: there is no step at all.
-    """
+    """The longest of them, all of one length, at most so many; none where there is no step at all."""
     if call.lengths is None and call.reset is None:
-        return [(row, 0, len(call.x)) for row in range(min(rows, call.x.shape[1]))] if len(call.x) else _nothing(call)
+        return [(row, 0, len(call.x)) for row in range(min(rows, call.x.shape[1]) if len(call.x) else 0)]
     found = segments(call)
     most = max((b - a for _, a, b in found), default=0)
-    return [s for s in found if s[2] - s[1] == most][:rows] or _nothing(call)
+    return [s for s in found if s[2] - s[1] == most][:rows]
 
 
-def _nothing(call: Call) -> list[Segment]:
-    raise DoctorError(f"the doctor: {call.name} was called with x {tuple(call.x.shape)}, expected at least one step")
-
-
-def places_of(call: Call, some: Sequence[Segment], d_output: Array, d_final: list[list[Array]]) -> list[Place]:
-    """The places of a layer, from the first to the last, on some segments of one length.
-
-    The input of each inner layer, and the gradient that comes back to it, are computed by the native kernels.
-    """
+def _traces(call: Call, some: Sequence[Segment], gradients: Gradients | None) -> list[LayerTrace]:
+    """The input of each inner layer, and the gradient that comes back to it, are computed by the native kernels."""
     entries = recurrences_of(call.module)
     dtype = np.dtype(np.float64 if call.x.dtype == torch.float64 else np.float32)
-    rows = [row for row, _, _ in some]
-    at = np.array([np.arange(a, b) for _, a, b in some]).T
+    at, rows = np.array([np.arange(a, b) for _, a, b in some]).T, [row for row, _, _ in some]
     x = np.ascontiguousarray(_array(call.x)[at, rows], dtype)
-    d_top = np.ascontiguousarray(d_output[at, rows], dtype)
-    D = len(entries[0])
-    layers: list[list[Place]] = []
-    tapes: list[list[engine.Tape]] = []
+    layers: list[list[LayerTrace]] = []
+    tapes: list[list[Any]] = []
     for depth, entry in enumerate(entries):
         layers.append([])
         tapes.append([])
@@ -229,34 +262,31 @@ def places_of(call: Call, some: Sequence[Segment], d_output: Array, d_final: lis
         for direction, (cell, arrays) in enumerate(entry):
             weights = Weights.of(cell, {n: np.ascontiguousarray(_array(a), dtype) for n, a in arrays.items()})
             name = call.name + (f" layer {depth}" if len(entries) > 1 else "") + (" backward" if direction else "")
-            k = depth * D + direction
+            k = depth * len(entry) + direction
             begin = [_begin(call, some, cell, arrays, weights, s, k).astype(dtype) for s in range(len(cell.states))]
-            own = [_final(call, some, states[k], bool(direction)).astype(dtype) for states in d_final]
-            place = Place(name, cell, weights, x, begin, d_top[:0], own, bool(direction))
-            layers[-1].append(place)
-            if len(entries) > 1:
-                ran = engine.forward(cell, weights, x, begin, reverse=place.reverse, keep=True)
-                tapes[-1].append(ran.tape)  # type: ignore[arg-type]
+            trace = LayerTrace.of(name, cell, weights, x, begin, bool(direction))
+            if gradients is not None:
+                trace.d_state = [
+                    _final(call, some, states[k], bool(direction)).astype(dtype) for states in gradients[1]
+                ]
+            layers[-1].append(trace)
+            keep = depth > 0 and gradients is not None
+            if keep or depth + 1 < len(entries):
+                ran = engine.forward(cell, weights, x, begin, reverse=trace.reverse, keep=keep)
+                tapes[-1].append(ran.tape)
                 outputs.append(ran.output)
         if outputs:
             x = np.ascontiguousarray(np.concatenate(outputs, axis=-1))
-    for depth in reversed(range(len(layers))):
-        parts = np.split(d_top, D, axis=-1)
-        for place, part in zip(layers[depth], parts, strict=True):
-            place.d_output = np.ascontiguousarray(part)
-        if depth:
-            back = zip(tapes[depth], layers[depth], strict=True)
-            d_top = np.sum([np.asarray(engine.backward(t, p.d_output, p.d_state).x) for t, p in back], axis=0)
-    places = [place for layer in layers for place in layer]
-    return [_as_read(place) for place in places]
-
-
-def _as_read(place: Place) -> Place:
-    """Time in the order of reading."""
-    if place.reverse:
-        place.x = np.ascontiguousarray(place.x[::-1])
-        place.d_output = np.ascontiguousarray(place.d_output[::-1])
-    return place
+    if gradients is not None:
+        d_top = np.ascontiguousarray(gradients[0][at, rows], dtype)
+        for depth in reversed(range(len(layers))):
+            d_outputs = [np.ascontiguousarray(d) for d in np.split(d_top, len(layers[depth]), axis=-1)]
+            for trace, d in zip(layers[depth], d_outputs, strict=True):
+                trace.d_output = np.ascontiguousarray(d[::-1] if trace.reverse else d)
+            if depth:
+                back = zip(tapes[depth], d_outputs, layers[depth], strict=True)
+                d_top = np.sum([np.asarray(engine.backward(t, d, y.d_state).x) for t, d, y in back], axis=0)
+    return [trace for layer in layers for trace in layer]
 
 
 def _begin(call: Call, some: Sequence[Segment], cell: Cell, arrays: Any, w: Weights, state: int, k: int) -> Array:

@@ -10,12 +10,13 @@ import numpy as np
 from recurra import reference
 from recurra.cells.printing import show
 from recurra.cells.symbols import Node, node, walk
-from recurra.doctor.places import Place, finished, run
+from recurra.doctor.walk import finished, steps
+from recurra.traces import LayerTrace
 from recurra.weights import Array, Weights
 
 
 @dataclass(frozen=True)
-class Trouble:
+class Anomaly:
     """The first number that is none.
 
     Attributes:
@@ -42,39 +43,39 @@ class Trouble:
         return f"{self.value} in {way}{self.operation} of {self.layer}{at}, unit {self.unit}: {self.detail}"
 
 
-def forward_trouble(place: Place) -> Trouble | None:
-    """The first in a forward run, in the order of reading and then of the equations, in the dtype of the place."""
-    names = {n: name for name, n in place.cell._lines}
+def forward_anomaly(trace: LayerTrace) -> Anomaly | None:
+    """The first in a forward run, in the order of reading and then of the equations, in the dtype of the trace."""
+    names = {n: name for name, n in trace.cell._lines}
     with np.errstate(all="ignore"):
-        for state, begin in zip(place.cell.states, place.begin, strict=True):
+        for state, begin in zip(trace.cell.states, trace.begin, strict=True):
             if not np.isfinite(begin).all():
-                return Trouble(place.time(0), place.name, f"initial {state}", *_where(begin), "it was given so")
-        for result, values in run(place):
+                return Anomaly(trace.time(0), trace.name, f"initial {state}", *_where(begin), "it was given so")
+        for result, values in steps(trace):
             t = len(result.states) - 2
-            if not np.isfinite(place.x[t]).all():
-                return Trouble(place.time(t), place.name, "input", *_where(place.x[t]), "it came in so")
-            for n in walk(place.cell.next):
+            if not np.isfinite(trace.x[t]).all():
+                return Anomaly(trace.time(t), trace.name, "input", *_where(trace.x[t]), "it came in so")
+            for n in walk(trace.cell.next):
                 if not np.isfinite(values[n]).all():
                     what = show(n, {m: s for m, s in names.items() if m is not n})
                     value, unit = _where(values[n])
-                    return Trouble(place.time(t), place.name, what, value, unit, _arguments(place, n, values, unit))
+                    return Anomaly(trace.time(t), trace.name, what, value, unit, _arguments(trace, n, values, unit))
     return None
 
 
-def backward_trouble(place: Place) -> Trouble | None:
+def backward_anomaly(trace: LayerTrace) -> Anomaly | None:
     """The first in the backward run, from the last step on."""
-    names = {n: name for name, n in place.cell._lines}
-    order = {n: i for i, n in enumerate(walk(place.cell.next))}
+    names = {n: name for name, n in trace.cell._lines}
+    order = {n: i for i, n in enumerate(walk(trace.cell.next))}
     with np.errstate(all="ignore"):
-        done = finished(place)
-        now = list(place.d_state)
-        for t in range(len(place.x) - 1, -1, -1):
-            now[0] = now[0] + place.d_output[t]
+        done = finished(trace)
+        now = list(trace.d_state)
+        for t in range(len(trace.x) - 1, -1, -1):
+            now[0] = now[0] + trace.d_output[t]
             values = done.values(t)
             if not all(np.isfinite(d).all() for d in now):
                 bad = next(d for d in now if not np.isfinite(d).all())
-                return Trouble(place.time(t), place.name, "the output", *_where(bad), "it came back so", True)
-            gradients = reference.step_back(place.cell, values, now, place.weights)
+                return Anomaly(trace.time(t), trace.name, "the output", *_where(bad), "it came back so", True)
+            gradients = reference.step_back(trace.cell, values, now, trace.weights)
             found = [n for n in gradients if n in order and n._op != "const" and not np.isfinite(gradients[n]).all()]
             if found:
                 n = max(found, key=order.__getitem__)
@@ -84,13 +85,13 @@ def backward_trouble(place: Place) -> Trouble | None:
                     show(users[0], {m: s for m, s in names.items() if m is not users[0]}) if users else "the states"
                 )
                 detail = f"through {through}, where {show(n, names)} is {float(values[n][0, unit]):.4g}"
-                return Trouble(place.time(t), place.name, show(n, names), value, unit, detail, True)
-            now = [gradients.get(node("state", value=s), np.zeros_like(d)) for s, d in _states(place, now)]
+                return Anomaly(trace.time(t), trace.name, show(n, names), value, unit, detail, True)
+            now = [gradients.get(node("state", value=s), np.zeros_like(d)) for s, d in _states(trace, now)]
     return None
 
 
-def _states(place: Place, now: list[Any]) -> list[tuple[str, Any]]:
-    return list(zip(place.cell.states, now, strict=True))
+def _states(trace: LayerTrace, now: list[Any]) -> list[tuple[str, Any]]:
+    return list(zip(trace.cell.states, now, strict=True))
 
 
 def _is_bad(gradient: Any) -> bool:
@@ -103,16 +104,16 @@ def _where(array: np.ndarray) -> tuple[str, int]:
     return "NaN" if np.isnan(array[tuple(at)]) else "infinity", int(at[-1])
 
 
-def _arguments(place: Place, n: Node, values: dict[Node, Any], unit: int) -> str:
+def _arguments(trace: LayerTrace, n: Node, values: dict[Node, Any], unit: int) -> str:
     """The numbers that went into an operation at a unit; for a product, the weights that are at fault, if they are."""
     if n._op in ("input", "product", "param"):
-        return _weight(place, n)
+        return _weight(trace, n)
     numbers = [float(np.asarray(values[a])[0, min(unit, values[a].shape[1] - 1)]) for a in n._args]
     return f"{n._op} of " + " and ".join(f"{v:.4g}" for v in numbers)
 
 
-def _weight(place: Place, n: Node) -> str:
-    cell, w, H = place.cell, place.weights, place.weights.hidden_size
+def _weight(trace: LayerTrace, n: Node) -> str:
+    cell, w, H = trace.cell, trace.weights, trace.weights.hidden_size
     arrays: dict[str, Array | None]
     if n._op == "param":
         arrays = {n._value: w.parameters[n._value]}

@@ -72,7 +72,7 @@ def writer_for(where: Any) -> Iterator[Any]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise MissingExtraError("writing for TensorBoard", "tensorboard", "board") from None
+        raise MissingExtraError("writing for TensorBoard", "tensorboard", "tensorboard") from None
     writer = SummaryWriter(str(where))
     try:
         yield writer
