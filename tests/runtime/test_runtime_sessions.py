@@ -177,7 +177,7 @@ def test_a_damaged_snapshot_changes_nothing(data) -> None:
     good = session.snapshot()
     cut = data.draw(st.integers(0, len(good) - 1))
     flipped = bytearray(good)
-    at = data.draw(st.integers(0, len(good) - 1).filter(lambda i: i not in (6, 7)))  # padding
+    at = data.draw(st.integers(0, len(good) - 1))
     flipped[at] ^= data.draw(st.integers(1, 255))
     for bad in (good[:cut], bytes(flipped), good + b"\0"):
         with pytest.raises(SessionError, match="restore: "):
@@ -187,7 +187,7 @@ def test_a_damaged_snapshot_changes_nothing(data) -> None:
 
 def test_a_snapshot_belongs_to_its_model() -> None:
     saved = MODEL.session().snapshot()
-    with pytest.raises(SessionError, match=r"restore: the snapshot is of the model \w+, expected \w+: load the model"):
+    with pytest.raises(SessionError, match=r"restore: the snapshot is of another model, \w+, expected \w+: load the"):
         MODELS["deep"].session().restore(saved)
     with pytest.raises(SessionError, match=r"has batch None, expected 2: use model.session\(batch=None\)"):
         MODEL.session(batch=2).restore(saved)

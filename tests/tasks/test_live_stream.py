@@ -204,7 +204,9 @@ def test_a_snapshot_that_will_not_do(tmp_path) -> None:
     for bad, message in (
         (b"", "0 bytes that are no snapshot"),
         (whole[:200], "damaged or cut short"),
-        (whole[:7] + b"\x07" + whole[8:], "has version 7, expected 1"),
+        (whole[:4] + b"\x07" + whole[5:], "has version 7, expected 2: update recurra"),
+        (whole[:4] + b"\x01" + whole[5:], "has version 1, expected 2: an earlier recurra wrote it; delete the file"),
+        (b"RcrJour\x01" + bytes(99), "107 bytes that are no snapshot"),  # of the first version
         (whole[:300] + bytes([whole[300] ^ 1]) + whole[301:], "damaged"),
     ):
         path.write_bytes(bad)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import struct
-import zlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -13,15 +11,13 @@ from recurra import _native
 from recurra.checks import check_array
 from recurra.errors import DtypeError, SessionError, ShapeError
 from recurra.runtime.layers import FLOAT
+from recurra.runtime.sealed import seal, unseal
 from recurra.weights import Array
 
 if TYPE_CHECKING:
     from recurra.runtime.model import Model
 
-# A snapshot: magic, version, rows (0: one row without a batch axis), the model's fingerprint, a checksum of what
-# follows, and the states as little-endian float32, one after the other.
-_HEAD = struct.Struct("<4sHxxI32sI")
-_MAGIC, _VERSION = b"RcrS", 1
+_KIND = b"RcrS"  # a snapshot's payload is the states as little-endian float32, one after the other
 
 
 class Session(_native.Session):
@@ -103,8 +99,7 @@ class Session(_native.Session):
     def snapshot(self) -> bytes:
         """The state as bytes, for `restore` in this or another process."""
         states = b"".join(a.astype("<f4", copy=False).tobytes() for a in self.state.values())
-        owner = bytes.fromhex(self.model.fingerprint)
-        return _HEAD.pack(_MAGIC, _VERSION, self.batch or 0, owner, zlib.crc32(states)) + states
+        return seal(_KIND, bytes.fromhex(self.model.fingerprint), states, batch=self.batch)
 
     def restore(self, snapshot: bytes) -> None:
         """Go on from a snapshot.
@@ -112,28 +107,15 @@ class Session(_native.Session):
         Raises:
             SessionError: it is no snapshot, damaged, newer, of another model or of another batch; nothing has changed.
         """
-        data = bytes(snapshot)
-        if len(data) < _HEAD.size or not data.startswith(_MAGIC):
-            raise SessionError(f"restore: got {len(data)} bytes that are no snapshot, expected what snapshot() returns")
-        _, version, rows, owner, checksum = _HEAD.unpack_from(data)
-        if version != _VERSION:
-            raise SessionError(f"restore: the snapshot has version {version}, expected {_VERSION}: update recurra")
-        if owner.hex() != self.model.fingerprint:
+        about, states = unseal(bytes(snapshot), _KIND, bytes.fromhex(self.model.fingerprint))
+        if about["batch"] != self.batch:
             raise SessionError(
-                f"restore: the snapshot is of the model {owner.hex()[:12]}, expected {self.model.fingerprint[:12]}: "
-                "load the model that it was taken from"
+                f"restore: the snapshot has batch {about['batch']}, expected {self.batch}: use "
+                f"model.session(batch={about['batch']})"
             )
-        if rows != (self.batch or 0):
-            raise SessionError(
-                f"restore: the snapshot has batch {rows or None}, expected {self.batch}: use "
-                f"model.session(batch={rows or None})"
-            )
-        state, body = self.state, data[_HEAD.size :]
-        if len(body) != 4 * sum(a.size for a in state.values()) or zlib.crc32(body) != checksum:
-            raise SessionError("restore: the snapshot is damaged or cut short: take an older one, or reset()")
-        at = 0
+        state, at = self.state, 0
         for array in state.values():
-            array[...] = np.frombuffer(body, "<f4", array.size, at).reshape(array.shape)
+            array[...] = np.frombuffer(states, "<f4", array.size, at).reshape(array.shape)
             at += 4 * array.size
         self.state = state
 

@@ -4,7 +4,7 @@ A state is some kilobytes for each series, a line a hundred bytes. So a line is 
 forecast is written, and the state is written anew, in one move, only when the lines have become many. To read it is to
 restore the state and to take the lines again, which gives the same bits.
 
-    8 bytes: magic and version; 8: the size of the state; 4: its checksum; the state;
+    the state, sealed as any snapshot (`recurra.runtime.sealed`);
     then for each line 4 bytes: its size, 4: its checksum, 8: the size of the output before its forecast, and the line.
 """
 
@@ -15,12 +15,13 @@ import struct
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from recurra.errors import SessionError
 from recurra.files import write_atomically
+from recurra.runtime.sealed import seal, sealed_size, unseal
 
-_HEAD = struct.Struct("<7sBQI")
-_MAGIC, _VERSION = b"RcrJour", 1
+_KIND, _NOBODY = b"RcrL", bytes(32)  # whose the state is, it says itself
 _RECORD = struct.Struct("<IIq")
 _LEAST = 1 << 20  # bytes of lines before the state is written anew
 
@@ -35,6 +36,7 @@ class Journal:
 
     Attributes:
         state: what was read of it, None where there is no file.
+        about: what was said of the state.
         lines: the lines since, each with the size of the output before its forecast (-1: no file).
 
     Raises:
@@ -45,6 +47,7 @@ class Journal:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.state: bytes | None = None
+        self.about: dict[str, Any] = {}
         self.lines: list[tuple[bytes, int]] = []
         self._file = -1
         if self.path.exists():
@@ -55,10 +58,9 @@ class Journal:
                 self.close()
                 raise
 
-    def begin(self, state: bytes) -> None:
-        """Put a state in the place of all that was."""
-        content = _HEAD.pack(_MAGIC, _VERSION, len(state), zlib.crc32(state)) + state
-        write_atomically(self.path, content)
+    def begin(self, state: bytes, **about: Any) -> None:
+        """Put a state, and what is said of it, in the place of all that was."""
+        write_atomically(self.path, seal(_KIND, _NOBODY, state, **about))
         self.close()
         self._open()
         os.lseek(self._file, 0, os.SEEK_END)
@@ -95,22 +97,15 @@ class Journal:
 
     def _read(self) -> None:
         content = self.path.read_bytes()
-        if len(content) < _HEAD.size or not content.startswith(_MAGIC):
-            raise SessionError(f"{self.path}: {len(content)} bytes that are no snapshot of a stream; {_CURE}")
-        _, version, size, checksum = _HEAD.unpack_from(content)
-        if version != _VERSION:
-            raise SessionError(f"{self.path}: the snapshot has version {version}, expected {_VERSION}: update recurra")
-        at = _HEAD.size + size
-        state = content[_HEAD.size : at]
-        if len(state) != size or zlib.crc32(state) != checksum:
-            raise SessionError(f"{self.path}: the snapshot is damaged or cut short; {_CURE}")
-        end = at
+        how = {"where": str(self.path), "cure": _CURE}
+        at = end = sealed_size(content, _KIND, **how)
+        self.about, state = unseal(content[:at], _KIND, _NOBODY, **how)
         for line, output, stop in self._records(content, at):
             self.lines.append((line, output))
             end = stop
         os.ftruncate(self._file, end)  # of a line that was cut short, nothing has been counted
         os.lseek(self._file, end, os.SEEK_SET)
-        self.state, self._grown, self._most = state, end - at, max(_LEAST, 4 * size)
+        self.state, self._grown, self._most = state, end - at, max(_LEAST, 4 * len(state))
 
     def _records(self, content: bytes, at: int) -> Iterator[tuple[bytes, int, int]]:
         while at + _RECORD.size <= len(content) and any(content[at : at + _RECORD.size]):

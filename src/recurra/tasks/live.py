@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import struct
 import time as stopwatch
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -20,13 +18,12 @@ from recurra.data.forecasting.live import LiveFeatures
 from recurra.data.table import nearest, number
 from recurra.errors import DataError, ModelFileError, SessionError
 from recurra.runtime.model import Model
+from recurra.runtime.sealed import seal, unseal
 from recurra.runtime.session import Session
 
 MOST_GAP = 10_000  # rows in a row that are taken as missing; a longer silence needs a new start
 
-# A snapshot: magic, version, the hash of model and features, a checksum of what follows, and a safetensors file.
-_HEAD = struct.Struct("<4sB3x32sI")
-_MAGIC, _VERSION = b"RcrF", 1
+_KIND = b"RcrF"  # a snapshot's payload is a safetensors file: what each series remembers
 
 
 @dataclass(frozen=True)
@@ -203,9 +200,7 @@ class LiveForecaster:
         for i, stream in enumerate(self._streams.values()):
             arrays |= {f"{i}.{name}": array for name, array in stream.features.state().items()}
             arrays[f"{i}.session"] = np.frombuffer(stream.session.snapshot(), np.uint8)
-        names = json.dumps({"series": list(self._streams), "told": sorted(self._told)})
-        body = save(arrays, {"recurra": names})
-        return _HEAD.pack(_MAGIC, _VERSION, self._owner(), zlib.crc32(body)) + body
+        return seal(_KIND, self._owner(), save(arrays), series=list(self._streams), told=sorted(self._told))
 
     def restore(self, snapshot: bytes) -> None:
         """Go on from a snapshot.
@@ -215,21 +210,8 @@ class LiveForecaster:
         """
         from safetensors import SafetensorError, deserialize
 
-        if len(snapshot) < _HEAD.size or not snapshot.startswith(_MAGIC):
-            raise SessionError(
-                f"restore: got {len(snapshot)} bytes that are no snapshot, expected what snapshot() gives"
-            )
-        _, version, owner, checksum = _HEAD.unpack_from(snapshot)
-        body = snapshot[_HEAD.size :]
-        if version != _VERSION:
-            raise SessionError(f"restore: the snapshot has version {version}, expected {_VERSION}: update recurra")
-        if owner != self._owner():
-            raise SessionError("restore: the snapshot is of another model: load the model that it was taken from")
-        if zlib.crc32(body) != checksum:
-            raise SessionError("restore: the snapshot is damaged or cut short: take an older one, or start anew")
+        about, body = unseal(snapshot, _KIND, self._owner())
         try:
-            size = int.from_bytes(body[:8], "little")
-            about = json.loads(json.loads(body[8 : 8 + size])["__metadata__"]["recurra"])
             arrays = {name: _array(tensor) for name, tensor in deserialize(body)}  # type: ignore[no-untyped-call]
             streams = {name: self._restored(i, name, arrays) for i, name in enumerate(about["series"])}
         except (SafetensorError, DataError, KeyError, TypeError, ValueError) as error:

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
-import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
 
 from recurra.data.readers import read_table
-from recurra.errors import DataError, RecurraError, SessionError
+from recurra.errors import DataError, RecurraError
 from recurra.runtime.model import Model
 from recurra.tasks.journal import Journal
 from recurra.tasks.lines import LineForm
 from recurra.tasks.live import Forecast, LiveForecaster
 
 LONGEST_LINE = 1 << 20  # bytes
-
-_SIZE = struct.Struct("<I")
 
 
 @dataclass
@@ -131,8 +127,8 @@ class _Run:
         self.journal = Journal(path)
         if self.journal.state is None:
             return
-        about, state = _unpacked(self.journal.state)
-        self.live.restore(state)
+        about = self.journal.about
+        self.live.restore(self.journal.state)
         self.form = LineForm(about["header"], about["separator"]) if about["form"] else None
         text, size = str(about["pending"]), int(about["size"])
         forecast: Forecast | None = None
@@ -267,29 +263,20 @@ class _Run:
         if self.journal is None:
             return
         form = self.form
-        about = {
-            "form": form is not None,
-            "header": form.header if form else [],
-            "separator": form.separator if form else ",",
-            "file": None if self.file is None else list(self.file),
-            "size": self.size(),
-            "pending": pending,
-        }
-        text = json.dumps(about).encode()
-        self.journal.begin(_SIZE.pack(len(text)) + text + self.live.snapshot())
+        self.journal.begin(
+            self.live.snapshot(),
+            form=form is not None,
+            header=form.header if form else [],
+            separator=form.separator if form else ",",
+            file=None if self.file is None else list(self.file),
+            size=self.size(),
+            pending=pending,
+        )
 
     def end(self) -> None:
         """After the last line."""
         if self.form is not None:
             self.save()
-
-
-def _unpacked(state: bytes) -> tuple[dict[str, Any], bytes]:
-    try:
-        end = _SIZE.size + _SIZE.unpack_from(state)[0]
-        return dict(json.loads(state[_SIZE.size : end])), state[end:]
-    except (struct.error, ValueError, TypeError) as error:
-        raise SessionError(f"the snapshot is inconsistent ({error}): delete the file to start anew") from error
 
 
 def _regular(out: TextIO) -> tuple[int, int] | None:
