@@ -1,4 +1,4 @@
-"""The definition against mathematics (finite differences) and against PyTorch."""
+"""The definition against mathematics: finite differences, and what lengths, reverse and resets mean."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from conformance.cases import Setting, make_case
-from conformance.definition import TORCH, check_against_torch, check_finite_differences
+from conformance.definition import check_finite_differences
 from helpers import ALL_CELLS
 from recurra import cells, reference
 from recurra.cells import Cell
@@ -19,11 +19,6 @@ RAGGED = Setting(T=4, B=3, I=1, H=2, P=1, lengths=(2, 0, 4), reverse=True, reset
 @pytest.mark.parametrize("cell", ALL_CELLS, ids=lambda c: c.name)
 def test_gradients_are_those_of_finite_differences(cell: Cell, setting: Setting) -> None:
     check_finite_differences(cell, setting)
-
-
-@pytest.mark.parametrize("name", TORCH)
-def test_values_and_gradients_are_those_of_torch(name: str) -> None:
-    check_against_torch(name)
 
 
 def test_lengths_reverse_and_resets_mean_what_they_say() -> None:

@@ -196,6 +196,9 @@ BACKENDS = (
             ("drop-in", "run_drop_in", FRAMEWORK | NO_STEPS, DROP_IN, TORCH_NAMES, 1),
         )
     ),
+    Backend(
+        "torch-stock", np.float64, from_module("torch_layers", "run_stock"), FRAMEWORK | NO_STEPS, DROP_IN, TORCH_NAMES
+    ),
     *(
         Backend(name, np.float32, from_module(module, run), NO_GRADIENTS | omits, cannot, share=3)
         for name, module, run, omits, cannot in (

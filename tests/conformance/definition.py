@@ -1,25 +1,15 @@
-"""Checks of the definition itself: its gradients against finite differences, and its values against PyTorch."""
+"""A check of the definition itself, its gradients against finite differences; against torch.nn it is a backend."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
-import torch
 
 from conformance.cases import Case, Setting, make_case
-from recurra import cells, reference
+from recurra import reference
 from recurra.cells import Cell
 from recurra.weights import Array
 
 STEP = 1e-5
-TORCH = {
-    "rnn": (torch.nn.RNN, {"nonlinearity": "tanh"}),
-    "rnn_relu": (torch.nn.RNN, {"nonlinearity": "relu"}),
-    "lstm": (torch.nn.LSTM, {}),
-    "lstm_projected": (torch.nn.LSTM, {"proj_size": 8}),
-    "gru": (torch.nn.GRU, {}),
-}
 
 
 def check_finite_differences(cell: Cell, setting: Setting) -> None:
@@ -53,36 +43,3 @@ def _loss(case: Case, array: Array, at: tuple[int, ...], by: float) -> float:
         np.nansum(run.output * case.d_output)
         + sum(np.vdot(d, s) for d, s in zip(case.d_state[0], run.state, strict=True))
     )
-
-
-def check_against_torch(name: str) -> None:
-    """Values and gradients of the definition against `torch.nn`, with the same weights."""
-    case = make_case(cells.get(name), Setting(), np.float64)
-    module_type, options = TORCH[name]
-    module = module_type(case.setting.I, case.setting.H, **options).double()
-    with torch.no_grad():
-        for parameter, (_, array) in zip(module.parameters(), case.weights[0].items(), strict=True):
-            parameter.copy_(torch.from_numpy(array))
-    x, *state = (torch.from_numpy(a).requires_grad_() for a in (case.x, *case.state[0]))
-    many = len(state) > 1
-    output, final = module(x, tuple(s[None] for s in state) if many else state[0][None])
-    final = [f[0] for f in final] if many else [final[0]]
-    seeds = [torch.from_numpy(a) for a in (case.d_output, *case.d_state[0])]
-    torch.autograd.backward([output, *final], seeds)
-
-    run = _forward(case)
-    back = reference.backward(case.cell, case.weights[0], case.x, run, case.d_output, case.d_state[0])
-    _compare([run.output, *run.state], [output, *final])
-    _compare([back.x, *back.state], [t.grad for t in (x, *state)])
-    _compare([a for _, a in back.weights.items()], [p.grad for p in module.parameters()])
-
-
-def _compare(ours: list[Array], theirs: list[torch.Tensor]) -> None:
-    for a, b in _pairs(ours, theirs):
-        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-12)
-
-
-def _pairs(ours: list[Array], theirs: list[torch.Tensor]) -> Iterator[tuple[Array, Array]]:
-    for a, b in zip(ours, theirs, strict=True):
-        assert a.size
-        yield a, b.detach().numpy()

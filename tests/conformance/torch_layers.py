@@ -66,8 +66,17 @@ def run_equations(case: Case) -> Outcome:
 
 def run_drop_in(case: Case) -> Outcome:
     """`RNN`, `LSTM` and `GRU`; ragged rows come packed."""
+    return _run_drop_in(case, RNN, GRU, LSTM)
+
+
+def run_stock(case: Case) -> Outcome:
+    """torch.nn's own layers: what the definition, the order of gates, layers and directions are held against."""
+    return _run_drop_in(case, torch.nn.RNN, torch.nn.GRU, torch.nn.LSTM)
+
+
+def _run_drop_in(case: Case, rnn: Any, gru: Any, lstm: Any) -> Outcome:
     s, cell = case.setting, case.cell.name
-    kind: Any = {"rnn": RNN, "rnn_relu": RNN, "gru": GRU}.get(cell, LSTM)
+    kind: Any = {"rnn": rnn, "rnn_relu": rnn, "gru": gru}.get(cell, lstm)
     more: dict[str, Any] = {"nonlinearity": "relu"} if cell == "rnn_relu" else {}
     more |= {"proj_size": case.weights[0].U.shape[1]} if cell == "lstm_projected" else {}
     options = {"num_layers": s.layers, "bidirectional": s.directions == 2, "batch_first": s.batch_first}
