@@ -54,6 +54,6 @@ def plain(value: Any) -> str:
         return ", ".join(f"{k} {plain(v)}" for k, v in value.items()) or "none"
     if isinstance(value, (list, tuple)):
         return ", ".join(map(plain, value)) or "none"
-    if isinstance(value, float):
+    if value is None or isinstance(value, float):
         return number(value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

@@ -24,10 +24,16 @@ from recurra.report.charts import (
     lines,
     numbers,
 )
-from recurra.report.fit import Report, against_baselines, parity, parts_table, the_network, training
+from recurra.report.fit import Report, against_baselines, parity, parts_of, the_network, training, unit_of
 from recurra.report.page import Beside, Chart, Code, Section, Styled, Text, render, write
 
-_COLUMNS = ("mae", "mase", "smape", "coverage", "pinball")
+METRICS: list[dict[str, Any]] = [
+    {"key": "mae", "name": "MAE", "less": True, "percent": False},
+    {"key": "mase", "name": "MASE", "less": True, "percent": False},
+    {"key": "smape", "name": "sMAPE", "less": True, "percent": True},
+    {"key": "coverage", "name": "in the interval", "less": False, "percent": True},
+    {"key": "pinball", "name": "pinball", "less": True, "percent": False},
+]
 
 
 def write_forecast_report(report: Report, path: str | os.PathLike[str], model: Any = None) -> None:
@@ -51,12 +57,12 @@ def forecast_page(report: Report, model: Any = None) -> str:
         _forecast(report),
         against_baselines(
             report,
-            _COLUMNS,
+            [{**metric, "name": metric["name"] + unit_of(report) * (metric["key"] == "mae")} for metric in METRICS],
             "Every origin of the test part, all steps ahead. MASE divides by the error of the seasonal naive forecast "
             "on the training part: below 1 is better than that.",
         ),
         _errors(report),
-        training(report, "valid_mae", "pinball, scaled"),
+        training(report, "loss (pinball, scaled)"),
         the_network(
             report,
             model,
@@ -80,7 +86,7 @@ def _week(report: Report) -> Chart:
     """The end of the test part, as it was forecast a horizon before."""
     example = report["example"]
     truth, low, high = (numbers(example[name]) for name in ("truth", "low", "high"))
-    figure, ax = axes(7.2, 2.9, ylabel=f"{report['target']}{_unit(report)}")
+    figure, ax = axes(7.2, 2.9, ylabel=f"{report['target']}{unit_of(report)}")
     times = _times(example["times"])
     _band(ax, times, example, "forecast and its interval")
     if "naive" in example:
@@ -102,7 +108,7 @@ def _week(report: Report) -> Chart:
 def _one(report: Report) -> Chart:
     """One whole forecast."""
     fan = report["fan"]
-    figure, ax = axes(4.7, 2.6, ylabel=f"{report['target']}{_unit(report)}")
+    figure, ax = axes(4.7, 2.6, ylabel=f"{report['target']}{unit_of(report)}")
     past, ahead = _times(fan["past_times"]), _times(fan["times"])
     known = Line("known", past, numbers(fan["past"]), "ink", width=1.3)
     draw_lines(ax, [known, Line("what came", ahead, numbers(fan["truth"]), "ink", DASHED, 1.1)])
@@ -123,7 +129,7 @@ def _by_horizon(report: Report) -> Chart:
             for colour, (name, values) in zip(LINES, errors.items(), strict=False)
         ],
         x="steps ahead",
-        y=f"MAE{_unit(report)}",
+        y=f"MAE{unit_of(report)}",
         height=2.6,
         from_zero=True,
     )
@@ -140,7 +146,7 @@ def _errors(report: Report) -> Section:
             if np.isfinite(own).any():
                 most, least = (f"{labels[k]} ({number(own[k])})" for k in (np.nanargmax(own), np.nanargmin(own)))
                 text += f": largest at {most}, least at {least}"
-            parts.append(bars(f"{text}.", labels, shown, x=heading, y=f"MAE{_unit(report)}"))
+            parts.append(bars(f"{text}.", labels, shown, x=heading, y=f"MAE{unit_of(report)}"))
     none = Text(f"Steps of {report['step']} have no hours or weekdays to tell apart.")
     return Section("Where it errs", [Beside(parts)] if parts else [none])
 
@@ -154,7 +160,7 @@ def _data(report: Report) -> Section:
         f"Seasons found in the training part: {seasons} steps. Known ahead: {known}; known up to now: "
         f"{', '.join([report['target'], *data['past']])}."
     )
-    return Section("The data", [Text(text), parts_table(report), *map(Text, data["notes"])])
+    return Section("The data", [Text(text), parts_of(data), *map(Text, data["notes"])])
 
 
 def _live(report: Report) -> Section:
@@ -179,10 +185,6 @@ def _live(report: Report) -> Section:
             ),
         ],
     )
-
-
-def _unit(report: Report) -> str:
-    return f" ({report['unit']})" if report.get("unit") else ""
 
 
 def _times(times: Sequence[Any]) -> NDArray[Any]:

@@ -61,6 +61,7 @@ class Table:
         rows: a text for each column.
         best: the row whose first cell is this stands out.
         unbroken: whether it scrolls on a phone instead of breaking the words in its cells.
+        shades: a share of the accent's colour for each cell behind the first of a row, from 0 to 1.
     """
 
     kind: ClassVar[str] = "table"
@@ -68,6 +69,7 @@ class Table:
     rows: Sequence[Sequence[object]]
     best: str | None = None
     unbroken: bool = False
+    shades: Sequence[Sequence[float]] = ()
 
 
 @dataclass(frozen=True)
