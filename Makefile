@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SHARED ?= ../shared
-NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/include/recurra/*.hpp native/src/*.cpp src/recurra/cells/*.py)
+NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/include/recurra/*.hpp native/src/*.cpp native/src/*/*.cpp src/recurra/cells/*.py)
 
 .PHONY: setup test demo bench check docs sanitize clean
 

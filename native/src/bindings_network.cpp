@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "recurra/network.hpp"
+#include "recurra/recurrence.hpp"
 #include "activations.hpp"
 
 namespace recurra::bindings {
@@ -20,7 +21,7 @@ using namespace nb::literals;
 
 // A network, and the scratch memory of steps of one row, which share it because they hold Python's lock.
 struct SharedNetwork {
-    explicit SharedNetwork(const std::string& isa) : network(*find_isa(isa)) {}
+    SharedNetwork(const std::string& isa, int64_t row, int64_t first) : network(*find_isa(isa), row, first) {}
     SharedNetwork(const SharedNetwork&) = delete;
 
     Network network;
@@ -40,7 +41,7 @@ constexpr int64_t kBlock = 96;
 struct Session {
     Session(nb::object owner, int64_t rows, int dimensions)
         : shared(nb::cast<SharedNetwork*>(owner)), keep(std::move(owner)), rows(rows), dimensions(dimensions),
-          states(shared->network.widths(), shared->network.initial(), rows) {
+          states(shared->network.states(), rows) {
         if (rows > 1) own = std::make_unique<Workspace>(shared->network, rows, rows);
     }
     Session(const Session&) = delete;
@@ -64,16 +65,16 @@ bool is_plain(PyObject* o, int type, int dimensions) {
            PyArray_ISALIGNED(a) && PyArray_ISNOTSWAPPED(a);
 }
 
-bool words_fit(const int64_t* ids, int64_t count, int64_t words) {
+bool ids_fit(const int64_t* ids, int64_t count, int64_t vocabulary) {
     for (int64_t i = 0; i < count; ++i) {
-        if (ids[i] < 0 || ids[i] >= words) return false;
+        if (ids[i] < 0 || ids[i] >= vocabulary) return false;
     }
     return true;
 }
 
-// The memory of one step's input, or null where x does not fit. `id` holds a single word given as a number.
+// The memory of one step's input, or null where x does not fit. `id` holds a single id given as a number.
 const void* input_of(const Network& network, PyObject* x, int64_t rows, int dimensions, int64_t* id) {
-    if (network.words()) {
+    if (network.vocabulary()) {
         const void* ids = id;
         if (dimensions == 1 && !PyArray_Check(x) && PyIndex_Check(x)) {
             *id = PyNumber_AsSsize_t(x, nullptr);
@@ -82,7 +83,7 @@ const void* input_of(const Network& network, PyObject* x, int64_t rows, int dime
             if (!is_plain(x, NPY_INT64, dimensions - 1) || (dimensions == 2 && PyArray_DIMS(as_array(x))[0] != rows)) return nullptr;
             ids = PyArray_DATA(as_array(x));
         }
-        return words_fit(static_cast<const int64_t*>(ids), rows, network.words()) ? ids : nullptr;
+        return ids_fit(static_cast<const int64_t*>(ids), rows, network.vocabulary()) ? ids : nullptr;
     }
     if (!is_plain(x, NPY_FLOAT32, dimensions)) return nullptr;
     const npy_intp* shape = PyArray_DIMS(as_array(x));
@@ -100,31 +101,33 @@ PyObject* new_output(const Network& network, int64_t rows, int dimensions) {
     return PyArray_SimpleNew(dimensions, shape + 2 - dimensions, NPY_FLOAT32);
 }
 
-// None: something does not fit, and nothing was done.
+// Not implemented: something does not fit, and nothing was done. None: the network does not answer at this step.
 PyObject* step(Session& session, PyObject* x, PyObject* out) {
     const Network& network = session.shared->network;
     int64_t id;
     const void* in = input_of(network, x, session.rows, session.dimensions, &id);
     const bool given = out != Py_None;
-    if (!in || !network.streams() || (given && !output_fits(network, out, session.rows, session.dimensions))) Py_RETURN_NONE;
+    if (!in || !network.streams() || (given && !output_fits(network, out, session.rows, session.dimensions))) {
+        return Py_NewRef(Py_NotImplemented);
+    }
     PyObject* result = given ? Py_NewRef(out) : new_output(network, session.rows, session.dimensions);
     if (!result) return nullptr;
-    network.run(in, 1, session.rows, session.states, session.scratch(), static_cast<float*>(PyArray_DATA(as_array(result))));
-    return result;
+    float* to = static_cast<float*>(PyArray_DATA(as_array(result)));
+    if (network.run(in, 1, session.rows, session.states, session.scratch(), to)) return result;
+    Py_DECREF(result);
+    Py_RETURN_NONE;
 }
 
-// Python has checked the shapes of x [T, rows, I] (or ids [T, rows]) and out [T, rows, O]. False: an id is unknown.
-bool run(Session& session, nb::handle x, nb::handle out) {
+// Python has checked the shapes of x [T, rows, I] (or ids [T, rows]) and out [answers, rows, O], and the ids.
+void run(Session& session, nb::handle x, nb::handle out) {
     const Network& network = session.shared->network;
     PyArrayObject *from = as_array(x.ptr()), *to = as_array(out.ptr());
     const void* in = PyArray_DATA(from);
     const int64_t steps = PyArray_DIMS(from)[0], positions = steps * session.rows;
-    if (network.words() && !words_fit(static_cast<const int64_t*>(in), positions, network.words())) return false;
     const int64_t chunk = std::max<int64_t>(session.rows, std::min<int64_t>(positions, 192));
     Workspace scratch(network, session.rows, network.streams() ? chunk : positions);
     nb::gil_scoped_release released;
     network.run(in, steps, session.rows, session.states, scratch, static_cast<float*>(PyArray_DATA(to)));
-    return true;
 }
 
 // Python has checked the shapes of x [N, I] (or ids [N]) and out [N, O]. Returns -1, or the index of the first session
@@ -133,7 +136,7 @@ int64_t step_many(nb::handle self, nb::list sessions, nb::handle x, nb::handle o
     SharedNetwork& shared = *nb::cast<SharedNetwork*>(self);
     const Network& network = shared.network;
     const int64_t count = static_cast<int64_t>(nb::len(sessions));
-    std::vector<float*> states(count);
+    std::vector<RowStates> states(count);
     ++shared.calls;
     PyTypeObject* known = nullptr;   // the last type that was found to be a session's
     for (int64_t i = 0; i < count; ++i) {
@@ -148,10 +151,10 @@ int64_t step_many(nb::handle self, nb::list sessions, nb::handle x, nb::handle o
         Session& session = *nb::inst_ptr<Session>(item);
         if (session.shared != &shared || session.dimensions != 1 || session.call == shared.calls) return i;
         session.call = shared.calls;
-        states[i] = session.states.present();
+        states[i] = session.states.row();
     }
     const void* in = PyArray_DATA(as_array(x.ptr()));
-    if (network.words() && !words_fit(static_cast<const int64_t*>(in), count, network.words())) return count;
+    if (network.vocabulary() && !ids_fit(static_cast<const int64_t*>(in), count, network.vocabulary())) return count;
     if (!shared.many) shared.many = std::make_unique<Workspace>(network, kBlock, kBlock);
     network.step_apart(in, states.data(), count, *shared.many, static_cast<float*>(PyArray_DATA(as_array(out.ptr()))));
     return -1;
@@ -159,12 +162,19 @@ int64_t step_many(nb::handle self, nb::list sessions, nb::handle x, nb::handle o
 
 // Between a session's states and arrays [rows, width] that Python has made or checked.
 void exchange(Session& session, const std::vector<Array>& arrays, bool store) {
-    const std::vector<int64_t>& widths = session.shared->network.widths();
-    for (size_t k = 0; k < widths.size() && k < arrays.size(); ++k) {
-        const size_t bytes = session.rows * widths[k] * sizeof(float);
-        if (store) std::memcpy(arrays[k].data(), session.states.now(k), bytes);
-        else std::memcpy(session.states.now(k), arrays[k].data(), bytes);
+    const std::vector<StateSpec>& specs = session.shared->network.states();
+    for (size_t k = 0; k < specs.size() && k < arrays.size(); ++k) {
+        const size_t bytes = session.rows * specs[k].width * sizeof(float);
+        if (store) std::memcpy(arrays[k].data(), session.states.now()[k], bytes);
+        else std::memcpy(session.states.now()[k], arrays[k].data(), bytes);
     }
+}
+
+Tensor tensor_of(const Maybe& array) {
+    if (!array) return {};
+    Tensor tensor{pointer<const float>(array)};
+    for (size_t i = 0; i < array->ndim(); ++i) tensor.shape.push_back(array->shape(i));
+    return tensor;
 }
 
 }  // namespace
@@ -179,10 +189,15 @@ void bind_network(nb::module_& m) {
     }();
 
     nb::class_<SharedNetwork>(m, "Network")
-        .def(nb::init<const std::string&>(), "isa"_a)
-        .def("add_embedding", [](SharedNetwork& n, const Array& W) {
-            n.network.add_embedding(pointer<float>(W), W.shape(0), W.shape(1));
-        })
+        .def(nb::init<const std::string&, int64_t, int64_t>(), "isa"_a, "row"_a, "first"_a)
+        .def("add", [](SharedNetwork& n, const std::string& name, const std::vector<Maybe>& arrays, const std::vector<double>& numbers,
+                       int64_t width) {
+            std::vector<Tensor> tensors;
+            for (const Maybe& array : arrays) tensors.push_back(tensor_of(array));
+            const MakeOp make = find_op(name);
+            if (!make) throw nb::key_error(name.c_str());
+            n.network.add(make({n.network.isa(), tensors, numbers, width}));
+        }, "name"_a, "arrays"_a, "numbers"_a, "width"_a)
         .def("add_recurrent", [](SharedNetwork& n, const Kernel& kernel, const std::vector<const WeightArrays*>& weights, int64_t hidden,
                                  const std::vector<std::vector<Array>>& initial) {
             std::vector<std::unique_ptr<Recurrence>> directions;
@@ -191,27 +206,7 @@ void bind_network(nb::module_& m) {
                 directions.push_back(std::make_unique<Recurrence>(w.cell<float>(kernel, hidden), w.weights<float>(),
                                                                   pointers<const float>(initial.at(d))));
             }
-            n.network.add_recurrent(std::move(directions));
-        })
-        .def("add_linear", [](SharedNetwork& n, const Array& W, const Maybe& b) {
-            n.network.add_linear(pointer<float>(W), pointer<float>(b), W.shape(1), W.shape(0));
-        }, "W"_a, "b"_a.none())
-        .def("add_map", [](SharedNetwork& n, int activation, float number, int64_t width) {
-            n.network.add_map(activation, number, width);
-        })
-        .def("add_layer_norm", [](SharedNetwork& n, const Array& scale, const Array& shift, float epsilon) {
-            n.network.add_layer_norm(pointer<float>(scale), pointer<float>(shift), epsilon, scale.shape(0));
-        })
-        .def("add_softmax", [](SharedNetwork& n, int64_t width) { n.network.add_softmax(width); })
-        .def("add_split", [](SharedNetwork& n, int64_t first, int64_t beside) { n.network.add_split(first, beside); })
-        .def("add_forecast", [](SharedNetwork& n, const Array& A, const Array& B, const Array& e, const Array& W, const Array& w,
-                                const Array& C, const Array& c, const Array& D, const Array& k, int64_t middle) {
-            const int64_t S = W.shape(0);
-            const ForecastSizes sizes{static_cast<int64_t>(e.shape(0)), static_cast<int64_t>(A.shape(1)),
-                                      static_cast<int64_t>(A.shape(0)), static_cast<int64_t>(B.shape(1)) - S, S,
-                                      static_cast<int64_t>(C.shape(0)), middle};
-            n.network.add_forecast(sizes, {pointer<float>(A), pointer<float>(B), pointer<float>(e), pointer<float>(W), pointer<float>(w),
-                                           pointer<float>(C), pointer<float>(c), pointer<float>(D), pointer<float>(k)});
+            n.network.add(recurrent(std::move(directions)));
         })
         .def("step_many", &step_many, "sessions"_a, "x"_a, "out"_a);
 
@@ -219,13 +214,14 @@ void bind_network(nb::module_& m) {
         .def(nb::init<nb::object, int64_t, int>(), "network"_a, "rows"_a, "dimensions"_a)
         .def("step", [](Session& session, nb::handle x, nb::handle out) -> nb::object {
             PyObject* result = step(session, x.ptr(), out.ptr());
-            if (result == Py_None) {   // the Python class has a method that says what is wrong
+            if (result == Py_NotImplemented) {   // the Python class has a method that says what is wrong
                 Py_DECREF(result);
                 return nb::find(session).attr("_refuse")(x, out);
             }
             return nb::steal(result);
         }, "x"_a.none(), "out"_a.none() = nb::none())
         .def("_run", &run, "x"_a, "out"_a)
+        .def("_answers", [](Session& session, int64_t steps) { return session.shared->network.answers(session.states.now(), steps); })
         .def("reset", [](Session& session) { session.states.clear(); })
         .def("_read", [](Session& session, const std::vector<Array>& to) { exchange(session, to, true); })
         .def("_write", [](Session& session, const std::vector<Array>& from) { exchange(session, from, false); });

@@ -14,6 +14,7 @@
 
 #include "recurra/isa.hpp"
 #include "recurra/network.hpp"
+#include "recurra/recurrence.hpp"
 #include "recurra/scan.hpp"
 #include "activations.hpp"
 #include "zoo.hpp"
@@ -197,7 +198,86 @@ void run(const Layout& layout, const Isa& isa, int cell, const Case& c) {
     }
 }
 
-// A network with every kind of layer around a cell: rows alone, steps, chunks and the whole must have the same bits.
+// Random numbers whose memory stays.
+struct Source {
+    explicit Source(int seed) : random(seed) {}
+    std::vector<float> fill(int64_t size) {
+        std::uniform_real_distribution<float> uniform(-0.7f, 0.7f);
+        std::vector<float> values(size);
+        for (float& v : values) v = uniform(random);
+        return values;
+    }
+    std::mt19937 random;
+};
+
+// Adds an op of that name whose arrays have these shapes and random numbers.
+void add(Network& network, Source& source, const char* name, const std::vector<std::vector<int64_t>>& shapes,
+         const std::vector<double>& numbers = {}) {
+    std::vector<std::vector<float>> memory;
+    std::vector<Tensor> arrays;
+    for (const auto& shape : shapes) {
+        int64_t size = 1;
+        for (const int64_t n : shape) size *= n;
+        memory.push_back(source.fill(size));
+    }
+    for (size_t i = 0; i < shapes.size(); ++i) arrays.push_back({shapes[i].empty() ? nullptr : memory[i].data(), shapes[i]});
+    network.add(find_op(name)({network.isa(), arrays, numbers, network.output()}));
+}
+
+// Steps of some rows in all ways: rows alone, steps, chunks, rows apart, and the whole have the same bits. `x` has `bytes`
+// for each row of a step.
+void run_ways(const Network& network, const char* name, const void* x, int64_t T, int64_t B) {
+    const char* in = static_cast<const char*>(x);
+    const int64_t bytes = network.row_bytes(), O = network.output();
+    States states(network.states(), B);
+    const int64_t answers = network.answers(states.now(), T);
+    std::vector<float> whole(answers * B * O), other(whole.size());
+    Workspace scratch(network, B, T * B);
+    check(network.run(in, T, B, states, scratch, whole.data()) == answers, "answers of a network", name, network.isa().name);
+    if (network.streams()) {
+        Workspace small(network, B, 3 * B);
+        states.clear();
+        int64_t done = 0;
+        for (int64_t t = 0, next = 1; t < T; ++next) {
+            const int64_t n = std::min(next, T - t), expected = network.answers(states.now(), n);
+            const int64_t got = network.run(in + t * B * bytes, n, B, states, small, other.data() + done * B * O);
+            check(got == expected, "answers of a chunk", name, network.isa().name);
+            done += got;
+            t += n;
+        }
+        check(done == answers && other == whole, "chunks of a network", name, network.isa().name);
+        std::fill(other.begin(), other.end(), 0.0f);
+        std::vector<States> apart;   // each of its own, in blocks of two and a last one
+        for (int64_t r = 0; r < B; ++r) apart.emplace_back(network.states(), 1);
+        Workspace two(network, 2, 2);
+        std::vector<float> step(B * O);
+        done = 0;
+        for (int64_t t = 0; t < T; ++t) {
+            std::vector<RowStates> rows;
+            for (States& state : apart) rows.push_back(state.row());
+            network.step_apart(in + t * B * bytes, rows.data(), B, two, step.data());
+            const bool answered = t % network.stride() == 0;
+            if (answered) std::memcpy(other.data() + done++ * B * O, step.data(), B * O * sizeof(float));
+            check(answered || std::isnan(step[0]), "a row without an answer", name, network.isa().name);
+        }
+        check(other == whole, "rows of a network apart", name, network.isa().name);
+    }
+    for (int64_t r = 0; r < B; ++r) {
+        std::vector<char> mine;
+        for (int64_t t = 0; t < T; ++t) mine.insert(mine.end(), in + (t * B + r) * bytes, in + (t * B + r + 1) * bytes);
+        States alone(network.states(), 1);
+        Workspace single(network, 1, T);
+        std::vector<float> out(answers * O);
+        network.run(mine.data(), T, 1, alone, single, out.data());
+        bool same = true;
+        for (int64_t t = 0; t < answers; ++t) {
+            for (int64_t o = 0; o < O; ++o) same &= out[t * O + o] == whole[(t * B + r) * O + o];
+        }
+        check(same, "a row of a network alone", name, network.isa().name);
+    }
+}
+
+// A network with every kind of op around a cell.
 void run_network(const Layout& layout, const Isa& isa, int index, bool both) {
     constexpr int64_t T = 70, B = 5, I = 7, H = 19, P = 6, O = 17;
     const Case c{T, B, I, H, P, false, false, false, 1, 0};
@@ -208,90 +288,87 @@ void run_network(const Layout& layout, const Isa& isa, int index, bool both) {
     directions.push_back(std::make_unique<Recurrence>(p.cell, p.weights(), begin));
     if (both) directions.push_back(std::make_unique<Recurrence>(q.cell, q.weights(), std::vector<const float*>()));
     const int64_t width = p.cell.sizes.output * (both ? 2 : 1);
-    std::mt19937 random(11);
-    std::uniform_real_distribution<float> uniform(-0.7f, 0.7f);
-    std::vector<float> numbers(std::max(O, width) * O);
-    for (float& v : numbers) v = uniform(random);
-    Network network(isa);
-    network.add_embedding(numbers.data(), O, I);
-    network.add_layer_norm(numbers.data(), numbers.data() + I, 1e-5f, I);
-    network.add_recurrent(std::move(directions));
-    network.add_linear(numbers.data(), numbers.data(), width, O);
-    for (size_t i = 0; i < std::size(activation_names); ++i) network.add_map(static_cast<int>(i), 0.3f, O);
-    network.add_linear(numbers.data(), nullptr, O, O - 2);
-    network.add_softmax(O - 2);
+    Source source(11);
+    Network network(isa, 1, 1);
+    add(network, source, "embedding", {{O, I}});
+    add(network, source, "layer_norm", {{I}, {I}}, {1e-5});
+    network.add(recurrent(std::move(directions)));
+    if (both) add(network, source, "pool_last", {});
+    add(network, source, "linear", {{O, width}, {O}});
+    for (size_t i = 0; i < std::size(activation_names); ++i) add(network, source, "activation", {}, {double(i), 0.3});
+    add(network, source, "pool_mean", {});
+    add(network, source, "linear", {{O - 2, O}, {}});
+    add(network, source, "softmax", {});
     std::vector<int64_t> ids(T * B);
-    for (int64_t& id : ids) id = static_cast<int64_t>(random() % O);
-
-    std::vector<float> whole(T * B * network.output()), other(whole.size());
-    States states(network.widths(), network.initial(), B);
-    Workspace scratch(network, B, T * B);
-    network.run(ids.data(), T, B, states, scratch, whole.data());
-    if (!both) {
-        Workspace small(network, B, 3 * B);
-        states.clear();
-        for (int64_t t = 0, next = 1; t < T; ++next) {
-            const int64_t n = std::min(next, T - t);
-            network.run(ids.data() + t * B, n, B, states, small, other.data() + t * B * network.output());
-            t += n;
-        }
-        check(other == whole, "chunks of a network", "zoo", isa.name);
-        std::fill(other.begin(), other.end(), 0.0f);
-        std::vector<std::vector<float>> apart(B);   // states of their own, in blocks of two and a last one
-        std::vector<float*> rows;
-        for (std::vector<float>& state : apart) {
-            for (size_t k = 0; k < network.widths().size(); ++k) {
-                const float* from = network.initial()[k];
-                for (int64_t i = 0; i < network.widths()[k]; ++i) state.push_back(from ? from[i] : 0.0f);
-            }
-            rows.push_back(state.data());
-        }
-        Workspace two(network, 2, 2);
-        for (int64_t t = 0; t < T; ++t) {
-            network.step_apart(ids.data() + t * B, rows.data(), B, two, other.data() + t * B * network.output());
-        }
-        check(other == whole, "rows of a network apart", "zoo", isa.name);
-    }
-    for (int64_t r = 0; r < B; ++r) {
-        std::vector<int64_t> mine(T);
-        for (int64_t t = 0; t < T; ++t) mine[t] = ids[t * B + r];
-        States alone(network.widths(), network.initial(), 1);
-        Workspace single(network, 1, T);
-        std::vector<float> out(T * network.output());
-        network.run(mine.data(), T, 1, alone, single, out.data());
-        bool same = true;
-        for (int64_t t = 0; t < T; ++t) {
-            for (int64_t o = 0; o < network.output(); ++o) {
-                same &= out[t * network.output() + o] == whole[(t * B + r) * network.output() + o];
-            }
-        }
-        check(same, "a row of a network alone", "zoo", isa.name);
-    }
+    for (int64_t& id : ids) id = static_cast<int64_t>(source.random() % O);
+    run_ways(network, zoo_names[index].name, ids.data(), T, B);
 }
 
-// A forecast head behind a split and a linear layer: its definition in double precision, rows alone, and chunks.
+// Convolutions with strides, with everything that has states between them and behind them.
+void run_strided(const Layout& layout, const Isa& isa, int index, int64_t stride) {
+    constexpr int64_t T = 47, B = 5, I = 3, H = 9;
+    Source source(13);
+    Network network(isa, I, I);
+    add(network, source, "convolution", {{5, 4, I}, {5}}, {2, 3});
+    for (int layer = 0; layer < 2; ++layer) {
+        const Case c{T, B, network.output(), H, H, false, false, false, 1, 0};
+        Problem<float> p(layout, isa, index, c);
+        std::vector<std::unique_ptr<Recurrence>> directions;
+        directions.push_back(std::make_unique<Recurrence>(p.cell, p.weights(), std::vector<const float*>()));
+        network.add(recurrent(std::move(directions)));
+        add(network, source, "pool_attention", {{network.output()}});
+        add(network, source, "convolution", {{4, layer ? 1 : 3, network.output()}, {}}, {1, double(stride)});
+        add(network, source, "affine", {{4}, {4}});
+        add(network, source, "pool_max", {});
+    }
+    check(network.stride() == 3 * stride * stride, "the stride of a network", zoo_names[index].name, isa.name);
+    run_ways(network, zoo_names[index].name, source.fill(T * B * I).data(), T, B);
+}
+
+// A convolution in double precision, one tap after the other.
+void run_convolution(const Isa& isa, int64_t O, int64_t K, int64_t I, int64_t dilation, int64_t stride) {
+    constexpr int64_t T = 31;
+    Source source(17);
+    const auto W = source.fill(O * K * I), b = source.fill(O), x = source.fill(T * I);
+    Network network(isa, I, I);
+    network.add(find_op("convolution")({isa, {{W.data(), {O, K, I}}, {b.data(), {O}}}, {double(dilation), double(stride)}, I}));
+    States states(network.states(), 1);
+    Workspace scratch(network, 1, T);
+    std::vector<float> out(network.answers(states.now(), T) * O);
+    const int64_t answers = network.run(x.data(), T, 1, states, scratch, out.data());
+    bool near = answers == (T + stride - 1) / stride;
+    for (int64_t j = 0; j < answers; ++j) {
+        for (int64_t o = 0; o < O; ++o) {
+            double want = b[o];
+            for (int64_t k = 0; k < K; ++k) {
+                const int64_t t = j * stride - (K - 1 - k) * dilation;
+                for (int64_t i = 0; t >= 0 && i < I; ++i) want += double(W[(o * K + k) * I + i]) * x[t * I + i];
+            }
+            near &= std::fabs(out[j * O + o] - want) < 1e-5;
+        }
+    }
+    check(near, "a convolution", "convolution", isa.name);
+}
+
+// A forecast head behind a linear op, which reads an input beside it: its definition in double precision, rows alone, and chunks.
 void run_forecast(const Isa& isa, int64_t N, int64_t P, int64_t U, int64_t F, int64_t S, int64_t Q) {
     constexpr int64_t T = 13, B = 3, I = 5;
-    const ForecastSizes sizes{N, P, U, F, S, Q, Q / 2};
-    std::mt19937 random(5);
-    std::uniform_real_distribution<float> uniform(-0.9f, 0.9f);
-    const auto fill = [&](int64_t size) {
-        std::vector<float> values(size);
-        for (float& v : values) v = uniform(random);
-        return values;
-    };
+    const int64_t middle = Q / 2;
+    Source source(5);
+    const auto fill = [&](int64_t size) { return source.fill(size); };
     const auto A = fill(U * P), Bx = fill(U * (F + S)), e = fill(N * U), W = fill(S * U), w = fill(N * S), C = fill(Q * U),
                c = fill(N * Q), D = fill(N * P), first = fill(P * I);
     auto k = fill(N * Q);
     for (float& v : k) v = std::fabs(v);
-    Network network(isa);
-    network.add_split(I, sizes.beside());
-    network.add_linear(first.data(), nullptr, I, P);
-    network.add_forecast(sizes, {A.data(), Bx.data(), e.data(), W.data(), w.data(), C.data(), c.data(), D.data(), k.data()});
+    Network network(isa, I + N * (F + S), I);
+    network.add(find_op("linear")({isa, {{first.data(), {P, I}}, {}}, {}, I}));
+    const std::vector<Tensor> arrays{{A.data(), {U, P}}, {Bx.data(), {U, F + S}}, {e.data(), {N, U}}, {W.data(), {S, U}}, {w.data(), {N, S}},
+                                     {C.data(), {Q, U}}, {c.data(), {N, Q}}, {D.data(), {N, P}}, {k.data(), {N, Q}}};
+    network.add(find_op("forecast")({isa, arrays, {double(middle), double(I)}, P}));
     const int64_t in = network.input(), out = network.output();
     const auto x = fill(T * B * in);
     std::vector<float> whole(T * B * out), other(whole.size());
-    States states(network.widths(), network.initial(), B), one(network.widths(), network.initial(), 1);
+    States states(network.states(), B), one(network.states(), 1);
     Workspace scratch(network, B, T * B), small(network, B, 2 * B), single(network, 1, 1);
     network.run(x.data(), T, B, states, scratch, whole.data());
     network.run(x.data(), T, B, states, small, other.data());
@@ -324,7 +401,6 @@ void run_forecast(const Isa& isa, int64_t N, int64_t P, int64_t U, int64_t F, in
             }
             for (int64_t s = 0; s < S; ++s) at += trust[s] / total * known[F + s];
             for (int64_t p = 0; p < P; ++p) at += D[n * P + p] * h[p];
-            const int64_t middle = sizes.middle;
             want[middle] = at + v[middle];
             for (int64_t q = middle + 1; q < Q; ++q) want[q] = want[q - 1] + k[n * Q + q] * std::log1p(std::exp(v[q]));
             for (int64_t q = middle - 1; q >= 0; --q) want[q] = want[q + 1] - k[n * Q + q] * std::log1p(std::exp(v[q]));
@@ -376,8 +452,13 @@ int main() {
         if (!isa->available()) continue;
         for (size_t cell = 0; cell < layouts.size(); ++cell) {
             for (const bool both : {false, true}) run_network(layouts[cell], *isa, static_cast<int>(cell), both);
+            for (const int64_t stride : {1, 2}) run_strided(layouts[cell], *isa, static_cast<int>(cell), stride);
             for (const Case& c : cases) run(layouts[cell], *isa, static_cast<int>(cell), c);
         }
+        run_convolution(*isa, 5, 4, 3, 2, 3);
+        run_convolution(*isa, 1, 1, 1, 1, 1);
+        run_convolution(*isa, 17, 3, 9, 5, 2);
+        check(find_op("none") == nullptr, "an op that is none", "none", isa->name);
         run_forecast(*isa, 48, 64, 32, 11, 3, 3);
         run_forecast(*isa, 7, 19, 5, 1, 2, 4);
         run_forecast(*isa, 1, 1, 1, 0, 1, 1);

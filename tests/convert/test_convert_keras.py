@@ -30,7 +30,7 @@ for kind in ("before", "last", "fixed", "module"):
     done = recurra.convert(model if kind == "module" else path, out)
     y = recurra.load(out).run(np.ascontiguousarray(x.swapaxes(0, 1)))
     apart = np.abs((y[-1] if kind == "last" else y.swapaxes(0, 1)) - keras.ops.convert_to_numpy(model(x))).max()
-    print(kind, apart < 1e-6, done.difference < 1e-6, done.model.layers[0].cell.name, *done.lengths)
+    print(kind, apart < 1e-6, done.difference < 1e-6, done.model.ops[0].cell.name, *done.lengths)
 """
 
 

@@ -15,7 +15,7 @@ from torch import nn
 
 import recurra
 from helpers import ALL_CELLS, generator, random_weights
-from recurra import cells, runtime
+from recurra import _native, cells, runtime
 from recurra.conversion import checked
 from recurra.errors import ConversionError, ExportError, OnnxError
 from recurra.torch import Recurrent, Stack, to_torch
@@ -78,7 +78,7 @@ def test_a_graph_with_states_lengths_and_clipping(layout, tmp_path):
     package.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)]), tmp_path / "model.onnx")
     done = recurra.convert(tmp_path / "model.onnx", tmp_path / "model.recurra")
     assert done.difference < 1e-6
-    assert "clip" in done.model.layers[0].cell.text
+    assert "clip" in done.model.ops[0].cell.text
 
 
 @pytest.mark.parametrize(
@@ -155,7 +155,7 @@ def test_to_torch_and_back(cell, tmp_path):
     weights = [random_weights(cell, 3, 5, 4, rng=rng, dtype=np.float32) for _ in range(D)]
     width = weights[0].U.shape[1]
     initial = [[rng.normal(size=width).astype(np.float32)] for _ in range(D)] if begins else ()
-    words = [runtime.Activation(word, 0.2) for word in runtime.layers._native.activations]
+    words = [runtime.Activation(word, 0.2) for word in _native.activations]
     vector = rng.normal(size=D * width).astype(np.float32)
     head = runtime.Linear(rng.normal(size=(2, D * width)).astype(np.float32))
     layers = [runtime.Recurrent(cell, weights, initial), runtime.LayerNorm(vector, vector[::-1].copy()), *words]
@@ -171,11 +171,11 @@ def test_to_torch_and_back(cell, tmp_path):
 
 
 def test_to_torch_names_what_it_does_not_know():
-    class Delay(runtime.layers.Layer):
+    class Delay(runtime.Op):
         kind = "delay"
 
     model = runtime.Model([runtime.Linear(np.ones((2, 3), np.float32))])
-    model.layers = (*model.layers, Delay())
+    model.program().ops = (*model.ops, Delay())
     with pytest.raises(ExportError, match="layer 1 is of the kind 'delay', expected one of: recurrent"):
         to_torch(model)
 

@@ -155,9 +155,7 @@ def test_a_forecaster_sets_numbers_aside_for_its_head() -> None:
     module = ForecastNetwork("gru", 3, 8, horizon=5, known=2, seasons=1, layers=2)
     for drawn in (scene(module, task="many-to-one"), scene(runtime.Model(module.model_layers()), task="many-to-one")):
         assert drawn.overlaps() == []
-        assert {"split", "forecast", "[18]", "[3]", "[15] beside", "[8]", "$W^{1}$ [24, 3]"} - set(texts(drawn)) == {
-            "[3]"
-        }
+        assert {"forecast", "[3]", "[15] beside", "[8]", "$W^{1}$ [24, 3]"} <= set(texts(drawn))
 
 
 def test_text() -> None:

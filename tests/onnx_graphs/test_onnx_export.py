@@ -10,10 +10,10 @@ import pytest
 from graphs import onnx_runtime
 
 from helpers import ALL_CELLS, generator, random_weights, state_widths
-from recurra import cells, onnx, runtime
+from recurra import _native, cells, onnx, runtime
 from recurra.errors import ExportError, OnnxError
 from recurra.onnx import exporter
-from recurra.runtime.layers import Layer
+from recurra.runtime import Op
 
 STANDARD = {"rnn": "RNN", "rnn_relu": "RNN", "lstm": "LSTM", "lstm_peephole": "LSTM", "lstm_coupled": "LSTM"}
 STANDARD |= {"gru": "GRU", "gru_reset_before": "GRU"}
@@ -86,7 +86,7 @@ def test_both_directions(cell, begins, tmp_path):
 def test_every_kind_of_layer(tmp_path):
     rng = generator("kinds")
     weights = random_weights(cells.gru, 4, H, rng=rng, dtype=np.float32)
-    words = [runtime.Activation(word, 0.3) for word in runtime.layers._native.activations]
+    words = [runtime.Activation(word, 0.3) for word in _native.activations]
     norm = runtime.LayerNorm(rng.normal(size=H).astype(np.float32), rng.normal(size=H).astype(np.float32), 1e-3)
     layers = [runtime.Embedding(rng.normal(size=(9, 4)).astype(np.float32)), runtime.Recurrent(cells.gru, [weights])]
     model = runtime.Model([*layers, norm, runtime.Dropout(0.3), *words, runtime.Softmax()])
@@ -107,10 +107,10 @@ def test_the_head_of_a_forecaster(levels, tmp_path):
     arrays = {n: rng.normal(size=s).astype(np.float32) for n, s in {**sizes, "D": (N, H)}.items()}
     head = runtime.Forecast(levels, **arrays, k=rng.uniform(0.1, 2, (N, Q)).astype(np.float32))
     weights = random_weights(cells.gru, I, H, rng=rng, dtype=np.float32)
-    model = runtime.Model([runtime.Split(I, head.beside), runtime.Recurrent(cells.gru, [weights]), head])
+    model = runtime.Model([runtime.Recurrent(cells.gru, [weights]), head])
     _, report, content = exported(model, tmp_path)
     x = rng.normal(size=(6, 2, I + N * (F + S))).astype(np.float32)
-    begins = {"layers.1.h": np.zeros((2, H), np.float32)}
+    begins = {"layers.0.h": np.zeros((2, H), np.float32)}
     np.testing.assert_allclose(onnx.run(content, {"x": x, **begins})[0], model.run(x), atol=1e-5)
     assert report["difference"] < 1e-6
 
@@ -135,11 +135,11 @@ def test_equations_are_recognized_whatever_their_names():
 
 
 def test_an_unknown_layer_is_named(tmp_path):
-    class Delay(Layer):
+    class Delay(Op):
         kind = "delay"
 
     model = network(cells.rnn)
-    model.layers = (*model.layers, Delay())
+    model.program().ops = (*model.ops, Delay())
     with pytest.raises(ExportError, match=r"layers\.3 is a layer 'delay', which has no form in ONNX"):
         onnx.export(model, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())
@@ -167,11 +167,11 @@ def test_what_was_exported_is_read_back(cell, D, tmp_path):
 
 def test_activations_are_read_back(tmp_path):
     rng = generator("words")
-    for word in runtime.layers._native.activations:
+    for word in _native.activations:
         weights = random_weights(cells.rnn, I, H, rng=rng, dtype=np.float32)
         model = runtime.Model([runtime.Recurrent(cells.rnn, [weights]), runtime.Activation(word, 0.25)])
         again = onnx.from_onnx(exporter.build(model)[0].SerializeToString())
-        assert [layer.kind for layer in again.layers] == ["recurrent", "activation"][: 1 + (word != "identity")]
+        assert [layer.kind for layer in again.ops] == ["recurrent", "activation"][: 1 + (word != "identity")]
         x = rng.normal(size=(5, 2, I)).astype(np.float32)
         np.testing.assert_array_equal(again.run(x), model.run(x))
 

@@ -17,7 +17,6 @@ from recurra.runtime import (
     Model,
     Recurrent,
     Softmax,
-    Split,
 )
 
 F = F32 = np.float32
@@ -76,9 +75,8 @@ def forecast_head(P, N=7, F=3, S=2, U=6, levels=(0.05, 0.3, 0.5, 0.9)) -> Foreca
 
 
 def quantiles() -> Model:
-    """A split, two recurrent layers, and the forecast head that takes what the split set aside."""
-    head = forecast_head(5)
-    return Model([Split(4, head.beside), recurrent(cells.gru, 4, 9), recurrent(cells.lstm_projected, 9, 8, 5), head])
+    """Two recurrent layers, and the forecast head that reads an input beside them."""
+    return Model([recurrent(cells.gru, 4, 9), recurrent(cells.lstm_projected, 9, 8, 5), forecast_head(5)])
 
 
 def deep() -> Model:
@@ -96,8 +94,8 @@ STREAMING = {"forecaster": forecaster, "tagger": tagger, "deep": deep, "quantile
 
 def sample(model: Model, T: int, B: int, key: object = 0) -> np.ndarray:
     rng = generator("sample", T, B, key)
-    if model.words:
-        return rng.integers(0, model.words, (T, B))
+    if model.vocabulary_size:
+        return rng.integers(0, model.vocabulary_size, (T, B))
     return rng.normal(size=(T, B, model.input_size)).astype(F)
 
 

@@ -20,7 +20,7 @@ from runtime.networks import STREAMING, F, both_ways, deep, forecaster, quantile
 @pytest.mark.parametrize("name", STREAMING)
 def test_every_way_of_running_gives_the_same_bits(name, isa) -> None:
     with on_isa(isa), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recurra.runtime.model.isa", lambda: isa)
+        patch.setattr("recurra.runtime.program.isa", lambda: isa)
         model = STREAMING[name]()
         report = check_parity(model, sample(model, 14, 5))
     assert set(report["differing"]) == {"batched", "chunked", "stepped", "sessions", "reloaded"}

@@ -63,7 +63,8 @@ def test_what_is_saved_is_loaded(make, tmp_path) -> None:
     model.save(tmp_path / "m.recurra")
     again = recurra.load(str(tmp_path / "m.recurra"))
     assert again.fingerprint == model.fingerprint
-    assert (again.preprocessing, again.card, again.describe()) == (model.preprocessing, model.card, model.describe())
+    assert (again.preprocessing, again.card) == (model.preprocessing, model.card)
+    assert again.program().describe() == model.program().describe()
     x = sample(model, 9, 2)
     assert same(again.run(x), model.run(x))
 
@@ -71,9 +72,11 @@ def test_what_is_saved_is_loaded(make, tmp_path) -> None:
 def test_a_file_is_a_safetensors_file_with_a_manifest(content) -> None:
     header, _ = parts(content)
     manifest = json.loads(header["__metadata__"]["recurra"])
-    assert manifest["format"] == 1
-    assert [layer["kind"] for layer in manifest["layers"]] == ["recurrent", "linear"]
-    assert manifest["layers"][0]["cell"] == cells.lstm.text
+    assert manifest["format"] == 2
+    main = manifest["programs"]["main"]
+    assert main["inputs"] == {"x": 1}
+    assert [op["kind"] for op in main["ops"]] == ["recurrent", "linear"]
+    assert main["ops"][0]["cell"] == cells.lstm.text
     assert {n for n in header if n != "__metadata__"} == set(MODEL.arrays())
 
 
@@ -140,7 +143,7 @@ def changed(
     said = json.loads(header["__metadata__"]["recurra"])
     said |= manifest or {}
     if layer is not None:
-        said["layers"][-1] = layer
+        said["programs"]["main"]["ops"][-1] = layer
     header["__metadata__"]["recurra"] = json.dumps(said)
     for name, entry in (tensor or {}).items():
         header[name] |= entry
@@ -149,7 +152,7 @@ def changed(
 
 def test_a_file_of_the_future(content, tmp_path) -> None:
     refused(
-        tmp_path, changed(content, {"format": 2, "made_by": "recurra 9"}), "format 2", "recurra 9", "update recurra"
+        tmp_path, changed(content, {"format": 3, "made_by": "recurra 9"}), "format 3", "recurra 9", "update recurra"
     )
 
 
@@ -158,7 +161,7 @@ def test_a_format_that_is_none(version, content, tmp_path) -> None:
     refused(tmp_path, changed(content, {"format": version}), "expected a number")
 
 
-@pytest.mark.parametrize("key", ["layers", "fingerprint", "preprocessing", "card", "parity"])
+@pytest.mark.parametrize("key", ["programs", "fingerprint", "preprocessing", "card", "parity"])
 def test_a_manifest_with_the_wrong_things(key, content, tmp_path) -> None:
     refused(tmp_path, changed(content, {key: 7}), f"{key!r} is a int, expected a ")
 
@@ -207,12 +210,12 @@ def test_empty_tensors_of_hostile_sizes(name, tmp_path) -> None:
 
 
 LAYERS = {
-    "of an unknown kind": ({"kind": "attention"}, "'attention', expected one of: recurrent, linear"),
+    "of an unknown kind": ({"kind": "attention"}, "'attention', expected one of: activation, affine"),
     "without a kind": ({}, "kind 'None'"),
     "that is no dict": (7, "kind 'None'"),
     "whose kind is a list": ({"kind": ["linear"]}, "expected one of"),
     "without its arrays": ({"kind": "layer_norm"}, "its arrays are W, b, expected scale, shift"),
-    "with too many arrays": ({"kind": "softmax"}, "has the arrays W, b, expected none"),
+    "with too many arrays": ({"kind": "softmax"}, "its arrays are W, b, expected none"),
     "that cannot come here": (
         {"kind": "recurrent", "cell": cells.gru.text},
         "its arrays are W, b, expected U, W, b, c_",
@@ -241,23 +244,66 @@ def test_a_cell_of_very_many_steps(content, tmp_path) -> None:
     text = f"def f(x, h):\n    v0 = x.n\n{lines}    return v2999\n"
     header, body = parts(content)
     said = json.loads(header["__metadata__"]["recurra"])
-    said["layers"][0]["cell"] = text
+    said["programs"]["main"]["ops"][0]["cell"] = text
     header["__metadata__"]["recurra"] = json.dumps(said)
     refused(tmp_path, joined(header, body), "layer 0")
 
 
 @pytest.mark.parametrize("slope", [10**400, "0.1", None, True, [0.1], 1e39])
 def test_a_slope_that_is_no_number(slope, content, tmp_path) -> None:
-    layers = [{"kind": "activation", "name": "leaky_relu", "slope": slope}]
-    manifest = json.loads(parts(content)[0]["__metadata__"]["recurra"]) | {"layers": layers}
+    main = {"inputs": {"x": 1}, "ops": [{"kind": "activation", "name": "leaky_relu", "slope": slope}]}
+    manifest = json.loads(parts(content)[0]["__metadata__"]["recurra"]) | {"programs": {"main": main}}
     header = {"__metadata__": {"recurra": json.dumps(manifest)}}
     refused(tmp_path, joined(header, b""), "layer 0 (activation)", "`slope` is ", "expected a finite number")
 
 
 def test_layers_without_end(content, tmp_path) -> None:
-    many = [{"kind": "softmax"}] * 1001
-    refused(tmp_path, changed(content, {"layers": many}), "there are 1001 layers, expected at most 1000")
-    refused(tmp_path, changed(content, {"layers": []}), "belongs to no layer")
+    def of(ops):
+        return changed(content, {"programs": {"main": {"inputs": {"x": 1}, "ops": ops}}})
+
+    refused(tmp_path, of([{"kind": "softmax"}] * 1001), "there are 1001 layers, expected at most 1000")
+    refused(tmp_path, of([]), "belongs to no layer")
+    many = {f"p{i}": {"inputs": {"x": 1}, "ops": []} for i in range(101)}
+    refused(tmp_path, changed(content, {"programs": many}), "there are more than 100 programs")
+
+
+PROGRAMS = {
+    "that is no dict": (7, "is a int without a list `ops` and a dict `inputs`"),
+    "without ops": ({"inputs": {"x": 1}}, "without a list `ops`"),
+    "without inputs": ({"ops": []}, "a dict `inputs`"),
+    "with inputs that are none": ({"inputs": {}, "ops": []}, "belongs to no layer"),
+}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_a_program(name, content, tmp_path) -> None:
+    program, words = PROGRAMS[name]
+    refused(tmp_path, changed(content, {"programs": {"main": program}}), words)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({}, "its inputs are {}, expected 1 to"),
+        ({"x": 0}, "`inputs['x']` is 0, expected a number from 1 to"),
+        ({"x": True}, "is True, expected a number"),
+        ({"x": 1 << 60}, "expected a number from 1 to"),
+        ({"x": 2}, "layer 0 (recurrent) takes 1 features, expected 2"),
+        ({"x": 1, "more": 3}, "no layer reads the input 'more'"),
+        ({"X": 1}, "an input is called 'X', expected small letters"),
+        ({"x" * 65: 1}, "expected small letters"),
+    ],
+)
+def test_inputs_of_a_program(inputs, words, content, tmp_path) -> None:
+    main = json.loads(parts(content)[0]["__metadata__"]["recurra"])["programs"]["main"]
+    refused(tmp_path, changed(content, {"programs": {"main": main | {"inputs": inputs}}}), words)
+
+
+@pytest.mark.parametrize("name", ["Main", "a.b", "", "layers.0", "x" * 65])
+def test_a_program_with_another_name(name, tmp_path) -> None:
+    main = {"inputs": {"x": 2}, "ops": [{"kind": "softmax"}]}
+    manifest = {"format": 2, "fingerprint": "", "preprocessing": {}, "card": {}, "parity": {}, "programs": {name: main}}
+    refused(tmp_path, save({}, {"recurra": json.dumps(manifest)}), "a program is called", "small letters")
 
 
 def test_layers_that_do_not_fit_one_another(tmp_path) -> None:
@@ -285,7 +331,7 @@ def test_saving_is_all_or_nothing(tmp_path, monkeypatch) -> None:
     save_model(MODEL, path)
     before = path.read_bytes()
     with pytest.raises(ModelFileError, match="the manifest cannot be written as JSON"):
-        save_model(Model(MODEL.layers, card={"loss": float("nan")}), path)
+        save_model(Model(MODEL.ops, card={"loss": float("nan")}), path)
 
     def fails(*_: object) -> None:
         raise OSError("no space left")

@@ -60,7 +60,6 @@ def model_of(features, hidden=7, units=4):
     }
     arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
     layers = [
-        runtime.Split(features.input_size, N * (F + S)),
         runtime.Recurrent(cells.gru, [Weights.random(cells.gru, features.input_size, hidden, rng=rng)]),
         runtime.Forecast(LEVELS, **arrays, k=np.abs(rng.normal(size=(N, Q))).astype(np.float32)),
     ]

@@ -18,6 +18,7 @@ struct Elementwise {
     // y = (x - mean) / sqrt(variance + epsilon) * scale + shift, over each row of n.
     void (*layer_norm)(const float* x, int64_t rows, int64_t n, const float* scale, const float* shift, float epsilon,
                        float* y) noexcept;
+    void (*exp)(const float* x, int64_t count, float* y) noexcept;
     // y = exp(x - max) / sum, over each row of n.
     void (*softmax)(const float* x, int64_t rows, int64_t n, float* y) noexcept;
 };

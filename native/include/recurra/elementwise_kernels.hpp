@@ -62,6 +62,10 @@ static void layer_norm(const float* x, int64_t rows, int64_t n, const float* sca
     }
 }
 
+static void exp(const float* x, int64_t count, float* y) noexcept {
+    each_vector(count, [&](int64_t i, int n) { store(y + i, n, vmath::exp(load(x + i, n))); });
+}
+
 static void softmax(const float* x, int64_t rows, int64_t n, float* y) noexcept {
     for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
         float largest = x[0];
@@ -74,7 +78,7 @@ static void softmax(const float* x, int64_t rows, int64_t n, float* y) noexcept 
 }
 
 static constexpr Elementwise::Map maps[] = RECURRA_ACTIVATION_TABLE(map);
-static constexpr Elementwise elementwise{maps, layer_norm, softmax};
+static constexpr Elementwise elementwise{maps, layer_norm, exp, softmax};
 
 }  // namespace RECURRA_ISA
 }  // namespace recurra

@@ -30,7 +30,7 @@ def info(
     console.print(f"[bold]{model}[/bold]  {model.stat().st_size:,} bytes, fingerprint {loaded.fingerprint[:12]}")
     console.print(f"{loaded.input_size} numbers in, {loaded.output_size} out, a step; {live}{state}\n")
     console.print(_layers(loaded))
-    for cell in {layer.cell.name: layer.cell for layer in loaded.layers if hasattr(layer, "cell")}.values():
+    for cell in {layer.cell.name: layer.cell for layer in loaded.ops if hasattr(layer, "cell")}.values():
         console.print(Syntax(cell.text.rstrip(), "python", theme="ansi_dark", background_color="default"))
     for heading, values in (("card", loaded.card), ("preprocessing", loaded.preprocessing), ("parity", loaded.parity)):
         console.print(f"\n[bold]{heading}[/bold]" + ("" if values else "  none"))
@@ -41,7 +41,7 @@ def info(
 def _layers(model: Model) -> Table:
     table = Table("layer", "kind", "arrays")
     table.add_column("numbers", justify="right")
-    for i, layer in enumerate(model.layers):
+    for i, layer in enumerate(model.ops):
         arrays = layer.arrays()
         kind = layer.cell.name if hasattr(layer, "cell") else layer.kind
         shapes = "  ".join(f"{name} {'x'.join(map(str, a.shape))}" for name, a in arrays.items())

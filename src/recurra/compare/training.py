@@ -78,9 +78,7 @@ def train(network: Any, problem: Problem, trial: Trial, spent: float = 0.0) -> T
         seed=trial.seed,
     )
     history = fit(network, batches, lambda step: step(), validate, settings, updates=limit, stop=late)
-    cut = history.ended == "stopped" or (
-        history.ended == "complete" and (planned < trial.epochs or limit < updates)
-    )
+    cut = history.ended == "stopped" or (history.ended == "complete" and (planned < trial.epochs or limit < updates))
     result.ended = "time" if cut else {"early": "early"}.get(history.ended, "epochs")
     result.seconds = time.perf_counter() - start
     for epoch, when in zip(history.epochs, clock, strict=False):

@@ -128,6 +128,6 @@ def largest_difference(source: Source, lengths: tuple[int, ...]) -> float:
 
 def _random(model: Model, steps: int, rows: int, seed: int = 0) -> Any:
     rng = np.random.default_rng(seed)
-    if model.words:
-        return rng.integers(0, model.words, (steps, rows))
+    if model.vocabulary_size:
+        return rng.integers(0, model.vocabulary_size, (steps, rows))
     return rng.standard_normal((steps, rows, model.input_size)).astype(np.float32)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from recurra import cells
+from recurra import cells, runtime
 from recurra.cells import Cell
 from recurra.conversion.described import (
     Array,
@@ -20,19 +20,14 @@ from recurra.conversion.described import (
     OfCell,
     Table,
 )
-from recurra.errors import ConversionError
-from recurra.runtime import Activation, Embedding, LayerNorm, Linear, Recurrent, Softmax
-from recurra.runtime.layers import Layer
+from recurra.runtime import Activation, Embedding, LayerNorm, Linear, Op, Recurrent, Softmax
 from recurra.weights import Weights
 
-MOST_DELAYS = 256  # states of a convolution's cell: so many steps does it look back, over all of its taps
 
-
-def runtime_layers(layers: Sequence[Described]) -> list[Layer]:
+def runtime_layers(layers: Sequence[Described]) -> list[Op]:
     """The layers that compute what described layers do.
 
     Raises:
-        ConversionError: a convolution looks back too far.
         ShapeError, DtypeError: arrays do not fit one another.
     """
     return [_LAYERS[type(layer)](layer) for layer in layers]
@@ -68,32 +63,12 @@ def _gated(layer: Gated) -> Recurrent:
     return Recurrent(cell, directions)
 
 
-def _convolution(layer: Convolution) -> Recurrent:
-    """A causal convolution is a cell without recurrent products: each tap's product waits in a chain of states."""
-    K, O, _ = layer.W.shape
-    delays = [(K - 1 - k) * layer.dilation for k in range(K)]
-    if sum(delays) > MOST_DELAYS:
-        raise ConversionError(
-            f"a convolution of {K} taps with the dilation {layer.dilation} waits {sum(delays)} steps over all taps, "
-            f"expected at most {MOST_DELAYS}"
-        )
-    chains = [[f"d{k}_{j}" for j in range(1, delay + 1)] for k, delay in enumerate(delays)]
-    now = [chain[-1] if chain else f"x.k{k}" for k, chain in enumerate(chains)]
-    later = [f"x.k{k}" if j == 0 else chain[j - 1] for k, chain in enumerate(chains) for j in range(len(chain))]
-    states = ", ".join(["x", "h", *(state for chain in chains for state in chain)])
-    source = f"a causal convolution over time, {K} taps, dilation {layer.dilation}"
-    cell = cells.from_text(
-        f"def conv({states}):\n    {source!r}\n    return {', '.join([' + '.join(now[::-1]), *later])}\n"
-    )
-    taps = [int(gate[1:]) for gate in cell.input_gates]
-    bias = np.zeros((K, O), np.float32)
-    bias[K - 1] = 0 if layer.b is None else layer.b
-    none = np.zeros((0, O), np.float32)
-    weights = Weights(_plain(np.concatenate(layer.W[taps])), none, _plain(bias[taps].ravel()), np.zeros(0, np.float32))
-    return Recurrent(cell, [weights])
+def _convolution(layer: Convolution) -> Op:
+    W = _plain(layer.W.transpose(1, 0, 2))  # [K, O, I] to [O, K, I]
+    return runtime.Convolution(W, None if layer.b is None else _plain(layer.b), layer.dilation)
 
 
-def _elementwise(layer: Elementwise) -> Layer:
+def _elementwise(layer: Elementwise) -> Op:
     return Softmax() if layer.word == "softmax" else Activation(layer.word, layer.slope)
 
 
@@ -109,7 +84,7 @@ def _plain(array: Array) -> Array:
     return np.array(array, np.float32, order="C")
 
 
-_LAYERS: dict[type, Callable[[Any], Layer]] = {
+_LAYERS: dict[type, Callable[[Any], Op]] = {
     Gated: _gated,
     Dense: lambda layer: Linear(_plain(layer.W), None if layer.b is None else _plain(layer.b)),
     Convolution: _convolution,

@@ -97,23 +97,24 @@ def save_best(findings: Findings, model: str | os.PathLike[str], path: str | os.
 
 
 def _of(model: Model, table: Table) -> Windows:
-    names, inputs = list(table.columns), 1 if model.words else model.input_size
+    names, inputs = list(table.columns), 1 if model.vocabulary_size else model.input_size
     if len(names) not in (inputs, inputs + model.output_size):
         raise DoctorError(
             f"doctor: {table.source} has {len(names)} columns, expected {inputs}, one for each input of the network, "
             f"or {inputs + model.output_size} with what it should give"
         )
     columns = np.stack([table.numbers(name) for name in names], axis=-1)
-    ids = _ids(model, columns[:, 0], table) if model.words else None
+    ids = _ids(model, columns[:, 0], table) if model.vocabulary_size else None
     x = _cut(columns[:, :inputs].astype(np.float32) if ids is None else ids, table)
     y = _cut(columns[:, inputs:].astype(np.float32), table) if len(names) > inputs else None
     return Windows(x, y, None if y is None else _square)
 
 
 def _ids(model: Model, column: np.ndarray, table: Table) -> np.ndarray:
-    if np.isnan(column).any() or (column % 1).any() or column.min() < 0 or column.max() >= model.words:
+    last = model.vocabulary_size - 1
+    if np.isnan(column).any() or (column % 1).any() or column.min() < 0 or column.max() > last:
         raise DoctorError(
-            f"doctor: the first column of {table.source} has other than whole numbers from 0 to {model.words - 1}, "
+            f"doctor: the first column of {table.source} has other than whole numbers from 0 to {last}, "
             "which the network's embedding takes"
         )
     return column.astype(np.int64)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from recurra import runtime as layers
 from recurra.errors import DoctorError
 from recurra.models import ForecastHead
-from recurra.runtime.layers import Layer
 from recurra.runtime.model import Model
+from recurra.runtime.ops import Op
 from recurra.torch import Recurrent, Stack
-from recurra.torch.export import layers_of
+from recurra.torch.bridge import layers_of
 from recurra.weights import Array
 
 _ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -33,19 +33,19 @@ _ACTIVATIONS: dict[str, type[nn.Module]] = {
 class Forecaster(nn.Module):
     """A forecaster's network: an encoder of the first numbers of each row, and a head that takes the others too."""
 
-    def __init__(self, split: layers.Split, encoder: nn.Module, head: ForecastHead) -> None:
+    def __init__(self, encoder: nn.Module, head: ForecastHead) -> None:
         super().__init__()
-        self.split, self.encoder, self.head = split, encoder, head
+        self.encoder, self.head = encoder, head
 
     def forward(self, rows: Tensor) -> Tensor:
         """Quantiles [T, B, N * Q] from rows [T, B, I + N * (F + S)]."""
-        first = self.split.first
+        first = rows.shape[-1] - self.head.beside
         quantiles: Tensor = self.head(self.encoder(rows[..., :first]), rows[..., first:])
         return quantiles.flatten(-2)
 
-    def model_layers(self) -> list[Layer]:
+    def model_layers(self) -> list[Op]:
         """What it is in a model file."""
-        return [self.split, *layers_of(self.encoder), *self.head.model_layers()]
+        return [*layers_of(self.encoder), *self.head.model_layers()]
 
 
 def as_module(network: nn.Module | Model) -> nn.Module:
@@ -56,10 +56,10 @@ def as_module(network: nn.Module | Model) -> nn.Module:
     """
     if isinstance(network, nn.Module):
         return network
-    first, last = network.layers[0], network.layers[-1]
-    if isinstance(first, layers.Split) and isinstance(last, layers.Forecast):
-        return Forecaster(first, Stack(*map(_module, network.layers[1:-1])), _head(last))
-    return Stack(*map(_module, network.layers))
+    last = network.ops[-1]
+    if isinstance(last, layers.Forecast):
+        return Forecaster(Stack(*map(_module, network.ops[:-1])), _head(last))
+    return Stack(*map(_module, network.ops))
 
 
 def anew(model: Model) -> nn.Module:
@@ -78,8 +78,8 @@ def anew(model: Model) -> nn.Module:
 
 def _head(layer: layers.Forecast) -> ForecastHead:
     S, U = layer.W.shape
-    head = ForecastHead(layer.input, layer.horizon, layer.B.shape[1] - S, S, layer.levels, units=U)
-    _filled(head, {name: getattr(layer, name) for name in layer.names})
+    head = ForecastHead(layer.sizes["I"], layer.horizon, layer.B.shape[1] - S, S, layer.levels, units=U)
+    _filled(head, {name: getattr(layer, name) for name in layer.shapes})
     return head
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from recurra.runtime.layers import Layer
-from recurra.torch.export import layers_of
+from recurra.runtime import Op
+from recurra.torch.bridge import layers_of
 from recurra.torch.observe import recurrences_of
 
 
@@ -38,7 +38,7 @@ class Normalised(Wrapped):
         output, *rest = self.layer(x, *args, **kwargs)
         return (self.norm(output), *rest)
 
-    def model_layers(self) -> list[Layer]:
+    def model_layers(self) -> list[Op]:
         """What it is in a model file."""
         return [*layers_of(self.layer), *layers_of(self.norm)]
 
@@ -93,7 +93,7 @@ class Truncated(Wrapped):
             state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
         return torch.cat(outputs, axis), state
 
-    def model_layers(self) -> list[Layer]:
+    def model_layers(self) -> list[Op]:
         """What it is in a model file: the layer, for only its training differs."""
         return layers_of(self.layer)
 

@@ -45,7 +45,7 @@ def observe(thing: Any, x: Any, layer: int | None, row: int) -> Activity:
         trace = LayerTrace.of(cell.name, cell, weights, sequence)
         output = trace.run()[0][cell.states[0]][:, 0]
         return _shown([[trace]], layer, sequence[:, 0], output)
-    if hasattr(thing, "layers") and hasattr(thing, "preprocessing"):
+    if hasattr(thing, "ops") and hasattr(thing, "preprocessing"):
         return _observe_model(thing, x, layer, row)
     if hasattr(thing, "named_children"):
         return _observe_module(thing, x, layer, row)
@@ -55,28 +55,28 @@ def observe(thing: Any, x: Any, layer: int | None, row: int) -> Activity:
 def _observe_model(model: Any, x: Any, layer: int | None, row: int) -> Activity:
     from recurra.runtime import Recurrent
 
-    sequence = _one_row(x, row, 2 if model.words else 3)
-    batch: Any = np.ascontiguousarray(sequence[:, None], np.int64 if model.words else np.float32)
+    sequence = _one_row(x, row, 2 if model.vocabulary_size else 3)
+    batch: Any = np.ascontiguousarray(sequence[:, None], np.int64 if model.vocabulary_size else np.float32)
+    width = next(iter(model.inputs.values()))
+    first = batch if model.vocabulary_size else np.ascontiguousarray(batch[..., :width])
     traces = []
-    for i, part in enumerate(model.layers):
+    for i, part in enumerate(model.ops):
         if isinstance(part, Recurrent):
-            before = _through(model.layers[:i], batch)
+            before = _through(model.ops[:i], first)
             initial: list[Any] = [[a[None] for a in states] for states in part.initial] or [None] * len(part.weights)
             pairs = enumerate(zip(part.weights, initial, strict=True))
             traces.append([LayerTrace.of("", part.cell, w, before, states, bool(d)) for d, (w, states) in pairs])
-    shown = sequence[:, None] if model.words else sequence
+    shown = sequence[:, None] if model.vocabulary_size else sequence
     return _shown(traces, layer, shown, model.run(batch)[:, 0])
 
 
 def _through(layers: Sequence[Any], x: Array) -> Array:
-    """What the first layers of a model make of x; what a split sets aside is left out."""
+    """What the first layers of a model make of x."""
     from recurra.runtime import Linear, Model
 
-    if layers and layers[0].kind == "split":
-        x, layers = np.ascontiguousarray(x[..., : layers[0].first]), layers[1:]
     if not layers:
         return x
-    if not any(layer.has_arrays for layer in layers):  # a model has some: the identity
+    if not any(layer.arrays() for layer in layers):  # a model has some: the identity
         layers = [*layers, Linear(np.eye(x.shape[-1], dtype=np.float32))]
     return Model(layers).run(x)
 

@@ -64,7 +64,7 @@ def _layers_of(module: Any, known: dict[int, str]) -> Iterator[tuple[int | None,
             yield int(arrays["W"].shape[1]), recurrent_layer(cell, len(entry), shapes, own)
         return
     if hasattr(module, "model_layers"):  # it says by itself what it is in a model file
-        yield from ((layer.input, of_model_layer(layer)) for layer in module.model_layers())
+        yield from ((layer.input_size, of_model_layer(layer)) for layer in module.model_layers())
         return
     symbols = {"weight": "W", "bias": "b"} if isinstance(module, (nn.Linear, nn.Embedding)) else {}
     named = {symbols.get(n, n): p for n, p in module.named_parameters(recurse=False)}

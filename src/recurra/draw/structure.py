@@ -77,8 +77,8 @@ def read(thing: Any) -> Network:
         thing = named(thing)
     if isinstance(thing, Cell):
         return Network(thing.name, "I", (_of_cell(thing),))
-    if hasattr(thing, "layers") and hasattr(thing, "preprocessing"):
-        network = Network("model", thing.input_size, tuple(map(of_model_layer, thing.layers)))
+    if hasattr(thing, "ops") and hasattr(thing, "preprocessing"):
+        network = Network("model", next(iter(thing.inputs.values())), tuple(map(of_model_layer, thing.ops)))
     elif hasattr(thing, "named_children"):
         from recurra.draw import modules
 
@@ -125,8 +125,7 @@ def of_model_layer(layer: Any) -> Layer:
         return recurrent_layer(layer.cell, len(layer.weights), {n: a.shape for n, a in weights.items()})
     name = layer.settings().get("name") if layer.kind == "activation" else layer.kind
     shapes = {n: a.shape for n, a in layer.arrays().items()}
-    beside = layer.beside if layer.kind == "forecast" else 0
-    return Layer(str(name).replace("_", " "), layer.output, shapes, beside=beside)
+    return Layer(str(name).replace("_", " "), layer.output_size, shapes, beside=sum(layer.reads.values()))
 
 
 def loops(cell: Cell) -> list[list[str]]:

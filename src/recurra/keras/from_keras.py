@@ -15,7 +15,7 @@ from recurra.keras.activations import MEANINGS
 from recurra.keras.layers import LAYERS, as_ours
 from recurra.keras.recurrent import Recurrent
 from recurra.keras.scan import to_numpy
-from recurra.runtime import layers
+from recurra.runtime import ops
 from recurra.runtime.model import Model
 from recurra.weights import Array, Weights
 
@@ -84,7 +84,7 @@ def _chain(model: Any) -> Iterator[Any]:
         before = layer
 
 
-def _layers_of(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+def _layers_of(layer: Any, after: Sequence[Any]) -> list[ops.Op]:
     """The runtime's layers for one of Keras'."""
     for kind, convert in _CONVERTERS:
         if isinstance(layer, kind):
@@ -93,15 +93,15 @@ def _layers_of(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
     raise ExportError(f"from_keras: {layer.name} is a {type(layer).__name__}, expected one of {known}")
 
 
-def _recurrent(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+def _recurrent(layer: Any, after: Sequence[Any]) -> list[ops.Op]:
     _check_order(layer, after)
     if layer.go_backwards:
         raise ExportError(f"from_keras: {layer.name} reads backwards, expected forwards, or inside Bidirectional")
     cell, weights = _weights(layer)
-    return [layers.Recurrent(cell, [weights])]
+    return [ops.Recurrent(cell, [weights])]
 
 
-def _bidirectional(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+def _bidirectional(layer: Any, after: Sequence[Any]) -> list[ops.Op]:
     if layer.merge_mode != "concat" or not layer.return_sequences:
         raise ExportError(
             f"from_keras: {layer.name} has merge_mode={layer.merge_mode!r} and return_sequences="
@@ -115,7 +115,7 @@ def _bidirectional(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
     (cell, forward), (other, backward) = map(_weights, both)
     if cell.fingerprint != other.fingerprint:
         raise ExportError(f"from_keras: the directions of {layer.name} are {cell.name} and {other.name}, expected one")
-    return [layers.Recurrent(cell, [forward, backward])]
+    return [ops.Recurrent(cell, [forward, backward])]
 
 
 def _check_order(layer: Any, after: Sequence[Any]) -> None:
@@ -151,26 +151,26 @@ def _features(layer: Any) -> int:
     return int(layer.cell.get_build_config()["input_shape"][-1])
 
 
-def _dense(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+def _dense(layer: Any, after: Sequence[Any]) -> list[ops.Op]:
     if getattr(layer, "quantization_mode", None) or getattr(layer, "lora_enabled", False):
         raise ExportError(f"from_keras: {layer.name} is quantized or has LoRA weights, expected plain ones")
     b = None if layer.bias is None else _array(layer, layer.bias)
     return [
-        layers.Linear(_array(layer, keras.ops.transpose(layer.kernel.value)), b),
+        ops.Linear(_array(layer, keras.ops.transpose(layer.kernel.value)), b),
         *_between(layer, layer.activation),
     ]
 
 
-def _between(layer: Any, activation: Any) -> list[layers.Layer]:
+def _between(layer: Any, activation: Any) -> list[ops.Op]:
     """An activation between layers."""
     name = getattr(activation, "__name__", "")
     known = activation is getattr(keras.activations, name, None)
     if known and name == "linear":
         return []
     if known and name == "softmax":
-        return [layers.Softmax()]
+        return [ops.Softmax()]
     if known and name in _BETWEEN:
-        return [layers.Activation(name, 0.2)]  # the slope is that of Keras' leaky_relu, and of no matter to the others
+        return [ops.Activation(name, 0.2)]  # the slope is that of Keras' leaky_relu, and of no matter to the others
     if isinstance(activation, keras.layers.Layer):
         return _layers_of(activation, ())
     hint = ": it has a meaning inside a cell only" if known and name in MEANINGS else ""
@@ -180,26 +180,26 @@ def _between(layer: Any, activation: Any) -> list[layers.Layer]:
     )
 
 
-def _relu(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+def _relu(layer: Any, after: Sequence[Any]) -> list[ops.Op]:
     if layer.max_value is not None or layer.threshold:
         raise ExportError(f"from_keras: {layer.name} has a max_value or threshold, expected none")
     slope = float(layer.negative_slope)
-    return [layers.Activation("leaky_relu", slope) if slope else layers.Activation("relu")]
+    return [ops.Activation("leaky_relu", slope) if slope else ops.Activation("relu")]
 
 
-def _elu(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+def _elu(layer: Any, after: Sequence[Any]) -> list[ops.Op]:
     if float(layer.alpha) != 1:
         raise ExportError(f"from_keras: {layer.name} has alpha={layer.alpha}, expected 1")
-    return [layers.Activation("elu")]
+    return [ops.Activation("elu")]
 
 
-def _softmax(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+def _softmax(layer: Any, after: Sequence[Any]) -> list[ops.Op]:
     if layer.axis not in (-1, 2):
         raise ExportError(f"from_keras: {layer.name} has axis={layer.axis}, expected -1: the features")
-    return [layers.Softmax()]
+    return [ops.Softmax()]
 
 
-def _layer_norm(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+def _layer_norm(layer: Any, after: Sequence[Any]) -> list[ops.Op]:
     axes = [layer.axis] if isinstance(layer.axis, int) else list(layer.axis)
     if axes not in ([-1], [2]) or getattr(layer, "rms_scaling", False):
         raise ExportError(f"from_keras: {layer.name} normalizes axis {layer.axis}, expected -1: the features")
@@ -209,19 +209,19 @@ def _layer_norm(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
         raise ExportError(f"from_keras: {layer.name} has neither center nor scale, expected one of them")
     scale = np.ones_like(some) if gamma is None else gamma
     shift = np.zeros_like(some) if beta is None else beta
-    return [layers.LayerNorm(scale, shift, float(layer.epsilon))]
+    return [ops.LayerNorm(scale, shift, float(layer.epsilon))]
 
 
-def _embedding(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+def _embedding(layer: Any, after: Sequence[Any]) -> list[ops.Op]:
     if layer.mask_zero:
         raise ExportError(
             f"from_keras: {layer.name} has mask_zero=True, expected False: the runtime has no padding; leave zeros out "
             "and set `mask_zero` to False"
         )
-    return [layers.Embedding(_array(layer, layer.embeddings))]
+    return [ops.Embedding(_array(layer, layer.embeddings))]
 
 
-def _time_distributed(layer: Any, after: Sequence[Any]) -> list[layers.Layer]:
+def _time_distributed(layer: Any, after: Sequence[Any]) -> list[ops.Op]:
     if not isinstance(layer.layer, keras.layers.Dense):
         raise ExportError(f"from_keras: {layer.name} is over a {type(layer.layer).__name__}, expected Dense")
     return _dense(layer.layer, after)
@@ -234,7 +234,7 @@ def _array(layer: Any, value: Any) -> Array:
     return np.array(array, order="C")
 
 
-Converter = Callable[[Any, Sequence[Any]], list[layers.Layer]]
+Converter = Callable[[Any, Sequence[Any]], list[ops.Op]]
 _k: Any = keras.layers
 _CONVERTERS: list[tuple[type, Converter]] = [
     *((kind.stock, _recurrent) for kind in LAYERS),
@@ -244,10 +244,10 @@ _CONVERTERS: list[tuple[type, Converter]] = [
     (_k.Dense, _dense),
     (_k.Embedding, _embedding),
     (_k.LayerNormalization, _layer_norm),
-    (_k.Dropout, lambda layer, after: [layers.Dropout(float(layer.rate))]),
-    (_k.SpatialDropout1D, lambda layer, after: [layers.Dropout(float(layer.rate))]),
+    (_k.Dropout, lambda layer, after: [ops.Dropout(float(layer.rate))]),
+    (_k.SpatialDropout1D, lambda layer, after: [ops.Dropout(float(layer.rate))]),
     (_k.Activation, lambda layer, after: _between(layer, layer.activation)),
-    (_k.LeakyReLU, lambda layer, after: [layers.Activation("leaky_relu", float(layer.negative_slope))]),
+    (_k.LeakyReLU, lambda layer, after: [ops.Activation("leaky_relu", float(layer.negative_slope))]),
     (_k.ReLU, _relu),
     (_k.ELU, _elu),
     (_k.Softmax, _softmax),
@@ -285,7 +285,7 @@ def _compare(model: Any, made: Model) -> dict[str, Any]:
 def sample(made: Model, T: int) -> Array:
     """Random inputs of a model, [T, rows, I] or ids [T, rows]."""
     rng = np.random.default_rng(0)
-    if made.words:
-        ids: Any = rng.integers(0, made.words, (T, ROWS))
+    if made.vocabulary_size:
+        ids: Any = rng.integers(0, made.vocabulary_size, (T, ROWS))
         return np.asarray(ids)
     return rng.standard_normal((T, ROWS, made.input_size)).astype(np.float32)

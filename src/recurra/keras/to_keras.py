@@ -17,7 +17,7 @@ from recurra.keras.from_keras import STEPS, TOLERANCE, sample
 from recurra.keras.layers import GRU, LSTM, SimpleRNN
 from recurra.keras.recurrent import Recurrent
 from recurra.keras.scan import to_numpy
-from recurra.runtime import layers
+from recurra.runtime import ops
 from recurra.runtime.model import Model
 from recurra.weights import Array, Weights
 
@@ -42,8 +42,8 @@ def to_keras(model: Model, stock: bool = False) -> Any:
     >>> [type(layer).__name__ for layer in made.layers]
     ['GRU']
     """
-    made = keras.Sequential([keras.Input((None,) if model.words else (None, model.input_size))])
-    for i, layer in enumerate(model.layers):
+    made = keras.Sequential([keras.Input((None,) if model.vocabulary_size else (None, model.input_size))])
+    for i, layer in enumerate(model.ops):
         for theirs, weights in _layers_of(i, layer, stock):
             made.add(theirs)
             theirs.set_weights(weights)
@@ -54,31 +54,31 @@ def to_keras(model: Model, stock: bool = False) -> Any:
 Made = list[tuple[Any, list[Array]]]
 
 
-def _layers_of(i: int, layer: layers.Layer, stock: bool) -> Made:
+def _layers_of(i: int, layer: ops.Op, stock: bool) -> Made:
     """Keras' layers for one of the runtime's, each with its weights."""
     k: Any = keras.layers
     match layer:
-        case layers.Recurrent():
+        case ops.Recurrent():
             return [_recurrent(i, layer, stock)]
-        case layers.Linear():
+        case ops.Linear():
             weights = [layer.W.T] if layer.b is None else [layer.W.T, layer.b]
-            return [(k.Dense(layer.output, use_bias=layer.b is not None), weights)]
-        case layers.Embedding():
+            return [(k.Dense(layer.output_size, use_bias=layer.b is not None), weights)]
+        case ops.Embedding():
             return [(k.Embedding(*layer.W.shape), [layer.W])]
-        case layers.LayerNorm():
+        case ops.LayerNorm():
             return [(k.LayerNormalization(epsilon=layer.epsilon), [layer.scale, layer.shift])]
-        case layers.Dropout():
+        case ops.Dropout():
             return [(k.Dropout(layer.p), [])]
-        case layers.Softmax():
+        case ops.Softmax():
             return [(k.Softmax(), [])]
-        case layers.Activation(name="leaky_relu"):
+        case ops.Activation(name="leaky_relu"):
             return [(k.LeakyReLU(negative_slope=layer.slope), [])]
-        case layers.Activation():
+        case ops.Activation():
             return [(k.Activation("linear" if layer.name == "identity" else layer.name), [])]
     raise ExportError(f"to_keras: layer {i} is a {layer.kind}, which Keras does not have")
 
 
-def _recurrent(i: int, layer: layers.Recurrent, stock: bool) -> tuple[Any, list[Array]]:
+def _recurrent(i: int, layer: ops.Recurrent, stock: bool) -> tuple[Any, list[Array]]:
     if any(np.any(a) for states in layer.initial for a in states):
         raise ExportError(f"to_keras: layer {i} begins with learned states, expected zeros, as Keras has them")
     known = _keras_class(layer.cell)

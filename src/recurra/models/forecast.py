@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from recurra.cells import Cell
 from recurra.models.heads import ForecastHead
-from recurra.runtime import Split
-from recurra.runtime.layers import Layer
+from recurra.runtime import Op
 from recurra.torch import Recurrent
-from recurra.torch.export import layers_of
+from recurra.torch.bridge import layers_of
 
 
 class ForecastNetwork(nn.Module):
@@ -72,7 +71,6 @@ class ForecastNetwork(nn.Module):
         h, state = self.encoder(rows[..., :first], state, reset=reset)
         return self.head(h, rows[..., first:]).flatten(-2), state
 
-    def model_layers(self) -> list[Layer]:
+    def model_layers(self) -> list[Op]:
         """What it is in a model file; `recurra.torch.export` asks."""
-        split = Split(self.encoder.input_size, self.head.beside)
-        return [split, *layers_of(self.encoder), *self.head.model_layers()]
+        return [*layers_of(self.encoder), *self.head.model_layers()]

@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from recurra.errors import ShapeError
-from recurra.runtime import Forecast
-from recurra.runtime.heads import middle_of
-from recurra.runtime.layers import Layer
+from recurra.runtime import Forecast, Op
+from recurra.runtime.ops.forecast import middle_of
 
 SPREAD = 0.3  # of the quantiles at first, in standard deviations of the target, from one to the next
 
@@ -131,9 +130,9 @@ class ForecastHead(nn.Module):
                 before = before + sign * factor * step
                 self.k[:, q] *= factor
 
-    def model_layers(self) -> list[Layer]:
+    def model_layers(self) -> list[Op]:
         """What it is in a model file."""
-        named = {n: np.array(getattr(self, n).detach().cpu().numpy(), order="C") for n in Forecast.names}
+        named = {n: np.array(getattr(self, n).detach().cpu().numpy(), order="C") for n in Forecast.shapes}
         return [Forecast(self.levels, **named)]
 
 

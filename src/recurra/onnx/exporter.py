@@ -16,7 +16,7 @@ from recurra.errors import ExportError, MissingExtraError
 from recurra.files import write_atomically
 from recurra.onnx.equations import Builder, emit_activation, emit_scan
 from recurra.onnx.graph import Value
-from recurra.onnx.heads import emit_forecast, emit_split
+from recurra.onnx.heads import emit_forecast
 from recurra.onnx.standard import arrays, attributes, match
 from recurra.runtime import (
     Activation,
@@ -26,11 +26,10 @@ from recurra.runtime import (
     LayerNorm,
     Linear,
     Model,
+    Op,
     Recurrent,
     Softmax,
-    Split,
 )
-from recurra.runtime.layers import Layer
 from recurra.weights import Array
 
 OPSET, IR_VERSION = 22, 10
@@ -87,7 +86,7 @@ def beginnings(model: Model) -> dict[str, Array]:
     """What each state of a stream begins with, by its name."""
     widths = model.state_widths() if model.streams else {}
     begins = {name: np.zeros(width, np.float32) for name, width in widths.items()}
-    for i, layer in enumerate(model.layers):
+    for i, layer in enumerate(model.ops):
         if isinstance(layer, Recurrent) and layer.initial and begins:
             begins |= {f"layers.{i}.{s}": a for s, a in zip(layer.cell.states, layer.initial[0], strict=True)}
     return begins
@@ -100,13 +99,13 @@ def build(model: Model) -> tuple[onnx.ModelProto, list[str]]:
         ExportError: a layer cannot be exported; the message names it.
     """
     graph = _Graph(model)
-    x = INPUT
-    for i, layer in enumerate(model.layers):
+    x = graph.add_inputs(model)
+    for i, layer in enumerate(model.ops):
         x = graph.add_layer(f"layers.{i}", layer, x)
     graph.builder.add("Identity", [x], [OUTPUT])
     lead = ["T", "B"]
-    kind = onnx.TensorProto.INT64 if model.words else onnx.TensorProto.FLOAT
-    data = helper.make_tensor_value_info(INPUT, kind, lead if model.words else [*lead, model.input_size])
+    kind = onnx.TensorProto.INT64 if model.vocabulary_size else onnx.TensorProto.FLOAT
+    data = helper.make_tensor_value_info(INPUT, kind, lead if model.vocabulary_size else [*lead, model.input_size])
     output = helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, [*lead, model.output_size])
     states: dict[str, tuple[str, int]] = {name: ("B", width) for name, width in graph.states.items()}
     proto = helper.make_model(
@@ -140,9 +139,18 @@ class _Graph:
         self.builder = Builder()
         self.states = model.state_widths() if model.streams else {}
         self.recurrent: list[str] = []
-        self.beside = ""
+        self.inputs: dict[str, str] = {}
 
-    def add_layer(self, name: str, layer: Layer, x: str) -> str:
+    def add_inputs(self, model: Model) -> str:
+        """The inputs that stand side by side in a row; returns the first."""
+        self.inputs = dict.fromkeys(model.inputs, INPUT)
+        if len(model.inputs) > 1:
+            self.inputs = {name: f"inputs.{name}" for name in model.inputs}
+            sizes = self.builder.numbers(*model.inputs.values())
+            self.builder.add("Split", [INPUT, sizes], [*self.inputs.values()], axis=-1)
+        return next(iter(self.inputs.values()))
+
+    def add_layer(self, name: str, layer: Op, x: str) -> str:
         """The layer's nodes; returns the name of its output."""
         for kind, method in _LAYERS.items():
             if isinstance(layer, kind):
@@ -224,27 +232,21 @@ class _Graph:
         scale, shift = (self.builder.array(f"{name}.{n}", a) for n, a in layer.arrays().items())
         return self.builder.add("LayerNormalization", [x, scale, shift], epsilon=layer.epsilon, axis=-1)
 
-    def add_split(self, name: str, layer: Split, x: str) -> str:
-        """The first features; the others wait."""
-        first, self.beside = emit_split(self.builder, name, layer, x)
-        return first
-
     def add_forecast(self, name: str, layer: Forecast, x: str) -> str:
-        """With what waits beside."""
-        return emit_forecast(self.builder, name, layer, x, self.beside)
+        """With what is known ahead."""
+        return emit_forecast(self.builder, name, layer, x, self.inputs["future"])
 
     def add_activation(self, name: str, layer: Activation, x: str) -> str:
         """From the word's own equation."""
         return emit_activation(self.builder, x, layer.name, layer.slope)
 
 
-_LAYERS: dict[type[Layer], Callable[..., str]] = {
+_LAYERS: dict[type[Op], Callable[..., str]] = {
     Recurrent: _Graph.add_recurrent,
     Linear: _Graph.add_linear,
     Embedding: _Graph.add_embedding,
     LayerNorm: _Graph.add_layer_norm,
     Activation: _Graph.add_activation,
-    Split: _Graph.add_split,
     Forecast: _Graph.add_forecast,
     Softmax: lambda graph, name, layer, x: graph.builder.add("Softmax", [x], axis=-1),
     Dropout: lambda graph, name, layer, x: x,
@@ -263,8 +265,8 @@ def check(model: Model, content: bytes) -> dict[str, Any]:
     run = partial(_call, session)
     rng = np.random.default_rng(0)
     x: Any
-    if model.words:
-        x = rng.integers(0, model.words, (_STEPS, _ROWS))
+    if model.vocabulary_size:
+        x = rng.integers(0, model.vocabulary_size, (_STEPS, _ROWS))
     else:
         x = rng.standard_normal((_STEPS, _ROWS, model.input_size)).astype(np.float32)
     ours = model.run(x)

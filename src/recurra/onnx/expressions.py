@@ -11,8 +11,7 @@ from recurra import _native
 from recurra.cells import Node, clip, from_function, gelu, hard_sigmoid, leaky_relu, maximum, minimum, sigmoid, where
 from recurra.cells.symbols import WORDS, node, walk
 from recurra.onnx.cells import choose
-from recurra.runtime import Activation, Linear, Recurrent
-from recurra.runtime.layers import Layer
+from recurra.runtime import Activation, Linear, Op, Recurrent
 from recurra.weights import Weights
 
 ELEMENT = node("input", value="n")  # what is done to it is, as it stands, the equation of a cell
@@ -26,7 +25,7 @@ def build(op: str, attributes: dict[str, Any], arguments: Sequence[Node]) -> Nod
     return _BUILDERS[op](attributes, arguments) if op in _BUILDERS else None
 
 
-def layer_of(expression: Node, features: int) -> Layer:
+def layer_of(expression: Node, features: int) -> Op:
     """An activation where there is one of that equation, else a cell that has the equation and no memory.
 
     What only scales and shifts is a dense layer with a diagonal matrix.

@@ -1,19 +1,11 @@
-"""The head of a forecaster as ONNX operators, from the equations in `recurra.runtime.heads`."""
+"""The head of a forecaster as ONNX operators, from the equations in `recurra.runtime.ops.forecast`."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from recurra.onnx.equations import Builder
-from recurra.runtime import Forecast, Split
-
-
-def emit_split(builder: Builder, name: str, layer: Split, x: str) -> tuple[str, str]:
-    """What goes on, and what waits for the forecast head."""
-    sizes = builder.numbers(layer.first, layer.beside)
-    parts = [f"{name}.first", f"{name}.beside"]
-    builder.add("Split", [x, sizes], parts, axis=-1)
-    return parts[0], parts[1]
+from recurra.runtime import Forecast
 
 
 def emit_forecast(builder: Builder, name: str, layer: Forecast, h: str, beside: str) -> str:

@@ -13,7 +13,7 @@ from recurra.onnx.equations import CELL, NAME, Builder, step_graph
 from recurra.onnx.graph import Node, Value, subgraph
 from recurra.onnx.streams import Stream, features
 from recurra.runtime import Linear, Recurrent
-from recurra.runtime.layers import MOST_CELL_TEXT
+from recurra.runtime.ops.recurrent import MOST_CELL_TEXT
 from recurra.weights import Weights
 
 
@@ -37,7 +37,7 @@ def scan(node: Node, streams: Mapping[str, Stream], values: Mapping[str, Value],
     if not same:
         raise OnnxError(f"{node.label} is not the Scan of the cell {cell.name} that its metadata names")
     time = stream.axes[0][0] if stream.axes[0] else stream.time
-    result = replace(stream, layers=stream.layers[:-1], time=time).then(layer, layer.output)
+    result = replace(stream, layers=stream.layers[:-1], time=time).then(layer, layer.output_size)
     return {node.outputs[-1]: result}
 
 

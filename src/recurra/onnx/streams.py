@@ -12,7 +12,7 @@ from recurra.errors import OnnxError
 from recurra.onnx import expressions
 from recurra.onnx.expressions import ELEMENT
 from recurra.onnx.graph import Node
-from recurra.runtime.layers import Layer
+from recurra.runtime import Op
 
 # What the parts of an axis hold: the input's first two axes, one of which is time; directions; features.
 FIRST, SECOND, DIRECTION, FEATURES = "first", "second", "directions", "features"
@@ -32,14 +32,14 @@ class Stream:
         expression: what was done since, element by element, to `ELEMENT`.
     """
 
-    layers: tuple[Layer, ...]
+    layers: tuple[Op, ...]
     axes: tuple[Axis, ...]
     sizes: Mapping[str, int]
     time: str = ""
     last: bool = False
     expression: Symbol = ELEMENT
 
-    def then(self, layer: Layer, features: int) -> Stream:
+    def then(self, layer: Op, features: int) -> Stream:
         """After a layer over the features."""
         return replace(self, layers=(*self.layers, layer), sizes={**self.sizes, FEATURES: features})
 

@@ -4,34 +4,51 @@
 >>> from recurra import cells, runtime
 >>> from recurra.weights import Weights
 >>> rng = np.random.default_rng(0)
->>> layers = [
+>>> ops = [
 ...     runtime.Recurrent(cells.gru, [Weights.random(cells.gru, 1, 8, rng=rng)]),
 ...     runtime.Linear(rng.normal(size=(1, 8)).astype(np.float32)),
 ... ]
->>> session = runtime.Model(layers).session()
+>>> session = runtime.Model(ops).session()
 >>> session.step(np.ones(1, np.float32)).shape
 (1,)
 """
 
 from recurra.runtime.file import load, save_model
-from recurra.runtime.heads import Forecast, Split
-from recurra.runtime.layers import Activation, Dropout, Embedding, LayerNorm, Linear, Recurrent, Softmax
 from recurra.runtime.model import Model
+from recurra.runtime.ops import (
+    Activation,
+    Affine,
+    Convolution,
+    Dropout,
+    Embedding,
+    Forecast,
+    LayerNorm,
+    Linear,
+    Op,
+    Pool,
+    Recurrent,
+    Softmax,
+)
 from recurra.runtime.parity import check_parity
+from recurra.runtime.program import Program
 from recurra.runtime.session import Session
 
 __all__ = [
     "Activation",
+    "Affine",
+    "Convolution",
     "Dropout",
     "Embedding",
     "Forecast",
     "LayerNorm",
     "Linear",
     "Model",
+    "Op",
+    "Pool",
+    "Program",
     "Recurrent",
     "Session",
     "Softmax",
-    "Split",
     "check_parity",
     "load",
     "save_model",

@@ -1,10 +1,14 @@
 """The model file: one safetensors file, whose metadata key `recurra` is a JSON manifest. No code in it is ever run.
 
-    {"format": 1, "made_by": "recurra 0.1.0", "fingerprint": "3f...",
-     "layers": [{"kind": "recurrent", "cell": "def lstm(x, h, c): ...", "directions": 1}, {"kind": "linear"}],
+    {"format": 2, "made_by": "recurra 0.1.0", "fingerprint": "3f...",
+     "programs": {"main": {"inputs": {"x": 3, "future": 40},
+                           "ops": [{"kind": "recurrent", "cell": "def lstm(x, h, c): ..."},
+                                   {"kind": "forecast", "levels": [0.1, 0.5, 0.9]}]}},
      "preprocessing": {...}, "card": {...}, "parity": {...}}
 
-The arrays of layer i are tensors of float32 named `layers.i.W` and so on.
+The arrays of op i of "main" are tensors of float32 named `layers.i.W` and so on, those of another program
+`decoder.layers.i.W`. Version 1 had the ops of one program, its `layers`, and a layer `split` in place of several
+inputs; it is read for ever.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +24,16 @@ import numpy as np
 
 from recurra.errors import CellError, DtypeError, ModelFileError, ShapeError
 from recurra.files import write_atomically
-from recurra.runtime.kinds import KINDS
-from recurra.runtime.layers import Layer
-from recurra.runtime.model import Model
+from recurra.runtime.model import MAIN, Model, prefix
+from recurra.runtime.ops import Op
+from recurra.runtime.ops.forecast import FUTURE
+from recurra.runtime.ops.op import check_count
+from recurra.runtime.program import INPUT, Program
 from recurra.weights import Array
 
-FORMAT = 1
+FORMAT = 2
 KEY = "recurra"
-MOST_LAYERS = 1000
+MOST_LAYERS, MOST_PROGRAMS = 1000, 100
 _MOST_HEADER = 100_000_000  # bytes, as safetensors has it
 _CURE = "export it again, or copy the file again"
 
@@ -54,7 +61,7 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
         "format": FORMAT,
         "made_by": f"recurra {_version()}",
         "fingerprint": model.fingerprint,
-        "layers": model.describe(),
+        "programs": {name: program.describe() for name, program in model.programs.items()},
         "preprocessing": model.preprocessing,
         "card": model.card,
         "parity": model.parity,
@@ -83,9 +90,13 @@ def load(path: str | os.PathLike[str]) -> Model:
     target = Path(path)
     arrays, text = _read(target)
     manifest = _manifest(target, text)
-    layers = _layers(target, manifest["layers"], arrays)
+    described = manifest["programs"]
+    tensors = _by_program(target, described, arrays)
     try:
-        model = Model(layers, **{name: manifest[name] for name in ("preprocessing", "card", "parity")})
+        programs = {n: Program(_ops(target, n, d["ops"], tensors[n]), d["inputs"]) for n, d in described.items()}
+        model = Model(programs=programs, **{name: manifest[name] for name in ("preprocessing", "card", "parity")})
+    except ModelFileError:
+        raise
     except (ShapeError, DtypeError, CellError) as error:
         raise ModelFileError(f"{target}: {_line(error)}; {_CURE}") from error
     except RecursionError as error:
@@ -144,41 +155,75 @@ def _manifest(path: Path, text: str) -> dict[str, Any]:
             f"{path}: the file has format {version}, expected at most {FORMAT}: it was made by "
             f"{str(manifest.get('made_by'))[:80]}, this is recurra {_version()}: update recurra"
         )
-    kinds = {"layers": list, "fingerprint": str, "preprocessing": dict, "card": dict, "parity": dict}
+    programs = {"layers": list} if version == 1 else {"programs": dict}
+    kinds = {**programs, "fingerprint": str, "preprocessing": dict, "card": dict, "parity": dict}
     for name, kind in kinds.items():
         if not isinstance(manifest.get(name), kind):
             got = type(manifest.get(name)).__name__
             raise ModelFileError(f"{path}: the manifest's {name!r} is a {got}, expected a {kind.__name__}; {_CURE}")
+    if version == 1:
+        return dict(manifest) | {"programs": {MAIN: _main_of_layers(path, manifest["layers"])}}
+    if len(manifest["programs"]) > MOST_PROGRAMS:
+        raise ModelFileError(f"{path}: there are more than {MOST_PROGRAMS} programs; {_CURE}")
+    for name, program in manifest["programs"].items():
+        parts = program if isinstance(program, dict) else {}
+        if not isinstance(parts.get("ops"), list) or not isinstance(parts.get("inputs"), dict):
+            raise ModelFileError(
+                f"{path}: the program {name[:80]!r} is a {type(program).__name__} without a list `ops` and a dict "
+                f"`inputs`; {_CURE}"
+            )
     return dict(manifest)
 
 
-def _layers(path: Path, described: list[Any], arrays: dict[str, Array]) -> list[Layer]:
-    if len(described) > MOST_LAYERS:
-        raise ModelFileError(f"{path}: there are {len(described)} layers, expected at most {MOST_LAYERS}; {_CURE}")
-    of_layer: list[dict[str, Array]] = [{} for _ in described]
-    for name, array in arrays.items():
-        lead, _, rest = name.partition(".")
-        number, _, short = rest.partition(".")
-        if lead != "layers" or not number.isdecimal() or len(number) > 4 or int(number) >= len(described) or not short:
-            raise ModelFileError(f"{path}: the tensor {name[:80]!r} belongs to no layer; {_CURE}")
-        of_layer[int(number)][short] = array
-    layers: list[Layer] = []
-    for i, (settings, own) in enumerate(zip(described, of_layer, strict=True)):
-        kind = settings.get("kind") if isinstance(settings, dict) else None
-        if not isinstance(kind, str) or kind not in KINDS:
+def _main_of_layers(path: Path, layers: list[Any]) -> dict[str, Any]:
+    """The program that version 1 described by its layers: a first layer `split` is a second input."""
+    first = layers[0] if layers and isinstance(layers[0], dict) else {}
+    if first.get("kind") != "split":
+        return {"ops": layers, "inputs": None}
+    try:
+        for name in ("first", "beside"):
+            check_count("split", name, first.get(name))
+    except ShapeError as error:
+        raise ModelFileError(f"{path}: layer 0 (split): {error}; {_CURE}") from error
+    return {"ops": layers[1:], "inputs": {INPUT: first["first"], FUTURE: first["beside"]}, "skipped": 1}
+
+
+_TENSOR = re.compile(r"(?:([a-z][a-z0-9_]*)\.)?layers\.(0|[1-9][0-9]{0,3})\.(.+)")
+
+
+def _by_program(path: Path, described: dict[str, Any], arrays: dict[str, Array]) -> dict[str, list[dict[str, Array]]]:
+    """The arrays of each op of each program."""
+    found: dict[str, list[dict[str, Array]]] = {}
+    for name, program in described.items():
+        if len(program["ops"]) > MOST_LAYERS:
             raise ModelFileError(
-                f"{path}: layer {i} is of the kind {str(kind)[:80]!r}, expected one of: "
-                f"{', '.join(KINDS)}; update recurra"
+                f"{path}: there are {len(program['ops'])} layers, expected at most {MOST_LAYERS}; {_CURE}"
             )
-        if own and not KINDS[kind].has_arrays:
+        found[name] = [{} for _ in program["ops"]]
+    for name, array in arrays.items():
+        match = _TENSOR.fullmatch(name)
+        owner = (match[1] or MAIN) if match else ""
+        i = int(match[2]) - described[owner].get("skipped", 0) if match and owner in found else -1
+        if match is None or not 0 <= i < len(found.get(owner, ())):
+            raise ModelFileError(f"{path}: the tensor {name[:80]!r} belongs to no layer; {_CURE}")
+        found[owner][i][match[3]] = array
+    return found
+
+
+def _ops(path: Path, program: str, described: list[Any], arrays: list[dict[str, Array]]) -> list[Op]:
+    ops: list[Op] = []
+    for i, (settings, own) in enumerate(zip(described, arrays, strict=True)):
+        where = f"{path}: {prefix(program)}layer {i}"
+        kind = settings.get("kind") if isinstance(settings, dict) else None
+        if not isinstance(kind, str) or kind not in Op.kinds:
             raise ModelFileError(
-                f"{path}: layer {i} ({kind}) has the arrays {', '.join(own)[:80]}, expected none; {_CURE}"
+                f"{where} is of the kind {str(kind)[:80]!r}, expected one of: {', '.join(Op.kinds)}; update recurra"
             )
         try:
-            layers.append(KINDS[kind].read(settings, own))
+            ops.append(Op.kinds[kind].read(settings, own))
         except (ShapeError, DtypeError, CellError) as error:
-            raise ModelFileError(f"{path}: layer {i} ({kind}): {_line(error)}; {_CURE}") from error
-    return layers
+            raise ModelFileError(f"{where} ({kind}): {_line(error)}; {_CURE}") from error
+    return ops
 
 
 def _line(error: Exception) -> str:

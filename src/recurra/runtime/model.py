@@ -1,144 +1,158 @@
-"""`Model`: a network of layers that runs in one native call, with what its file says of it."""
+"""`Model`: programs, with what their file says of them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from recurra import _native
-from recurra.checks import check_array
-from recurra.engine import isa
-from recurra.errors import SessionError, ShapeError
-from recurra.runtime.kinds import widths
-from recurra.runtime.layers import FLOAT, Embedding, Layer, Recurrent
+from recurra.errors import ShapeError
+from recurra.runtime.ops.op import Op
+from recurra.runtime.program import Program
 from recurra.weights import Array
 
 if TYPE_CHECKING:
     from recurra.runtime.session import Session
 
-IDS = np.dtype(np.int64)
+MAIN = "main"
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 
 class Model:
-    """A network, ready to run.
+    """A network, ready to run: usually one program, which is called "main"; or several by name.
+
+    What is said of a model without naming a program is said of "main": `ops`, `inputs`, `input_size`, `output_size`,
+    `vocabulary_size`, `stride`, `streams`, `run`, `step_many` and so on are those of `Program`.
+
+    Args:
+        ops: of "main", from the input to the output.
+        programs: in place of `ops`, programs (or their ops) by name.
 
     Attributes:
-        layers: from the input to the output.
+        programs: by name.
         preprocessing: what must be done to data before it comes in and after it goes out; free-form, JSON.
         card: what it was trained on and how well it did; free-form, JSON.
         parity: the report of the check that its export made, empty where none was made.
-        input_size, output_size: features of a step (an embedding takes one whole number instead).
-        streams: whether it can step; a layer of two directions needs the whole sequence.
 
     Raises:
-        ShapeError: a layer does not take what the one before it gives.
+        ShapeError: an op does not take what the one before it gives.
+
+    >>> import numpy as np
+    >>> from recurra.runtime import Linear, Model
+    >>> wide, narrow = Linear(np.ones((2, 3), np.float32)), Linear(np.ones((1, 2), np.float32))
+    >>> model = Model(programs={"encoder": [wide], "decoder": [narrow]})
+    >>> model.session(program="encoder").step(np.ones(3, np.float32))
+    array([3., 3.], dtype=float32)
     """
 
     def __init__(
         self,
-        layers: Sequence[Layer],
+        ops: Sequence[Op] | None = None,
         *,
+        programs: Mapping[str, Program | Sequence[Op]] | None = None,
         preprocessing: dict[str, Any] | None = None,
         card: dict[str, Any] | None = None,
         parity: dict[str, Any] | None = None,
     ) -> None:
-        self.layers = tuple(layers)
+        if (ops is None) == (programs is None):
+            raise ShapeError("a model: expected either its ops or its programs")
+        named = {MAIN: ops or []} if programs is None else programs
+        for name in named:
+            if not isinstance(name, str) or not _NAME.fullmatch(name):
+                raise ShapeError(
+                    f"a model: a program is called {str(name)[:80]!r}, expected small letters, digits and _"
+                )
+        self.programs = {n: p if isinstance(p, Program) else Program(p) for n, p in named.items()}
+        if not self.programs:
+            raise ShapeError("a model: it has no program, expected at least one")
         self.preprocessing = preprocessing or {}
         self.card = card or {}
         self.parity = parity or {}
-        features = widths(self.layers)
-        self.input_size, self.output_size = features[0], features[-1]
-        self.words = len(layers[0].W) if isinstance(layers[0], Embedding) else 0
-        self.streams = all(len(layer.weights) == 1 for layer in self.layers if isinstance(layer, Recurrent))
-        self._native = _native.Network(isa())
-        for layer, before in zip(self.layers, features, strict=False):
-            layer.add_to(self._native, before)
+
+    def program(self, name: str = MAIN) -> Program:
+        """The program of that name.
+
+        Raises:
+            ShapeError: there is none.
+        """
+        if name not in self.programs:
+            raise ShapeError(f"a model has no program {name!r}, expected one of: {', '.join(self.programs)}")
+        return self.programs[name]
+
+    @property
+    def ops(self) -> tuple[Op, ...]:
+        """From the input to the output."""
+        return self.program().ops
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """Names and features of the inputs, in order."""
+        return self.program().inputs
+
+    @property
+    def input_size(self) -> int:
+        """Features of a step that come in, of all inputs together."""
+        return self.program().input_size
+
+    @property
+    def output_size(self) -> int:
+        """Features of a step that go out."""
+        return self.program().output_size
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many whole numbers an embedding takes; 0 where features come in."""
+        return self.program().vocabulary_size
+
+    @property
+    def stride(self) -> int:
+        """At every so many steps there is an output, beginning with the first."""
+        return self.program().stride
+
+    @property
+    def streams(self) -> bool:
+        """Whether it can step."""
+        return self.program().streams
 
     def __repr__(self) -> str:
-        kinds = ", ".join(layer.cell.name if isinstance(layer, Recurrent) else layer.kind for layer in self.layers)
-        return f"<model of {kinds}: {self.input_size} in, {self.output_size} out>"
+        if list(self.programs) == [MAIN]:
+            return repr(self.program()).replace("<program", "<model")
+        return f"<model of {', '.join(f'{name}: {program!r}' for name, program in self.programs.items())}>"
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the layers and all their numbers: equal fingerprints, equal bits."""
-        digest = hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode())
-        for name, array in self.arrays().items():
-            digest.update(f"{name}{array.shape}".encode())
-            digest.update(array.astype("<f4", copy=False).data)
-        return digest.hexdigest()
-
-    def describe(self) -> list[dict[str, Any]]:
-        """The layers as the manifest has them."""
-        return [{"kind": layer.kind, **layer.settings()} for layer in self.layers]
+        """A hash of the programs and all their numbers: equal fingerprints, equal bits."""
+        if list(self.programs) == [MAIN]:
+            return self.program().fingerprint
+        of_each = {name: program.fingerprint for name, program in self.programs.items()}
+        return hashlib.sha256(json.dumps(of_each, sort_keys=True).encode()).hexdigest()
 
     def arrays(self) -> dict[str, Array]:
-        """All arrays, by the names that they have in a file: `layers.0.W`."""
-        named = ((i, item) for i, layer in enumerate(self.layers) for item in layer.arrays().items())
-        return {f"layers.{i}.{name}": array for i, (name, array) in named}
+        """All arrays, by the names that they have in a file: `layers.0.W`, `decoder.layers.0.W`."""
+        return {prefix(n) + a: array for n, program in self.programs.items() for a, array in program.arrays().items()}
 
     def state_widths(self) -> dict[str, int]:
         """The width of each state that a session carries, by name: `layers.0.h`."""
-        return {
-            f"layers.{i}.{state}": layer.weights[0].U.shape[1] if k == 0 else layer.weights[0].hidden_size
-            for i, layer in enumerate(self.layers)
-            if isinstance(layer, Recurrent) and len(layer.weights) == 1
-            for k, state in enumerate(layer.cell.states)
-        }
+        return self.program().state_widths()
 
-    def session(self, batch: int | None = None) -> Session:
+    def session(self, batch: int | None = None, program: str = MAIN) -> Session:
         """A live state at its beginning: of one row that takes vectors [I], or of `batch` rows that takes [B, I].
 
         Raises:
-            ShapeError: batch is less than 1.
+            ShapeError: batch is less than 1, or there is no such program.
         """
-        from recurra.runtime.session import Session
-
-        return Session(self, batch)
+        return self.program(program).session(batch)
 
     def run(self, xs: Array) -> Array:
-        """Whole sequences from the beginning: [T, I] or [T, B, I] in (ids [T] or [T, B]), as many steps out.
-
-        Raises:
-            ShapeError, DtypeError: xs does not fit.
-        """
-        batched = getattr(xs, "ndim", 0) == (2 if self.words else 3)
-        if batched and xs.shape[1] == 0:
-            self.check_input("run", xs, ("T", "B"))
-            return np.empty((*xs.shape[:2], self.output_size), FLOAT)
-        return self.session(xs.shape[1] if batched else None).run(xs)
+        """As `Program.run`."""
+        return self.program().run(xs)
 
     def step_many(self, sessions: Sequence[Session], X: Array, out: Array | None = None) -> Array:
-        """One step of each of N sessions, in one native call: X [N, I] (or ids [N]) in, [N, O] out.
-
-        The bits are those of stepping one by one. Each session is one row of this model, and comes once.
-
-        Raises:
-            ShapeError, DtypeError: X or out does not fit.
-            SessionError: a session is of another model, is a batch or comes twice; no session has moved.
-        """
-        name, N = "step_many", len(sessions)
-        self.check_streams(name)
-        self.check_input(name, X, (N,))
-        if out is None:
-            out = np.empty((N, self.output_size), FLOAT)
-        else:
-            self.check_output(name, out, (N,))
-            if np.may_share_memory(X, out):
-                raise ShapeError(f"{name}: `out` shares memory with `X`, expected memory of its own: use np.empty")
-        bad = self._native.step_many(sessions if type(sessions) is list else list(sessions), X, out)
-        if bad == N:
-            self.refuse_ids(name, X)
-        elif bad >= 0:
-            raise SessionError(
-                f"{name}: sessions[{bad}] is {_kind(sessions[bad], self)}, expected a session of one row of this "
-                "model, each once: model.session()"
-            )
-        return out
+        """As `Program.step_many`."""
+        return self.program().step_many(sessions, X, out)
 
     def save(self, path: Any) -> None:
         """As `save_model`."""
@@ -146,42 +160,7 @@ class Model:
 
         save_model(self, path)
 
-    def check_streams(self, call: str) -> None:
-        """Raise where the network cannot step."""
-        if not self.streams:
-            i = next(i for i, x in enumerate(self.layers) if isinstance(x, Recurrent) and len(x.weights) == 2)
-            raise SessionError(
-                f"{call}: layer {i} reads the sequence in both directions, so its output at a step needs the steps to "
-                "come: use run on whole sequences, or train it in one direction"
-            )
 
-    def check_input(self, call: str, x: Array, lead: tuple[int | str, ...]) -> None:
-        """Raise unless x is `[*lead, I]` of float32, or whole numbers `[*lead]` where an embedding takes them."""
-        if self.words:
-            check_array(call, "x", x, IDS, lead)
-            self.refuse_ids(call, x)
-        else:
-            check_array(call, "x", x, FLOAT, (*lead, self.input_size))
-
-    def check_output(self, call: str, out: Array, lead: tuple[int | str, ...]) -> None:
-        """Raise unless out is `[*lead, O]` of float32 that can be written."""
-        check_array(call, "out", out, FLOAT, (*lead, self.output_size), written=True)
-        if not out.flags.writeable:
-            raise ShapeError(f"{call}: `out` is read-only, expected an array that can be written: pass a copy")
-
-    def refuse_ids(self, call: str, x: Any) -> None:
-        """Raise where a whole number is not one of the embedding's rows."""
-        ids = np.asarray(x)
-        if ids.size and (ids.min() < 0 or ids.max() >= self.words):
-            bad = ids.min() if ids.min() < 0 else ids.max()
-            raise ShapeError(f"{call}: `x` has the number {bad}, expected 0 to {self.words - 1}: the embedding's rows")
-
-
-def _kind(session: object, model: Model) -> str:
-    from recurra.runtime.session import Session
-
-    if not isinstance(session, Session):
-        return f"a {type(session).__name__}"
-    if session.model is not model:
-        return "a session of another model"
-    return "a session that comes twice" if session.batch is None else f"a session of a batch of {session.batch}"
+def prefix(program: str) -> str:
+    """What stands before the names of a program's arrays."""
+    return "" if program == MAIN else f"{program}."

@@ -10,12 +10,15 @@ import numpy as np
 
 from recurra.engine import isa
 from recurra.runtime.file import load, save_model
-from recurra.runtime.model import Model
+from recurra.runtime.model import MAIN, Model
+from recurra.runtime.program import Program
 from recurra.weights import Array
 
 
-def check_parity(model: Model, x: Array) -> dict[str, Any]:
-    """Run x [T, B, I] (ids [T, B]) as a whole, in chunks, step by step, in batches, and from a saved file.
+def check_parity(model: Model | Program, x: Array) -> dict[str, Any]:
+    """Run a program, or a model's "main", in all ways: as a whole, in chunks, stepped, in batches, and from a file.
+
+    x is [T, B, I] (ids [T, B]).
 
     Returns:
         A report: the sample's shape, the ISA, and `differing`, for each way of running how many of the output's numbers
@@ -27,12 +30,13 @@ def check_parity(model: Model, x: Array) -> dict[str, Any]:
     >>> check_parity(model, np.ones((4, 3, 2), np.float32))["differing"]
     {'batched': 0, 'chunked': 0, 'stepped': 0, 'sessions': 0, 'reloaded': 0}
     """
+    program = model if isinstance(model, Program) else model.program()
     T, B = x.shape[:2]
-    whole = model.run(x)
-    others = {"batched": np.stack([model.run(np.ascontiguousarray(x[:, b])) for b in range(B)], 1)}
-    if model.streams:
-        others |= {"chunked": _chunked(model, x), "stepped": _stepped(model, x), "sessions": _sessions(model, x)}
-    others["reloaded"] = _reloaded(model).run(x)
+    whole = program.run(x)
+    others = {"batched": np.stack([program.run(np.ascontiguousarray(x[:, b])) for b in range(B)], 1)}
+    if program.streams:
+        others |= {"chunked": _chunked(program, x), "stepped": _stepped(program, x), "sessions": _sessions(program, x)}
+    others["reloaded"] = _reloaded(program).run(x)
     return {
         "sample": {"steps": T, "rows": B},
         "isa": isa(),
@@ -41,13 +45,13 @@ def check_parity(model: Model, x: Array) -> dict[str, Any]:
 
 
 def _differing(a: Array, b: Array) -> int:
-    """Numbers with other bits."""
-    return int(np.count_nonzero(a.view(np.uint32) != b.view(np.uint32)))
+    """Numbers with other bits; all where there are more or fewer."""
+    return int(np.count_nonzero(a.view(np.uint32) != b.view(np.uint32))) if a.shape == b.shape else max(a.size, b.size)
 
 
-def _chunked(model: Model, x: Array) -> Array:
+def _chunked(program: Program, x: Array) -> Array:
     """In chunks of 1, 2, 3, ... steps."""
-    session, at, count = model.session(batch=x.shape[1]), 0, 1
+    session, at, count = program.session(batch=x.shape[1]), 0, 1
     parts: list[Array] = []
     while at < len(x) or not parts:
         parts.append(session.run(x[at : at + count]))
@@ -55,29 +59,31 @@ def _chunked(model: Model, x: Array) -> Array:
     return np.concatenate(parts)
 
 
-def _stepped(model: Model, x: Array) -> Array:
+def _stepped(program: Program, x: Array) -> Array:
     """One row after the other, a step a call, half of them into an array that is there already."""
     T, B = x.shape[:2]
-    out = np.empty((T, B, model.output_size), np.float32)
+    out = np.empty((-(-T // program.stride), B, program.output_size), np.float32)
     for b in range(B):
-        session = model.session()
+        session, answers = program.session(), 0
         for t in range(T):
             step = np.ascontiguousarray(x[t, b]) if x.ndim == 3 else int(x[t, b])
-            if t % 2:
-                session.step(step, out=out[t, b])
-            else:
-                out[t, b] = session.step(step)
+            into = out[answers, b] if answers < len(out) else np.empty(program.output_size, np.float32)
+            answer = session.step(step, out=into if t % 2 else None)
+            if answer is not None:
+                into[...] = answer
+                answers += 1
     return out
 
 
-def _sessions(model: Model, x: Array) -> Array:
+def _sessions(program: Program, x: Array) -> Array:
     """A session a row, all of them in one call a step."""
-    sessions = [model.session() for _ in range(x.shape[1])]
-    return np.stack([model.step_many(sessions, step) for step in x])
+    sessions = [program.session() for _ in range(x.shape[1])]
+    steps = [program.step_many(sessions, step) for step in x]
+    return np.stack(steps[:: program.stride])
 
 
-def _reloaded(model: Model) -> Model:
+def _reloaded(program: Program) -> Program:
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "model.recurra")
-        save_model(model, path)
-        return load(path)
+        save_model(Model(programs={MAIN: program}), path)
+        return load(path).program()

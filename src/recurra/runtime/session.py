@@ -10,23 +10,24 @@ import numpy as np
 from recurra import _native
 from recurra.checks import check_array
 from recurra.errors import DtypeError, SessionError, ShapeError
-from recurra.runtime.layers import FLOAT
+from recurra.runtime.ops.op import FLOAT
 from recurra.runtime.sealed import seal, unseal
 from recurra.weights import Array
 
 if TYPE_CHECKING:
-    from recurra.runtime.model import Model
+    from recurra.runtime.program import Program
 
 _KIND = b"RcrS"  # a snapshot's payload is the states as little-endian float32, one after the other
 
 
 class Session(_native.Session):
-    """A live state of a model: of one row, or of a batch.
+    """A live state of a program: of one row, or of a batch.
 
     `step(x, out=None)` advances by one step: x [I] (or [B, I]; for an embedding a whole number, or int64 [B]) in, the
-    network's output [O] (or [B, O]) out, written to `out` where it is given, and then nothing is allocated. It raises
-    ShapeError or DtypeError where x or out does not fit, and SessionError where the network cannot step; the state is
-    then unchanged. `reset()` goes back to the beginning: zeros, or what the model begins with.
+    program's output [O] (or [B, O]) out, written to `out` where it is given, and then nothing is allocated. Where the
+    program has a stride, it returns None at the steps that have no answer. It raises ShapeError or DtypeError where x
+    or out does not fit, and SessionError where the program cannot step; the state is then unchanged. `reset()` goes
+    back to the beginning: zeros, or what the program begins with.
 
     The bits are those of `run` over the whole, in chunks of any size, or in any batch. A session is not to be used by
     two threads at once.
@@ -44,31 +45,31 @@ class Session(_native.Session):
     ['layers.0.h', 'layers.0.c']
     """
 
-    __slots__ = ("batch", "model")
+    __slots__ = ("batch", "program")
 
-    def __init__(self, model: Model, batch: int | None = None) -> None:
+    def __init__(self, program: Program, batch: int | None = None) -> None:
         if batch is not None and batch < 1:
             raise ShapeError(f"a session: batch is {batch}, expected at least 1, or None for vectors")
-        super().__init__(model._native, 1 if batch is None else batch, 1 if batch is None else 2)
-        self.model = model
+        super().__init__(program.native, 1 if batch is None else batch, 1 if batch is None else 2)
+        self.program = program
         self.batch = batch
 
     def run(self, xs: Array) -> Array:
-        """Advance by T steps: xs [T, I], or [T, B, I] of a batch (ids [T] or [T, B]) in, the output of each step out.
+        """Advance by T steps: xs [T, I], or [T, B, I] of a batch (ids [T] or [T, B]) in, the outputs of the steps out.
 
-        A network with a layer of two directions starts each run from its beginning.
+        With a stride these are fewer than T. A program with an op of two directions starts each run from its beginning.
 
         Raises:
             ShapeError, DtypeError: xs does not fit; the state is unchanged.
         """
         lead = ("T",) if self.batch is None else ("T", self.batch)
-        if self.batch is None and getattr(xs, "ndim", 0) == (2 if self.model.words else 3):
+        if self.batch is None and getattr(xs, "ndim", 0) == (2 if self.program.vocabulary_size else 3):
             raise ShapeError(
                 f"run: `xs` has shape {xs.shape}, a batch, but this session is one row: use model.run(xs), or "
                 f"model.session(batch={xs.shape[1]})"
             )
-        self.model.check_input("run", xs, lead)
-        out = np.empty((*xs.shape[: len(lead)], self.model.output_size), FLOAT)
+        self.program.check_input("run", xs, lead)
+        out = np.empty((self._answers(len(xs)), *lead[1:], self.program.output_size), FLOAT)
         self._run(xs, out)
         return out
 
@@ -76,30 +77,32 @@ class Session(_native.Session):
     def state(self) -> dict[str, Array]:
         """A copy of each state by name, [width] or [B, width], in the order of the layers."""
         lead = () if self.batch is None else (self.batch,)
-        arrays = {name: np.empty((*lead, width), FLOAT) for name, width in self.model.state_widths().items()}
+        arrays = {name: np.empty((*lead, width), FLOAT) for name, width in self.program.state_widths().items()}
         self._read(list(arrays.values()))
         return arrays
 
     @state.setter
     def state(self, values: Mapping[str, Array]) -> None:
         lead = () if self.batch is None else (self.batch,)
-        wanted = self.model.state_widths()
+        wanted = self.program.state_widths()
         if list(values) != list(wanted):
             raise ShapeError(f"state: the names are {', '.join(values)}, expected {', '.join(wanted)}")
         for name, width in wanted.items():
             check_array("state", name, values[name], FLOAT, (*lead, width))
+            if name.endswith(".wait") and len(set(values[name].ravel().tolist())) > 1:
+                raise ShapeError(f"state: `{name}` differs from row to row, expected all rows at the same step")
         self._write([np.array(a) for a in values.values()])
 
     def fork(self) -> Session:
         """Another session with the same state, which goes its own way."""
-        other = Session(self.model, self.batch)
+        other = Session(self.program, self.batch)
         other.state = self.state
         return other
 
     def snapshot(self) -> bytes:
         """The state as bytes, for `restore` in this or another process."""
         states = b"".join(a.astype("<f4", copy=False).tobytes() for a in self.state.values())
-        return seal(_KIND, bytes.fromhex(self.model.fingerprint), states, batch=self.batch)
+        return seal(_KIND, bytes.fromhex(self.program.fingerprint), states, batch=self.batch)
 
     def restore(self, snapshot: bytes) -> None:
         """Go on from a snapshot.
@@ -107,7 +110,7 @@ class Session(_native.Session):
         Raises:
             SessionError: it is no snapshot, damaged, newer, of another model or of another batch; nothing has changed.
         """
-        about, states = unseal(bytes(snapshot), _KIND, bytes.fromhex(self.model.fingerprint))
+        about, states = unseal(bytes(snapshot), _KIND, bytes.fromhex(self.program.fingerprint))
         if about["batch"] != self.batch:
             raise SessionError(
                 f"restore: the snapshot has batch {about['batch']}, expected {self.batch}: use "
@@ -121,13 +124,13 @@ class Session(_native.Session):
 
     def _refuse(self, x: Any, out: Any) -> NoReturn:
         """Say why a step was not done."""
-        model, lead = self.model, () if self.batch is None else (self.batch,)
-        model.check_streams("step")
-        if model.words and isinstance(x, (int, np.integer)):
-            model.refuse_ids("step", x)
-        model.check_input("step", x, lead)
+        program, lead = self.program, () if self.batch is None else (self.batch,)
+        program.check_streams("step")
+        if program.vocabulary_size and isinstance(x, (int, np.integer)):
+            program.refuse_ids("step", x)
+        program.check_input("step", x, lead)
         if out is not None:
-            model.check_output("step", out, lead)
+            program.check_output("step", out, lead)
         raise DtypeError("step: `x` or `out` is in another byte order: use .astype(np.float32)")
 
     def __reduce__(self) -> NoReturn:

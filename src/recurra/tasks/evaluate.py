@@ -13,8 +13,8 @@ from recurra.data.forecasting.features import Features
 from recurra.data.forecasting.series import Series
 from recurra.data.forecasting.step import DAY
 from recurra.data.split import Split
-from recurra.runtime.heads import middle_of
 from recurra.runtime.model import Model
+from recurra.runtime.ops.forecast import middle_of
 from recurra.tasks.baselines import quantile_offsets
 from recurra.tasks.metrics import Score, naive_scale
 

@@ -107,7 +107,7 @@ class LiveForecaster:
                 f"the model takes {model.input_size} numbers and gives {model.output_size}, expected {f.row_size} and "
                 f"{f.horizon * len(self.levels)} as its preprocessing says: save the model again"
             )
-        model.check_streams("a live forecast")
+        model.program().check_streams("a live forecast")
         self.keys = [n for n in (c.series, c.time) if n is not None]
         self.names = [*self.keys, c.target, *c.past, *c.ahead]
         self.notes: list[str] = []

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.runtime.heads import middle_of
+from recurra.runtime.ops.forecast import middle_of
 
 Floats = NDArray[np.floating[Any]]
 Keys = NDArray[np.integer[Any]]

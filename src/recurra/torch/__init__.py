@@ -1,4 +1,5 @@
-"""Layers that drop into PyTorch: `RNN`, `LSTM` and `GRU` as torch.nn's, and `Recurrent` for any cell.
+"""Layers that drop into PyTorch: `RNN`, `LSTM` and `GRU` as torch.nn's, and `Recurrent` for any cell;
+`Pool`, `CausalConv1d` and `BatchNorm1d` around them.
 
 `export` writes modules built of them to model files, `to_torch` leads back, and `Stack` puts them one after the other.
 
@@ -9,16 +10,21 @@
 
 from recurra.torch.backend import backend_for
 from recurra.torch.convert import Conversion, convert
-from recurra.torch.export import Stack, export
+from recurra.torch.convolution import BatchNorm1d, CausalConv1d
+from recurra.torch.export import export, to_torch
 from recurra.torch.layers import GRU, LSTM, RNN
+from recurra.torch.pool import Pool
 from recurra.torch.recurrent import Recurrent, Steps
-from recurra.torch.to_torch import to_torch
+from recurra.torch.stack import Stack
 
 __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "BatchNorm1d",
+    "CausalConv1d",
     "Conversion",
+    "Pool",
     "Recurrent",
     "Stack",
     "Steps",

@@ -1,57 +1,25 @@
-"""From a torch module to a model file, with the parity of the two measured on the way.
-
-A layer of another kind takes part by a method of its own, `recurrences()`: a list with one entry for each of its
-layers, from the input on; an entry is a list of one or two (two directions) pairs `(cell, arrays)`, where `arrays` has
-a tensor for each name in `Weights.shapes(cell, ...)` and, where its states do not begin with zeros, `initial:h` [P] and
-so on for each state. `batch_first`, where the layer has it, means what it does in
-torch.nn. A network that is no sequence of layers takes part by `model_layers()`: the layers of `recurra.runtime` that
-compute what its forward (or the first of what that returns) does; `layers_of` gives them for a part of it.
-"""
+"""Between torch modules and model files, with the parity of the two measured on the way; see `recurra.torch.bridge`."""
 
 from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from recurra.cells import Cell, gru, lstm, lstm_projected, rnn, rnn_relu
 from recurra.errors import ExportError, RecurraError
-from recurra.runtime import file, layers
+from recurra.runtime import file
 from recurra.runtime.model import Model
 from recurra.runtime.parity import check_parity
-from recurra.weights import Array, Weights
+from recurra.torch.bridge import layers_of, leaves, module_of
+from recurra.torch.stack import Stack
+from recurra.weights import Array
 
 TOLERANCE = 1e-5  # of the difference from torch's own output, relative to its largest number where that is above 1
 STEPS, ROWS = 24, 3  # of the sample, where none is given
-
-Entry = list[tuple[Cell, Mapping[str, Tensor]]]
-
-
-class Stack(nn.Module):
-    """Layers one after the other, as nn.Sequential, where a recurrent layer passes on its output and not its state.
-
-    >>> import torch
-    >>> from recurra.torch import LSTM, Stack
-    >>> Stack(LSTM(1, 8), torch.nn.Linear(8, 1))(torch.zeros(5, 2, 1)).shape
-    torch.Size([5, 2, 1])
-    """
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        for i, layer in enumerate(layers):
-            self.add_module(str(i), layer)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """The last layer's output, [T, B, O] (or [B, T, O] where the recurrent layers are batch_first)."""
-        for layer in self.children():
-            y = layer(x)
-            x = y[0] if isinstance(y, tuple) else y
-        return x
 
 
 def export(
@@ -64,10 +32,11 @@ def export(
 ) -> Model:
     """Write a module to a model file for `recurra.load`, and return the model.
 
-    Recurrent layers (torch.nn's and Recurra's), Linear, Embedding, LayerNorm, Dropout, activations and Softmax can be
-    exported, alone or in nn.Sequential or `Stack`, nested or not. A layer of two directions exports for `run` only.
-    Before the file is written, the model is run as a whole, in chunks, stepped, in batches and reloaded, which must all
-    have the same bits, and compared with the module itself; `model.parity` has the result.
+    Recurrent layers (torch.nn's and Recurra's), `CausalConv1d`, `Pool`, Linear, Embedding, LayerNorm, BatchNorm1d,
+    Dropout, activations and Softmax can be exported, alone or in nn.Sequential or `Stack`, nested or not. A batch
+    normalization is folded into the linear layer or the convolution before it. A layer of two directions exports for
+    `run` only. Before the file is written, the model is run as a whole, in chunks, stepped, in batches and reloaded,
+    which must all have the same bits, and compared with the module itself; `model.parity` has the result.
 
     Args:
         module: in float32, on any device; its training mode does not matter.
@@ -124,140 +93,41 @@ def to_model(
     return model
 
 
-def layers_of(module: nn.Module) -> list[layers.Layer]:
-    """The layers of a model that compute what a module does.
+def to_torch(model: Model) -> Stack:
+    """A torch module with a model's layers and numbers, to train on or to use elsewhere.
+
+    A recurrent layer with the equations of torch.nn's RNN, LSTM or GRU becomes that layer, every other cell
+    `recurra.torch.Recurrent`, as does a layer whose states do not begin with zeros. The module takes [T, B, I] (ids
+    [T, B]), is in eval mode, and has been run on random numbers. `recurra.torch.convert` puts Recurra's kernels under
+    torch.nn's layers; `export` leads back.
 
     Raises:
-        ExportError: one of its layers cannot be exported.
-    """
-    return [layer for name, part in _leaves(module, "") for layer in _layers_of(name, part)]
+        ExportError: a layer has no form in torch, or the module does not compute what the model does.
 
-
-def _leaves(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
-    """The layers in their order, with their names."""
-    if isinstance(module, (nn.Sequential, Stack)):
-        for child, part in module.named_children():
-            yield from _leaves(part, f"{name}.{child}" if name else child)
-    else:
-        yield name or "the module", module
-
-
-_ACTIVATIONS: dict[type[nn.Module], str] = {
-    nn.ReLU: "relu",
-    nn.Tanh: "tanh",
-    nn.Sigmoid: "sigmoid",
-    nn.GELU: "gelu",
-    nn.SiLU: "silu",
-    nn.Softplus: "softplus",
-    nn.ELU: "elu",
-    nn.Softsign: "softsign",
-    nn.LeakyReLU: "leaky_relu",
-    nn.Hardsigmoid: "hard_sigmoid",
-    nn.Identity: "identity",
-}
-
-# Settings under which a layer is what we compute, by the name of the attribute.
-_REQUIRED: dict[type[nn.Module], dict[str, tuple[object, ...]]] = {
-    nn.GELU: {"approximate": ("none",)},
-    nn.Softplus: {"beta": (1,), "threshold": (20,)},
-    nn.ELU: {"alpha": (1,)},
-    nn.Softmax: {"dim": (-1, 2)},
-    nn.Embedding: {"max_norm": (None,)},
-}
-
-
-def _layers_of(name: str, module: nn.Module) -> list[layers.Layer]:
-    """The layers of a model that a module is.
-
-    Raises:
-        ExportError: it is none; the message names it.
-    """
-    for kind, settings in _REQUIRED.items():
-        for attribute, allowed in settings.items() if isinstance(module, kind) else ():
-            if getattr(module, attribute) not in allowed:
-                raise ExportError(
-                    f"export: {name} is {module}, expected {attribute} to be {' or '.join(map(repr, allowed))}"
-                )
-    hook: Any = module
-    if hasattr(module, "model_layers"):
-        own: list[layers.Layer] = hook.model_layers()
-        return own
-    if isinstance(module, nn.RNNBase) or hasattr(module, "recurrences"):
-        try:
-            entries = _of_torch(module) if isinstance(module, nn.RNNBase) else hook.recurrences()
-        except ExportError as error:
-            raise ExportError(f"export: {name}: {error}") from error
-        return [_recurrent(name, entry) for entry in entries]
-    if isinstance(module, nn.Linear):
-        bias = module.bias
-        return [layers.Linear(_array(name, module.weight), None if bias is None else _array(name, bias))]
-    if isinstance(module, nn.Embedding):
-        return [layers.Embedding(_array(name, module.weight))]
-    if isinstance(module, nn.LayerNorm) and len(module.normalized_shape) == 1:
-        size = module.normalized_shape[0]
-        scale = np.ones(size, np.float32) if module.weight is None else _array(name, module.weight)
-        shift = np.zeros(size, np.float32) if module.bias is None else _array(name, module.bias)
-        return [layers.LayerNorm(scale, shift, module.eps)]
-    if isinstance(module, nn.Dropout):
-        return [layers.Dropout(module.p)]
-    if isinstance(module, nn.Softmax):
-        return [layers.Softmax()]
-    for kind, word in _ACTIVATIONS.items():
-        if isinstance(module, kind):
-            return [layers.Activation(word, module.negative_slope if isinstance(module, nn.LeakyReLU) else 0.01)]
-    raise ExportError(
-        f"export: {name} is a {type(module).__name__}, expected a recurrent layer, Linear, Embedding, LayerNorm over "
-        f"the features, Dropout, Softmax or one of {', '.join(k.__name__ for k in _ACTIVATIONS)}, in nn.Sequential or "
-        "recurra.torch.Stack"
+    >>> import numpy as np
+    >>> from recurra import cells, runtime
+    >>> from recurra.torch import to_torch
+    >>> from recurra.weights import Weights
+    >>> weights = Weights.random(cells.lstm, 2, 5, rng=np.random.default_rng(0))
+    >>> to_torch(runtime.Model([runtime.Recurrent(cells.lstm, [weights]), runtime.Activation("relu")]))
+    Stack(
+      (0): LSTM(2, 5)
+      (1): ReLU()
     )
-
-
-_CELLS: dict[str, Callable[[nn.RNNBase], Cell]] = {
-    "RNN_TANH": lambda module: rnn,
-    "RNN_RELU": lambda module: rnn_relu,
-    "GRU": lambda module: gru,
-    "LSTM": lambda module: lstm_projected if module.proj_size else lstm,
-}
-
-
-def _of_torch(module: nn.RNNBase) -> list[Entry]:
-    """The hook of this module's docstring, for torch.nn's layers."""
-    cell = _CELLS[module.mode](module)
-
-    def arrays(suffix: str) -> dict[str, Tensor]:
-        found = {"W": getattr(module, "weight_ih" + suffix), "U": getattr(module, "weight_hh" + suffix)}
-        for ours, theirs in (("b", "bias_ih"), ("c_", "bias_hh")):
-            found[ours] = getattr(module, theirs + suffix) if module.bias else found["W"].new_zeros(len(found["W"]))
-        if module.proj_size:
-            found["R"] = getattr(module, "weight_hr" + suffix)
-        return found
-
-    suffixes = ("", "_reverse") if module.bidirectional else ("",)
-    return [[(cell, arrays(f"_l{i}{suffix}")) for suffix in suffixes] for i in range(module.num_layers)]
-
-
-def _recurrent(name: str, entry: Entry) -> layers.Recurrent:
-    cell = entry[0][0]
-    directions = [{n: _array(name, a) for n, a in arrays.items()} for _, arrays in entry]
-    begins = [f"initial:{state}" for state in cell.states if f"initial:{state}" in directions[0]]
-    initial = [[arrays[n] for n in begins] for arrays in directions] if begins else ()
-    try:
-        return layers.Recurrent(cell, [Weights.of(cell, arrays) for arrays in directions], initial)
-    except RecurraError as error:
-        raise ExportError(f"export: {name}: {error}") from error
-
-
-def _array(name: str, tensor: Tensor) -> Array:
-    if tensor.dtype != torch.float32:
+    """
+    module = Stack(*(module_of(i, op) for i, op in enumerate(model.ops))).eval()
+    difference = _difference(module, model, _sample(model, None, False), False)
+    if not difference <= TOLERANCE:
         raise ExportError(
-            f"export: {name} has parameters of {tensor.dtype}, expected torch.float32: use module.float()"
+            f"to_torch: the module's output is {difference:.2g} from the model's, expected at most {TOLERANCE}: some "
+            "networks enlarge rounding errors; please report this if yours should not"
         )
-    return np.array(tensor.detach().cpu().numpy(), order="C")
+    return module
 
 
 def _batch_first(module: nn.Module) -> bool:
     """What the recurrent layers agree on."""
-    orders = {name: bool(part.batch_first) for name, part in _leaves(module, "") if hasattr(part, "batch_first")}
+    orders = {name: bool(part.batch_first) for name, part in leaves(module) if hasattr(part, "batch_first")}
     if len(set(orders.values())) > 1:
         raise ExportError(f"export: batch_first is {orders}, expected the same of all layers")
     return True in orders.values()
@@ -267,21 +137,21 @@ def _sample(model: Model, sample: Tensor | Array | None, batch_first: bool) -> A
     """Time-major, with a batch axis."""
     if sample is None:
         rng = np.random.default_rng(0)
-        if model.words:
-            ids: Any = rng.integers(0, model.words, (STEPS, ROWS))
+        if model.vocabulary_size:
+            ids: Any = rng.integers(0, model.vocabulary_size, (STEPS, ROWS))
             return np.asarray(ids)
         return rng.standard_normal((STEPS, ROWS, model.input_size)).astype(np.float32)
     x: Any = sample.detach().cpu().numpy() if isinstance(sample, Tensor) else np.asarray(sample)
-    batched = 2 if model.words else 3
+    batched = 2 if model.vocabulary_size else 3
     if x.ndim == batched - 1:
         x = x[:, None]
     elif x.ndim == batched and batch_first:
         x = x.swapaxes(0, 1)
-    features = () if model.words else (model.input_size,)
+    features = () if model.vocabulary_size else (model.input_size,)
     if x.ndim != batched or x.shape[2:] != features or 0 in x.shape:
         wanted = ", ".join(["steps", "rows", *map(str, features)])
         raise ExportError(f"export: `sample` has shape {tuple(np.shape(sample))}, expected one of [{wanted}]")
-    return np.ascontiguousarray(x, np.int64 if model.words else np.float32)
+    return np.ascontiguousarray(x, np.int64 if model.vocabulary_size else np.float32)
 
 
 def _difference(module: nn.Module, model: Model, x: Array, batch_first: bool) -> float:

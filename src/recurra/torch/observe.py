@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from recurra import engine
 from recurra.cells.cell import Cell
-from recurra.torch.export import Entry, _of_torch
+from recurra.torch.bridge import Entry, entries_of
 from recurra.traces import LayerTrace
 from recurra.weights import Array, Weights
 
@@ -195,9 +195,8 @@ def _readable(name: str, layer: nn.Module) -> str:
 
 
 def recurrences_of(layer: Any) -> list[Entry]:
-    """Cells and arrays of each layer and direction, as the hook of `recurra.torch.export` has them."""
-    entries: list[Entry] = _of_torch(layer) if isinstance(layer, nn.RNNBase) else layer.recurrences()
-    return entries
+    """Cells and arrays of each layer and direction."""
+    return entries_of(layer)
 
 
 def call_of(name: str, layer: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> Call:

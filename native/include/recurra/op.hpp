@@ -1,0 +1,83 @@
+// An op of a network: what it does with some steps of some rows, behind function pointers, with the data that it owns.
+// All is float32, dense and time-major.
+//
+// The bits of a row depend neither on the other rows nor on how its steps are cut into calls.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "recurra/isa.hpp"
+
+namespace recurra {
+
+// A state of an op, [width] for each row. A swapped one has a place for its next value beside the present one, and each step
+// writes the other place; any other changes where it is.
+struct StateSpec {
+    int64_t width;
+    const float* initial = nullptr;   // what it begins with, [width], which stays where it is; null: zeros
+    bool swapped = false;
+};
+
+// Some steps on their way through a network: what an op reads, and where it may write.
+struct Chunk {
+    const float* x;            // [steps, rows, input] of what flows; int64_t [steps, rows] lie there before an embedding
+    int64_t steps, rows;
+    const float* row;          // the inputs of the network at step s of row r are at row + (s * every * rows + r) * row_width
+    int64_t row_width, every;
+    float* const* now;         // the op's states before; it is not called without steps
+    float* const* next;        // of swapped states, the other place
+    float* to;                 // room for the output
+    float* room;               // as many floats as it asked for
+};
+
+struct Op {
+    // Returns where the output is: `to`, or memory that stays until the next call. An op that does not answer at every
+    // step sets the chunk's steps, row and every to those that it answers at.
+    using Run = const float* (*)(const void* data, void* own, Chunk& chunk) noexcept;
+
+    int64_t input, output;     // features
+    Run run;
+    std::shared_ptr<const void> data = {};
+    std::vector<StateSpec> states = {};
+    int64_t vocabulary = 0;    // not 0: it takes whole numbers below this, and comes first
+    int64_t stride = 1;        // it answers at every so many steps; its last state has the steps until the next answer
+    bool streams = true;       // no output depends on later steps
+    // Floats of room for so many rows, and positions (steps times rows) at once; null: none.
+    int64_t (*room)(const void* data, int64_t rows, int64_t positions) = nullptr;
+    // What it changes in calls for so many rows, one call at a time; null: nothing.
+    std::shared_ptr<void> (*own)(const void* data, int64_t rows) = nullptr;
+};
+
+// Counts that states hold as floats: a whole number below `end`, whatever was put there.
+inline int64_t steps_of(float state, int64_t end) { return state >= 0 && state < static_cast<float>(end) ? static_cast<int64_t>(state) : 0; }
+
+// How many of the next `steps` steps an op answers at that waits for so many first.
+inline int64_t answers_of(int64_t steps, int64_t wait, int64_t stride) { return steps > wait ? (steps - wait + stride - 1) / stride : 0; }
+
+// What an op is made of: arrays by place (null where one is left out), numbers, and the features that come in.
+struct Tensor {
+    const float* data = nullptr;
+    std::vector<int64_t> shape = {};
+};
+
+struct Ingredients {
+    const Isa& isa;
+    std::vector<Tensor> arrays;
+    std::vector<double> numbers;
+    int64_t width;
+};
+
+using MakeOp = Op (*)(const Ingredients&);
+
+// The op of that name, or null. Arrays are copied; the caller has checked their shapes.
+MakeOp find_op(const std::string& name);
+
+struct NamedOp {
+    const char* name;
+    MakeOp make;
+};
+
+}  // namespace recurra

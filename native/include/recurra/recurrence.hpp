@@ -1,0 +1,24 @@
+// A cell as an op: over time in one direction, with its states, or in two over whole sequences, without.
+#pragma once
+
+#include "recurra/op.hpp"
+#include "recurra/step.hpp"
+
+namespace recurra {
+
+// A cell with its weights, packed; it stays where it is, for steppers refer to it.
+struct Recurrence {
+    // Copies the weights and the initial states, an array [width] for each state, or none: zeros.
+    Recurrence(const Cell<float>& cell, const Weights<float>& weights, const std::vector<const float*>& initial);
+    Recurrence(const Recurrence&) = delete;
+
+    Cell<float> cell;
+    Packing<float> packing;
+    std::vector<Buffer<float>> parameters, begins;
+    std::vector<StateSpec> states;
+};
+
+// Forward, and reverse where there are two, whose outputs stand side by side.
+Op recurrent(std::vector<std::unique_ptr<Recurrence>> directions);
+
+}  // namespace recurra

@@ -1,0 +1,14 @@
+#include "ops.hpp"
+
+namespace recurra {
+
+MakeOp find_op(const std::string& name) {
+    for (const OpTable* table : {&dense_ops, &elementwise_ops, &pool_ops, &forecast_ops}) {
+        for (const NamedOp& op : *table) {
+            if (name == op.name) return op.make;
+        }
+    }
+    return nullptr;
+}
+
+}  // namespace recurra

@@ -1,0 +1,34 @@
+// What ops are made with, and the tables of them by name, one for each file.
+#pragma once
+
+#include <cstring>
+
+#include "recurra/memory.hpp"
+#include "recurra/op.hpp"
+
+namespace recurra {
+
+inline Buffer<float> copy_of(const float* values, int64_t count) {
+    Buffer<float> copy(count);
+    if (count) std::memcpy(copy.data(), values, count * sizeof(float));
+    return copy;
+}
+
+inline Buffer<float> copy_of(const Tensor& tensor) {
+    int64_t count = tensor.data ? 1 : 0;
+    for (const int64_t size : tensor.shape) count *= size;
+    return copy_of(tensor.data, count);
+}
+
+// W [outputs, inputs] as a matrix [inputs, outputs] of this ISA's products.
+inline Buffer<float> packed(const Isa& isa, const float* W, int64_t outputs, int64_t inputs) {
+    const Kernels<float>& kernels = *isa.kernels<float>();
+    Buffer<float> memory(packed_size<float>(kernels.lanes, inputs, outputs));
+    kernels.pack({memory.data(), inputs, outputs}, W, 1, inputs, 0, inputs);
+    return memory;
+}
+
+using OpTable = std::vector<NamedOp>;
+extern const OpTable dense_ops, elementwise_ops, pool_ops, forecast_ops;
+
+}  // namespace recurra

@@ -1,0 +1,29 @@
+"""The ops that programs are made of, one file each; importing them is what makes them known to model files."""
+
+from recurra.runtime.ops.activation import Activation
+from recurra.runtime.ops.affine import Affine
+from recurra.runtime.ops.convolution import Convolution
+from recurra.runtime.ops.dropout import Dropout
+from recurra.runtime.ops.embedding import Embedding
+from recurra.runtime.ops.forecast import Forecast
+from recurra.runtime.ops.layer_norm import LayerNorm
+from recurra.runtime.ops.linear import Linear
+from recurra.runtime.ops.op import Op
+from recurra.runtime.ops.pool import Pool
+from recurra.runtime.ops.recurrent import Recurrent
+from recurra.runtime.ops.softmax import Softmax
+
+__all__ = [
+    "Activation",
+    "Affine",
+    "Convolution",
+    "Dropout",
+    "Embedding",
+    "Forecast",
+    "LayerNorm",
+    "Linear",
+    "Op",
+    "Pool",
+    "Recurrent",
+    "Softmax",
+]

@@ -1,0 +1,74 @@
+"""`CausalConv1d` and `BatchNorm1d`: torch.nn's, over [T, B, I] and as a live session computes them."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from recurra.errors import ShapeError
+
+
+class CausalConv1d(nn.Conv1d):
+    """A convolution over time that sees no later step, with zeros before the first one.
+
+        y_j = sum_k W_k x[j s - (K - 1 - k) d] + b
+
+    Parameters and initial values are those of torch.nn.Conv1d.
+
+    Letters: T steps, B rows, I and O features in and out, K taps, d dilation, s stride.
+
+    Args:
+        input_size, output_size: I and O.
+        kernel_size: K.
+        stride: s: there is an output at the steps 0, s, 2s and so on.
+        dilation: d.
+        bias: whether there is one.
+        batch_first: whether x is [B, T, I].
+
+    >>> import torch
+    >>> CausalConv1d(3, 5, kernel_size=4, stride=2)(torch.zeros(7, 2, 3)).shape
+    torch.Size([4, 2, 5])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        output_size: int,
+        kernel_size: int,
+        stride: int = 1,
+        dilation: int = 1,
+        *,
+        bias: bool = True,
+        batch_first: bool = False,
+    ) -> None:
+        if min(input_size, output_size, kernel_size, stride, dilation) < 1:
+            raise ShapeError(
+                f"CausalConv1d: sizes {input_size}, {output_size}, kernel {kernel_size}, stride {stride}, dilation "
+                f"{dilation}, expected at least 1 of each"
+            )
+        super().__init__(input_size, output_size, kernel_size, stride, dilation=dilation, bias=bias)
+        self.batch_first = batch_first
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[ceil(T / s), B, O] from x [T, B, I]."""
+        time = 1 if self.batch_first and x.dim() == 3 else 0
+        features_first = x.movedim(time, -1)
+        past = (self.kernel_size[0] - 1) * self.dilation[0]
+        y: Tensor = super().forward(nn.functional.pad(features_first, (past, 0)))
+        return y.movedim(-1, time)
+
+    def lengths(self, lengths: Tensor) -> Tensor:
+        """The outputs of rows of so many steps."""
+        return (lengths + self.stride[0] - 1) // self.stride[0]
+
+
+class BatchNorm1d(nn.BatchNorm1d):
+    """Batch normalization of the features of [..., H], whatever stands before them; `recurra.torch.export` folds it.
+
+    >>> import torch
+    >>> BatchNorm1d(3)(torch.randn(7, 2, 3)).shape
+    torch.Size([7, 2, 3])
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape as x."""
+        return super().forward(x.reshape(-1, x.shape[-1])).reshape(x.shape)
