@@ -93,7 +93,7 @@ def cell(thing: str | Cell, theme: str | None = None, wide: bool = False) -> Pic
 
     Raises:
         DrawError: no cell has that name.
-        MissingExtraError: Matplotlib or igraph is not installed; `text()` works without them.
+        MissingExtraError: Matplotlib, igraph or SciPy is not installed; `text()` works without them.
 
     >>> cell("mgu").text().splitlines()[-1]
     'h: h[t-1] → × (1 − f) → + (f × n) → h[t]'

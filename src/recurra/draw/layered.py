@@ -11,12 +11,12 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, permutations
+from typing import Any
 
 import numpy as np
 
 from recurra.draw.circuit import Part
 from recurra.errors import MissingExtraError
-from recurra.weights import Array
 
 OP = 22.0  # diameter of + and ×
 GAP = 12.0  # between the parts of a column
@@ -24,8 +24,8 @@ WIRE = 4.0  # half the room of a wire that passes through a column
 APPROACH = 10.0  # between an operation and the wire that turns to it from above or below
 PORT = 14.0  # between the inputs of a box
 PATH = 16.0  # the weight of a state's path, where other wires have 1
-_REWEIGHTED, _ALTERNATIONS, _RHO = 12, 400, 2.0
-_CONCAVE = 1.5  # above 1: one long bend is better than two short ones
+_REWEIGHTED = 4
+_TOGETHER = 1e-3  # the price of a column's height, beside 1 for that of a bend: parts that may float stand close
 _HAIR = 4.0  # bends that are taken out
 
 
@@ -85,7 +85,7 @@ def laid_out(
         paths: for each state, by its index, the parts on its way through the step.
 
     Raises:
-        MissingExtraError: igraph is not installed.
+        MissingExtraError: igraph or SciPy is not installed.
     """
     layers = _layers(parts)
     layout = _with_wires(parts, layers, paths)
@@ -251,42 +251,43 @@ def _place_ports(layout: Layout, vertex: Vertex, part: Part, apart: float) -> No
 def _straighten(layout: Layout) -> None:
     """Give every vertex its height: with room between, and the wires as straight as that allows.
 
-    What is made small is the sum of the wires' bends, each by its length and weight, so that most wires are quite
-    straight and a few bend: by squares whose weights are lessened by the bends found before.
+    What is made small is the sum of the wires' bends, each by its length and weight: a linear program, in which most
+    wires are quite straight and a few bend. One long bend is better than two short ones, so the weights are lessened by
+    the bends found before.
     """
+    linprog = _linprog()
     vertices = [v for column in layout.columns for v in column]
     index = {v: k for k, v in enumerate(vertices)}
-    room = [(a, b, a.down + GAP + b.up) for c in layout.columns for a, b in itertools.pairwise(c)]
-    apart = np.zeros((len(room), len(vertices)))
-    for row, (a, b, _) in enumerate(room):
+    pairs = [pair for column in layout.columns for pair in itertools.pairwise(column)]
+    room = np.array([a.down + GAP + b.up for a, b in pairs])
+    apart = np.zeros((len(pairs), len(vertices)))
+    for row, (a, b) in enumerate(pairs):
         apart[row, index[a]], apart[row, index[b]] = -1.0, 1.0
     bends = np.zeros((len(layout.edges), len(vertices)))
     for row, e in enumerate(layout.edges):
         bends[row, index[e.start]], bends[row, index[e.end]] = 1.0, -1.0
     offsets = np.array([e.offset for e in layout.edges])
     weights = np.array([e.weight for e in layout.edges])
-    y: Array = np.zeros(len(vertices))
-    scale: Array = weights
+    # The unknowns are the heights, and for each wire a size that its bend has on neither side more than.
+    sizes = np.eye(len(weights))
+    limits = np.block([[bends, -sizes], [-bends, -sizes], [-apart, np.zeros((len(pairs), len(weights)))]])
+    at_most = np.concatenate([offsets, -offsets, -room])
+    y, scale = np.zeros(len(vertices)), weights
     for _ in range(_REWEIGHTED):
-        y = _apart(bends, offsets, scale, apart, np.array([r for *_, r in room]))
-        scale = weights / np.maximum(np.abs(bends @ y - offsets), 1.0) ** _CONCAVE
+        prices = np.concatenate([_TOGETHER * apart.sum(0), scale])
+        y = linprog(prices, limits, at_most, method="highs").x[: len(vertices)]
+        scale = weights / np.maximum(np.abs(bends @ y - offsets), 1.0) ** 0.5
     for v, height in zip(vertices, y, strict=True):
         v.y = float(height)
     _snap(layout)
 
 
-def _apart(bends: Array, offsets: Array, weights: Array, apart: Array, room: Array) -> Array:
-    """The least weighted squares of `bends @ y - offsets` where `apart @ y >= room`, by alternating directions."""
-    squares = bends.T @ (weights[:, None] * bends) + 1e-4 * np.eye(bends.shape[1])
-    pull = bends.T @ (weights * offsets)
-    step = np.linalg.inv(squares + _RHO * apart.T @ apart)
-    gaps, dual = room, np.zeros(len(room))
-    y: Array = np.zeros(bends.shape[1])
-    for _ in range(_ALTERNATIONS):
-        y = step @ (pull + _RHO * apart.T @ (gaps - dual))
-        gaps = np.maximum(apart @ y + dual, room)
-        dual = dual + apart @ y - gaps
-    return np.asarray(y)
+def _linprog() -> Any:
+    try:
+        from scipy.optimize import linprog
+    except ImportError as error:
+        raise MissingExtraError("the inside of a cell", "SciPy", "draw") from error
+    return linprog
 
 
 def _snap(layout: Layout) -> None:
