@@ -1,0 +1,65 @@
+"""Labelled sequences with a test part of their own: what the rows that classify have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import recurra
+
+Array = NDArray[Any]
+
+
+class Labelled(NamedTuple):
+    """Sequences [T, I] of any length with a label each."""
+
+    X: Sequence[Array]
+    y: Array
+
+
+class Data(NamedTuple):
+    """What is learned from, and what is answered."""
+
+    train: Labelled
+    test: Labelled
+
+
+def from_aeon(load: Callable[..., tuple[Any, Array]]) -> Data:
+    """A collection that is packaged with aeon, [I, T] each there, in the archive's split."""
+    parts = [load(split=split) for split in ("train", "test")]
+    return Data(*(Labelled([np.asarray(x).T for x in X], np.asarray(y)) for X, y in parts))
+
+
+def most_frequent(data: Data) -> tuple[float]:
+    """The accuracy of the label that is the most frequent in training."""
+    labels, counts = np.unique(data.train.y, return_counts=True)
+    return (float((data.test.y == labels[counts.argmax()]).mean()),)
+
+
+def by(model: Any, inputs: Callable[[Sequence[Array]], Array]) -> Callable[[Data], tuple[float]]:
+    """The accuracy of a model of scikit-learn on rows made of the sequences."""
+
+    def accuracy(data: Data) -> tuple[float]:
+        model.fit(inputs(data.train.X), data.train.y)
+        return (float(model.score(inputs(data.test.X), data.test.y)),)
+
+    return accuracy
+
+
+def classifier(data: Data) -> tuple[float]:
+    """The accuracy of `recurra.Classifier` as it is made."""
+    model = recurra.Classifier().fit(*data.train)
+    return (float((model.predict(data.test.X) == data.test.y).mean()),)
+
+
+def summaries(X: Sequence[Array]) -> Array:
+    """Of each column of a sequence: means of its quarters, mean, deviation, least, largest, first, last."""
+    return np.stack([np.concatenate(_summary(x)) for x in X])
+
+
+def _summary(x: Array) -> list[Array]:
+    quarters = [(part if len(part) else x).mean(0) for part in np.array_split(x, 4)]
+    return [*quarters, x.mean(0), x.std(0), x.min(0), x.max(0), x[0], x[-1]]
