@@ -297,7 +297,8 @@ void run_network(const Layout& layout, const Isa& isa, int index, bool both) {
     add(network, source, "linear", {{O, width}, {O}});
     for (size_t i = 0; i < std::size(activation_names); ++i) add(network, source, "activation", {}, {double(i), 0.3});
     add(network, source, "pool_mean", {});
-    add(network, source, "linear", {{O - 2, O}, {}});
+    add(network, source, "pool_all", {});
+    add(network, source, "linear", {{O - 2, 3 * O}, {}});
     add(network, source, "softmax", {});
     std::vector<int64_t> ids(T * B);
     for (int64_t& id : ids) id = static_cast<int64_t>(source.random() % O);

@@ -45,6 +45,9 @@ def pooled(op: Pool, x: np.ndarray) -> np.ndarray:
             out.append(so_far.sum(0) / (t + 1))
         elif op.how == "max":
             out.append(so_far.max(0))
+        elif op.how == "all":
+            last = np.concatenate([x[t, :half], x[0, half:]]) if op.directions == 2 else x[t]
+            out.append(np.concatenate([last, so_far.sum(0) / (t + 1), so_far.max(0)]))
         else:
             score = so_far @ op.v.astype(np.float64)
             share = np.exp(score - score.max())
@@ -69,7 +72,7 @@ def identity(width: int) -> Linear:
     return Linear(np.eye(width, dtype=F))
 
 
-POOLS = [(how, d) for how in ("last", "mean", "max", "attention") for d in (1, 2)]
+POOLS = [(how, d) for how in ("last", "mean", "max", "all", "attention") for d in (1, 2)]
 
 
 @pytest.mark.parametrize(("how", "directions"), POOLS)
@@ -79,7 +82,7 @@ def test_a_pool_is_its_definition(how, directions, width) -> None:
     got = Model([identity(width), op]).run(x)
     want = pooled(op, x)
     assert np.abs(got - want).max() < 2e-6
-    plain = pooled(Pool("last"), x)
+    plain = pooled(Pool("last"), x) if how != "all" else np.zeros_like(want)
     assert (np.abs(want - plain).max() > 0.1) == ((how, directions) != ("last", 1))
 
 
@@ -151,6 +154,7 @@ def front_end() -> Model:
     return Model([convolution(5, 3, 2, 1, 3), recurrent(cells.gru, 5, 6), forecast_head(6)])
 
 
+WHOLE = ("last 2", "all 2")  # what reads a sequence from its end
 WAYS = {
     **{f"{how} {d}": lambda how=how, d=d: Model([linear(6, 3), pool(how, 6, d)]) for how, d in POOLS},
     "convolution": lambda: Model([convolution(5, 4, 3, 2)]),
@@ -167,11 +171,11 @@ def test_every_way_of_running_gives_the_same_bits(name, isa) -> None:
         patch.setattr("recurra.runtime.program.isa", lambda: isa)
         model = WAYS[name]()
         report = check_parity(model, numbers(31, 5, model.input_size))
-    assert ("stepped" in report["differing"]) == (name != "last 2")
+    assert ("stepped" in report["differing"]) == (name not in WHOLE)
     assert not any(report["differing"].values())
 
 
-MODELS = {name: make() for name, make in WAYS.items() if name != "last 2"}
+MODELS = {name: make() for name, make in WAYS.items() if name not in WHOLE}
 
 
 @given(st.sampled_from(sorted(MODELS)), st.integers(1, 4), st.lists(st.integers(0, 9), max_size=8), st.data())
@@ -300,8 +304,8 @@ def seeded(module: nn.Module) -> nn.Module:
 
 
 def pooling(how: str, both: bool) -> nn.Module:
-    layer = nn.LSTM(3, 5, bidirectional=both)
-    return Stack(layer, ours.Pool(how, 5 + 5 * both, bidirectional=both), nn.Linear(5 + 5 * both, 2))
+    layer, width = nn.LSTM(3, 5, bidirectional=both), 5 + 5 * both
+    return Stack(layer, ours.Pool(how, width, bidirectional=both), nn.Linear(width * (3 if how == "all" else 1), 2))
 
 
 def batch_first() -> nn.Module:
@@ -314,7 +318,7 @@ def normalized() -> nn.Module:
     return Stack(nn.GRU(3, 6), ours.BatchNorm1d(6), *last)
 
 
-HOWS = ("last", "mean", "max", "attention")
+HOWS = ("last", "mean", "max", "all", "attention")
 MODULES = {
     **{how: lambda how=how: pooling(how, False) for how in HOWS},
     **{f"{how} of both": lambda how=how: pooling(how, True) for how in HOWS},
@@ -364,7 +368,7 @@ def test_a_convolution_is_torchs() -> None:
 
 
 @pytest.mark.parametrize("both", [False, True])
-@pytest.mark.parametrize("how", ["last", "mean", "max", "attention"])
+@pytest.mark.parametrize("how", HOWS)
 def test_the_ends_of_a_pool_are_those_of_its_steps(how, both) -> None:
     """With ragged rows, whose padding is NaN, in value and gradient."""
     layer = seeded(ours.Pool(how, 6, bidirectional=both)).double()
@@ -375,10 +379,10 @@ def test_the_ends_of_a_pool_are_those_of_its_steps(how, both) -> None:
     h.requires_grad_()
     ends = layer.ends(h, torch.tensor(lengths))
     for b, n in enumerate(lengths):
-        alone = layer(h[:n, b : b + 1])[-1, 0] if n else torch.zeros(6)
+        alone = layer(h[:n, b : b + 1])[-1, 0] if n else torch.zeros(ends.shape[-1])
         assert (ends[b] - alone).abs().max() < 1e-12
         if n:
-            weight = torch.arange(1.0, 7.0)
+            weight = torch.arange(1.0, 1 + ends.shape[-1])
             ours_, theirs = (torch.autograd.grad((y * weight).sum(), h, retain_graph=True)[0] for y in (ends[b], alone))
             assert (ours_[:n, b] - theirs[:n, b]).abs().max() < 1e-12
     op = Pool(how, None if layer.v is None else layer.v.detach().numpy().astype(F), 1 + both)

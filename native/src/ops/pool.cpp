@@ -34,24 +34,41 @@ const float* last_of_both(const void* data, void*, Chunk& c) noexcept {
     return c.to;
 }
 
+void mean_step(const float* x, float* at, float& count, int64_t width, float* to) {
+    count += 1;
+    for (int64_t i = 0; i < width; ++i) to[i] = at[i] = at[i] + (x[i] - at[i]) / count;
+}
+
+void largest_step(const float* x, float* at, int64_t width, float* to) {
+    for (int64_t i = 0; i < width; ++i) to[i] = at[i] = x[i] > at[i] || x[i] != x[i] ? x[i] : at[i];
+}
+
 // States: the mean, and how many steps it is of.
 const float* mean(const void* data, void*, Chunk& c) noexcept {
     const int64_t width = of(data).width;
-    each_step(c, width, [&](const float* x, float* to, int64_t r) {
-        float* at = c.now[0] + r * width;
-        const float count = c.now[1][r] += 1;
-        for (int64_t i = 0; i < width; ++i) to[i] = at[i] = at[i] + (x[i] - at[i]) / count;
-    });
+    each_step(c, width, [&](const float* x, float* to, int64_t r) { mean_step(x, c.now[0] + r * width, c.now[1][r], width, to); });
     return c.to;
 }
 
 // States: the largest numbers. A NaN stays.
 const float* largest(const void* data, void*, Chunk& c) noexcept {
     const int64_t width = of(data).width;
-    each_step(c, width, [&](const float* x, float* to, int64_t r) {
-        float* at = c.now[0] + r * width;
-        for (int64_t i = 0; i < width; ++i) to[i] = at[i] = x[i] > at[i] || x[i] != x[i] ? x[i] : at[i];
-    });
+    each_step(c, width, [&](const float* x, float* to, int64_t r) { largest_step(x, c.now[0] + r * width, width, to); });
+    return c.to;
+}
+
+// The last output, the mean and the largest numbers side by side. States: those of the two.
+template <bool both> const float* all(const void* data, void*, Chunk& c) noexcept {
+    const int64_t width = of(data).width, own = both ? width / 2 : width;
+    for (int64_t i = 0; i < c.steps * c.rows; ++i) {
+        const int64_t r = i % c.rows;
+        const float *x = c.x + i * width, *begin = c.x + r * width;
+        float *last = c.to + 3 * i * width, *average = last + width, *most = average + width;
+        std::memcpy(last, x, own * sizeof(float));
+        std::memcpy(last + own, begin + own, (width - own) * sizeof(float));
+        mean_step(x, c.now[0] + r * width, c.now[1][r], width, average);
+        largest_step(x, c.now[2] + r * width, width, most);
+    }
     return c.to;
 }
 
@@ -85,8 +102,10 @@ Op over_time(const Ingredients& in, Op::Run run) {
     auto data = std::make_shared<Pool>(Pool{&in.isa, in.width, {}, Buffer<float>(in.width)});
     for (int64_t i = 0; i < in.width; ++i) data->lowest[i] = kLowest;
     const float* lowest = data->lowest.data();
-    Op op{in.width, in.width, run};
-    if (run == &last_of_both) op.streams = false;
+    const bool three = run == &all<false> || run == &all<true>;
+    Op op{in.width, three ? 3 * in.width : in.width, run};
+    if (three) op.states = {{in.width}, {1}, {in.width, lowest}};
+    if (run == &last_of_both || run == &all<true>) op.streams = false;
     if (run == &mean) op.states = {{in.width}, {1}};
     if (run == &largest) op.states = {{in.width, lowest}};
     if (run == &attention) {
@@ -104,6 +123,8 @@ const OpTable pool_ops{
     {"pool_last", [](const Ingredients& in) { return over_time(in, &last_of_both); }},   // of one direction it is x itself
     {"pool_mean", [](const Ingredients& in) { return over_time(in, &mean); }},
     {"pool_max", [](const Ingredients& in) { return over_time(in, &largest); }},
+    {"pool_all", [](const Ingredients& in) { return over_time(in, &all<false>); }},
+    {"pool_all_of_both", [](const Ingredients& in) { return over_time(in, &all<true>); }},
     {"pool_attention", [](const Ingredients& in) { return over_time(in, &attention); }},   // v [width]
 };
 

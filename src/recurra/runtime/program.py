@@ -241,7 +241,7 @@ def _widths(ops: Sequence[Op], first: int) -> list[int]:
             raise ShapeError(f"layer {i} is an {op.kind}, expected it only as the first layer")
         if op.input_size is not None and op.input_size != before:
             raise ShapeError(f"layer {i} ({op.kind}) takes {op.input_size} features, expected {before}: what comes in")
-        widths.append(before if op.output_size is None else op.output_size)
+        widths.append(op.width(before))
     return widths
 
 

@@ -18,7 +18,8 @@ class Pool(nn.Module):
     Letters: T steps, B rows, H features.
 
     Args:
-        how: "last", "mean", "max" or "attention", which learns a vector that scores each step.
+        how: "last", "mean", "max", "all" (the three side by side, 3 H features), or "attention", which learns a vector
+            that scores each step.
         size: H, for attention.
         bidirectional: whether the layer before reads in both directions; "last" is then the last output of each in its
             own order of reading.
@@ -40,6 +41,7 @@ class Pool(nn.Module):
         if how == "attention" and size < 1:
             raise ShapeError(f"Pool: `size` is {size}, expected the features that attention scores")
         self.how, self.bidirectional, self.batch_first = how, bidirectional, batch_first
+        self._parts = ("last", "mean", "max") if how == "all" else (how,)
         self.v = nn.Parameter(torch.zeros(size)) if how == "attention" else None
 
     def extra_repr(self) -> str:
@@ -53,13 +55,16 @@ class Pool(nn.Module):
         return self._so_far(h)
 
     def _so_far(self, h: Tensor) -> Tensor:
-        if self.how == "mean":
-            count = torch.arange(1, len(h) + 1, device=h.device, dtype=h.dtype)
-            return h.cumsum(0) / count.reshape(-1, *[1] * (h.dim() - 1))
-        if self.how == "max":
-            return h.cummax(0).values
         if self.v is not None:
             return self._attention(h, h @ self.v)
+        return torch.cat([self._pool_so_far(how, h) for how in self._parts], -1)
+
+    def _pool_so_far(self, how: str, h: Tensor) -> Tensor:
+        if how == "mean":
+            count = torch.arange(1, len(h) + 1, device=h.device, dtype=h.dtype)
+            return h.cumsum(0) / count.reshape(-1, *[1] * (h.dim() - 1))
+        if how == "max":
+            return h.cummax(0).values
         if self.bidirectional:
             half = h.shape[-1] // 2
             return torch.cat([h[..., :half], h[:1, ..., half:].expand_as(h[..., half:])], -1)
@@ -89,20 +94,22 @@ class Pool(nn.Module):
             lengths: [B], steps of each row; without it all have T.
         """
         h = h.transpose(0, 1) if self.batch_first else h
-        T, B, _ = h.shape
+        T, B, H = h.shape
         if T == 0:
-            return h.new_zeros(h.shape[1:])
+            return h.new_zeros(B, len(self._parts) * H)
         lengths = torch.full((B,), T, device=h.device) if lengths is None else lengths.to(h.device)
         there = (torch.arange(T, device=h.device)[:, None] < lengths).unsqueeze(-1)
-        if self.how == "last":
-            last = h.gather(0, (lengths - 1).clamp(min=0)[None, :, None].expand(1, B, h.shape[-1]))[0]
-            half = h.shape[-1] // 2
-            pooled = torch.cat([last[:, :half], h[0, :, half:]], -1) if self.bidirectional else last
-        elif self.how == "max":
-            pooled = h.masked_fill(~there, -torch.inf).amax(0)
-        elif self.v is None:
-            pooled = h.masked_fill(~there, 0).sum(0) / lengths.clamp(min=1).unsqueeze(-1)
-        else:
-            score = (h @ self.v).masked_fill(~there[..., 0], -torch.inf)
-            pooled = (score.softmax(0).unsqueeze(-1) * h.masked_fill(~there, 0)).sum(0)
+        pooled = torch.cat([self._pool_ends(how, h, lengths, there) for how in self._parts], -1)
         return pooled.masked_fill((lengths == 0).unsqueeze(-1), 0)
+
+    def _pool_ends(self, how: str, h: Tensor, lengths: Tensor, there: Tensor) -> Tensor:
+        if how == "last":
+            last = h.gather(0, (lengths - 1).clamp(min=0)[None, :, None].expand(1, len(lengths), h.shape[-1]))[0]
+            half = h.shape[-1] // 2
+            return torch.cat([last[:, :half], h[0, :, half:]], -1) if self.bidirectional else last
+        if how == "max":
+            return h.masked_fill(~there, -torch.inf).amax(0)
+        if self.v is None:
+            return h.masked_fill(~there, 0).sum(0) / lengths.clamp(min=1).unsqueeze(-1)
+        score = (h @ self.v).masked_fill(~there[..., 0], -torch.inf)
+        return (score.softmax(0).unsqueeze(-1) * h.masked_fill(~there, 0)).sum(0)

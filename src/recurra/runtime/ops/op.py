@@ -76,6 +76,10 @@ class Op:
         """Features out, or None where as many come out as go in."""
         return self.sizes.get("O", self.input_size)
 
+    def width(self, before: int) -> int:
+        """Features out, where `before` come in."""
+        return before if self.output_size is None else self.output_size
+
     @property
     def vocabulary_size(self) -> int:
         """How many whole numbers it takes in place of features; 0: it takes features."""

@@ -15,6 +15,7 @@ _STATES: dict[str, dict[str, int | None]] = {
     "last": {},
     "mean": {"mean": None, "count": 1},
     "max": {"max": None},
+    "all": {"mean": None, "count": 1, "max": None},
     "attention": {"largest": 1, "sum": None, "weight": 1},
 }
 POOLS = tuple(_STATES)
@@ -27,15 +28,16 @@ class Pool(Op):
         last:       x_t
         mean:       sum x_s / (t + 1)
         max:        max x_s
+        all:        last, mean and max side by side
         attention:  sum a_s x_s with a = softmax(v . x_0, ..., v . x_t)
 
     With two directions "last" is the last output of each in its own order of reading: the first half of the features at
     step t, the second half at step 0. It then needs the whole sequence.
 
     Args:
-        how: "last", "mean", "max" or "attention".
+        how: "last", "mean", "max", "all" or "attention".
         v: [I], of attention alone: what scores each step.
-        directions: of the recurrent layer before it; 2 matters to "last".
+        directions: of the recurrent layer before it; 2 matters to "last" and "all".
 
     Raises:
         ShapeError: `how` is none of them, or v is there without attention, or missing.
@@ -66,8 +68,12 @@ class Pool(Op):
 
     @property
     def streams(self) -> bool:
-        """Whether it is not the last output of two directions."""
-        return self.how != "last" or self.directions == 1
+        """Whether the last output of two directions has no part in it."""
+        return self.how not in ("last", "all") or self.directions == 1
+
+    def width(self, before: int) -> int:
+        """As many as come in, or all three pools of them."""
+        return 3 * before if self.how == "all" else before
 
     def states(self, width: int) -> Mapping[str, int]:
         """Of bounded size, however many steps there were."""
@@ -76,4 +82,5 @@ class Pool(Op):
     def add_to(self, network: Any, width: int, offsets: Mapping[str, int]) -> None:
         """The last output of one direction is what comes in."""
         if self.how != "last" or self.directions == 2:
-            network.add(f"pool_{self.how}", [self.v], [], width)
+            both = "_of_both" if self.how == "all" and self.directions == 2 else ""
+            network.add(f"pool_{self.how}{both}", [self.v], [], width)
