@@ -100,7 +100,7 @@ def test_fit_prints_a_table_and_writes_a_model(folder) -> None:
     ):
         assert word in printed
     assert sorted(os.listdir(folder)) == ["fit.txt", "m.recurra", "my_cells.py", "t.csv"]
-    about = runtime.load(folder / "m.recurra").preprocessing["features"]
+    about = runtime.load(folder / "m.recurra").preprocessing["transform"]
     assert (about["columns"]["past"], about["columns"]["ahead"]) == (["Temperature"], ["WorkDay"])
     assert about["horizon"] == 5
 

@@ -28,13 +28,13 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Comparisons of a size that shows that they run, in this process: workers need seconds to start."""
     monkeypatch.syspath_prepend(ROOT)  # for `benchmarks`
     monkeypatch.syspath_prepend(ROOT / "tests" / "compare")
-    from compare_problems import Here
+    from compare_benches import Here
 
-    from recurra.compare.problem import from_bytes
+    from recurra.tasks.bench import Bench
 
     def engine(workers: int, tune: Path, final: Path) -> Here:
-        here = Here(from_bytes(final.read_bytes()))
-        here.problems["tune"] = from_bytes(tune.read_bytes())
+        here = Here(Bench.from_bytes(final.read_bytes()))
+        here.benches["tune"] = Bench.from_bytes(tune.read_bytes())
         return here
 
     monkeypatch.setenv("RECURRA_DOCS", "quick")

@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from recurra.conversion import convert
     from recurra.engine import get_num_threads, set_num_threads
     from recurra.runtime import load, save_model
+    from recurra.tasks.classify import Classifier
     from recurra.tasks.forecast import Forecaster
+    from recurra.tasks.regress import Regressor
     from recurra.weights import Weights
 
 __version__ = "0.1.0"
@@ -24,7 +26,9 @@ __version__ = "0.1.0"
 # The public names and where they live; each is imported when it is first used.
 _NAMES = {
     "Cell": "recurra.cells",
+    "Classifier": "recurra.tasks.classify",
     "Forecaster": "recurra.tasks.forecast",
+    "Regressor": "recurra.tasks.regress",
     "Weights": "recurra.weights",
     "cell": "recurra.cells",
     "cells": None,
@@ -43,7 +47,9 @@ _NAMES = {
 }
 __all__ = [
     "Cell",
+    "Classifier",
     "Forecaster",
+    "Regressor",
     "Weights",
     "cell",
     "cells",

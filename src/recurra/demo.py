@@ -147,12 +147,12 @@ def _print_table(report: dict[str, Any], console: Console) -> None:
 
 def _replay(forecaster: Forecaster, data: Data, model: Path) -> dict[str, Any]:
     """The data as a stream to a fresh process, whose last forecasts are compared with this process's own."""
-    from recurra.tasks.evaluate import Network
+    from recurra.tasks.bench import ModelPredictor
 
     (series,) = forecaster.series_
-    T, levels = len(series), len(forecaster.quantiles)
+    T = len(series)
     last = min(WEEK, T - 1)
-    want = Network(forecaster.model_, forecaster.features_, levels, "").forecast(series, T - last, T)
+    want = ModelPredictor(forecaster.task_, forecaster.transform_, forecaster.model_).predict(series, T - last, T)
     with tempfile.TemporaryDirectory() as folder:
         table, expected = Path(folder, "stream.csv"), Path(folder, "forecasts.npy")
         np.save(expected, want)

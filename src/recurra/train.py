@@ -109,8 +109,8 @@ def train(
         resume: go on from the checkpoint, where there is one.
         identity: what a checkpoint must agree on besides the settings, as JSON: the data, the network.
         progress: called after every update, and after every validation.
-        stop: asked whether to end whenever `progress` is called. Training then ends with the best weights so far; in the first
-            epoch, which has none yet, with those of the moment, after a validation.
+        stop: asked whether to end whenever `progress` is called. Training then ends with the best weights so far; in
+            the first epoch, which has none yet, with those of the moment, after a validation.
 
     Raises:
         TrainingError: the loss or the error is no longer a number.

@@ -8,7 +8,7 @@ from typing import Any
 from recurra.compare.candidates import CANDIDATES
 from recurra.compare.trial import Trial
 
-PARAMS = {"learning_rate": 5e-3, "layers": 1, "dropout": 0.0, "window": 8, "alpha": 1.0, "C": 1.0}
+PARAMS = {"learning_rate": 5e-3, "layers": 1, "dropout": 0.0, "window": 8, "alpha": 1.0, "strength": 1.0}
 
 
 def tune(name: str, **changed: Any) -> Trial:

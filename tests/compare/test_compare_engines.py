@@ -8,12 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from compare_problems import Here, scheduled, small_ahead, small_labelled
+from compare_benches import Here, scheduled, small_forecast, small_labelled
 
 from helpers import run_python
 from recurra.compare import engines
 from recurra.compare.engines import Local
-from recurra.compare.problem import from_bytes, to_bytes
+from recurra.tasks.bench import Bench
 
 NAMES = ["feedforward"]
 
@@ -26,35 +26,35 @@ def results(schedule):
     }
 
 
-def local(problem, folder, workers=2):
-    for name, part in (("tune", problem.tuning_part()), ("final", problem)):
-        (folder / name).write_bytes(to_bytes(part))
+def local(bench, folder, workers=2):
+    for name, part in (("tune", bench.without_test()), ("final", bench)):
+        (folder / name).write_bytes(part.to_bytes())
     return Local(workers, folder / "tune", folder / "final")
 
 
-@pytest.mark.parametrize("make", [small_labelled, small_ahead])
-def test_a_problem_survives_the_way_to_a_worker(make):
-    problem = make()
-    again = from_bytes(to_bytes(problem))
-    assert type(again) is type(problem)
-    assert again.fingerprint == problem.fingerprint
-    assert again.described() == problem.described()
-    assert again.windows == problem.windows
+@pytest.mark.parametrize("make", [small_labelled, small_forecast])
+def test_data_survive_the_way_to_a_worker(make):
+    bench = make()
+    again = Bench.from_bytes(bench.to_bytes())
+    assert type(again.task) is type(bench.task)
+    assert again.fingerprint == bench.fingerprint
+    assert again.described() == bench.described()
+    assert again.task.windows(again) == bench.task.windows(bench)
 
 
 def run_on(kind, folder):
     """What an engine finds; also run as a process of its own, below."""
-    problem = small_labelled()
+    bench = small_labelled()
     folder.mkdir()
-    schedule = scheduled(problem, folder, NAMES, trials=1, seeds=1, workers=2)
+    schedule = scheduled(bench, folder, NAMES, trials=1, seeds=1, workers=2)
     if kind == "here":
-        engine = Here(problem)
+        engine = Here(bench)
     elif kind == "local":
-        engine = local(problem, folder)
+        engine = local(bench, folder)
     else:
         from recurra.compare.on_ray import OnRay
 
-        engine = OnRay(2, to_bytes(problem.tuning_part()), to_bytes(problem))
+        engine = OnRay(2, bench.without_test().to_bytes(), bench.to_bytes())
     engine.run(schedule, lambda: None)
     assert schedule.cut() == []
     assert len(schedule.finals["feedforward"]) == 1
@@ -81,8 +81,8 @@ def test_processes_and_ray_give_the_same_results(tmp_path):
 
 
 def test_a_worker_that_dies_fails_its_trial_alone(tmp_path, monkeypatch):
-    problem, killed = small_labelled(), []
-    schedule = scheduled(problem, tmp_path, ["logistic"], trials=2, seeds=1, workers=1)
+    bench, killed = small_labelled(), []
+    schedule = scheduled(bench, tmp_path, ["logistic"], trials=2, seeds=1, workers=1)
     hand_out = Local._hand_out
 
     def kill_first(self, source, crew, selector):
@@ -92,7 +92,7 @@ def test_a_worker_that_dies_fails_its_trial_alone(tmp_path, monkeypatch):
             os.kill(crew[0].process.pid, signal.SIGKILL)
 
     monkeypatch.setattr(Local, "_hand_out", kill_first)
-    local(problem, tmp_path, 1).run(schedule, lambda: None)
+    local(bench, tmp_path, 1).run(schedule, lambda: None)
     errors = [o.error for o in schedule.tuned["logistic"].values()]
     assert "its process ended with status -9" in errors[0]
     assert errors[1] == ""
@@ -100,7 +100,7 @@ def test_a_worker_that_dies_fails_its_trial_alone(tmp_path, monkeypatch):
 
 
 def test_workers_end_at_the_deadline_and_on_ctrl_c(tmp_path):
-    problem = small_labelled()
+    bench = small_labelled()
 
     class Stuck:
         finished, deadline = False, time.monotonic() + 600
@@ -121,8 +121,8 @@ def test_workers_end_at_the_deadline_and_on_ctrl_c(tmp_path):
         started.append(worker.process)
         return worker
 
-    schedule = scheduled(problem, tmp_path, ["logistic"], workers=1)
-    engine = local(problem, tmp_path, 1)
+    schedule = scheduled(bench, tmp_path, ["logistic"], workers=1)
+    engine = local(bench, tmp_path, 1)
     engine._start = lambda: remember(engine)
 
     def interrupt():
@@ -138,6 +138,7 @@ def test_a_worker_ends_with_its_parent(tmp_path):
     code = """
 import subprocess, sys
 from recurra.compare.engines import Local
+from recurra.tasks.bench import Bench
 worker = Local(1, sys.argv[1], sys.argv[1])._start()
 print(worker.process.pid, flush=True)
 import os

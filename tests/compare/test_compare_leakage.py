@@ -1,24 +1,25 @@
 """Planted leaks: each is found, or cannot happen."""
 
+from contextlib import nullcontext
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from compare_problems import sequences, small_ahead, small_labelled, table
+from compare_benches import bench_of, sequences, small_forecast, small_labelled, table
 from compare_trials import final, tune
 
 from helpers import generator
-from recurra.compare.chunks import plan
-from recurra.compare.forecast import ahead
-from recurra.compare.leakage import check_columns
-from recurra.compare.sequences import labelled
+from recurra.compare import compare
 from recurra.compare.trial import run_trial
-from recurra.data import as_table, series_of
 from recurra.errors import DataError, LeakageError
+from recurra.tasks.classify import Classify
+from recurra.tasks.forecast import Forecast
 
 
 def suspicions(columns, past=(), known_ahead=(), horizon=6):
-    found = series_of(as_table(columns), "y", time="time", past=past, known_ahead=known_ahead)
-    problem = ahead(found, horizon, seasons=(24,))
-    return check_columns(found, problem.splits, horizon, problem.features.seasons)
+    roles = {"target": "y", "time": "time", "past": past, "known_ahead": known_ahead}
+    bench = bench_of(Forecast(horizon, seasons=(24,)), columns, **roles)
+    return bench.task.suspicions(bench)
 
 
 def test_honest_columns_are_not_suspected():
@@ -74,9 +75,8 @@ def test_shuffled_rows_with_times_are_an_error():
 
 def test_shuffled_rows_without_times_are_suspected():
     y = table()["y"][generator("shuffle").permutation(600)]
-    found = series_of(as_table({"y": y}), "y")
-    problem = ahead(found, 6, seasons=())
-    said = check_columns(found, problem.splits, 6, problem.features.seasons)
+    bench = bench_of(Forecast(6, seasons=()), {"y": y}, target="y")
+    said = bench.task.suspicions(bench)
     assert len(said) == 1
     assert "as if in random order" in said[0]
 
@@ -90,22 +90,22 @@ def changed_after(row):
 
 def test_tuning_does_not_see_the_test_part():
     """Whatever is in the test part, tuning has the same bits: the rows are not even there."""
-    end = small_ahead().splits[0].valid_end
-    honest, poisoned = (small_ahead(c).tuning_part() for c in (table(), changed_after(end)))
-    assert len(honest.series[0]) == end
+    end = small_forecast().splits[0].valid_end
+    honest, poisoned = (small_forecast(c).without_test() for c in (table(), changed_after(end)))
+    assert len(honest.sequences[0]) == end
     assert honest.fingerprint == poisoned.fingerprint
-    part = small_labelled().tuning_part()
-    assert len(part.of("test")) == 0
-    assert len(part.x) == len(small_labelled().x) - len(small_labelled().of("test"))
+    whole, part = small_labelled(), small_labelled().without_test()
+    assert part.pieces("test") == []
+    assert len(part.sequences) == len(whole.sequences) - len(whole.pieces("test"))
 
 
 def test_scales_seasons_and_training_do_not_see_the_validation_part():
     """Whatever comes after the training part, the features and the loss of each epoch are the same."""
-    end = small_ahead().splits[0].train_end
+    end = small_forecast().splits[0].train_end
     outcomes = []
     for columns in (table(), changed_after(end)):
-        problem = small_ahead(columns)
-        outcomes.append((problem.features.to_dict(), run_trial(tune("gru", epochs=1), problem.tuning_part())))
+        bench = small_forecast(columns)
+        outcomes.append((bench.transform.to_dict(), run_trial(tune("gru", epochs=1), bench.without_test())))
     (honest, a), (poisoned, b) = outcomes
     assert honest == poisoned
     assert not a.error
@@ -115,14 +115,13 @@ def test_scales_seasons_and_training_do_not_see_the_validation_part():
 
 def test_imputation_and_scaling_of_sequences_see_the_training_part_alone():
     x, y = sequences()
-    parts = labelled(x, y).parts
-    changed = [s if parts[i] == 0 else 1e3 * s + 7 for i, s in enumerate(x)]
-    changed[int(np.flatnonzero(parts == 0)[0])] = x[int(np.flatnonzero(parts == 0)[0])]
-    a, b = labelled(x, y), labelled(changed, y)
-    assert (a.mean == b.mean).all()
-    assert (a.scale == b.scale).all()
-    rows = np.concatenate([x[i] for i in np.flatnonzero(parts == 0)])
-    assert a.mean == pytest.approx(rows.mean(0))
+    trained = [split.train_end > 0 for split in bench_of(Classify(), x, y=y).splits]
+    changed = [s if seen else 1e3 * s + 7 for s, seen in zip(x, trained, strict=True)]
+    a, b = (bench_of(Classify(), some, y=y).transform for some in (x, changed))
+    assert a == b
+    rows = np.concatenate([s for s, seen in zip(x, trained, strict=True) if seen])
+    assert [s.center for s in a.scalers] == pytest.approx(rows.mean(0))
+    assert [s.scale for s in a.scalers] == pytest.approx(rows.std(0))
 
 
 @pytest.mark.parametrize("name", ["gru", "feedforward", "transformer"])
@@ -131,18 +130,19 @@ def test_no_window_of_training_reaches_over_the_split(name):
     from recurra.compare.candidates import CANDIDATES
     from recurra.compare.trial import network_of
 
-    problem = small_ahead()
-    end, N = problem.splits[0].train_end, problem.features.horizon
-    trial = final(name)
-    network, _ = network_of(trial, CANDIDATES[name], problem)
-    seen = set()
-    for chunks, _ in plan(problem, network, np.random.default_rng(0)):
-        for c in chunks:
-            seen |= set(range(c.start, c.stop))
-    assert seen == set(range(end - N))
+    bench = small_forecast()
+    end, N = bench.splits[0].train_end, bench.task.horizon
+    network, _ = network_of(final(name), CANDIDATES[name], bench)
+    asked = []
+    targets = type(bench.transform).targets
+    spied = replace(bench.transform)
+    object.__setattr__(spied, "targets", lambda s, a, b: asked.append((a, b)) or targets(bench.transform, s, a, b))
+    batches = bench.task.batches(spied, bench.pieces("train"), network.encoder, 4, 8, 0)
+    count = sum(np.isfinite(batch.targets).all(-1).sum() for batch in batches.epoch(0))
+    assert count == end - N
+    assert max(b for _, b in asked) == end - N
     for part, other in (("train", "valid"), ("valid", "test")):
-        before = max(int(o[-1]) for _, o in problem.origins(part)) + N
-        assert before < min(int(o[0]) for _, o in problem.origins(other)) + 1
+        assert max(p.stop - 1 for p in bench.pieces(part)) + N < min(p.start for p in bench.pieces(other)) + 1
 
 
 def test_windows_of_one_recording_on_both_sides_of_a_split_are_found():
@@ -154,17 +154,19 @@ def test_windows_of_one_recording_on_both_sides_of_a_split_are_found():
             x.append(recording[start : start + 20])
             y.append(k % 2)
             groups.append(k)
+    apart = bench_of(Classify(), x, y=y)
     with pytest.raises(LeakageError, match=r"have steps in common with training sequences .* give `groups`"):
-        labelled(x, y)
-    problem = labelled(x, y, groups=groups)
+        apart.task.suspicions(apart)
+    bench = bench_of(Classify(), x, y=y, groups=groups)
+    assert bench.task.suspicions(bench) == []
     for k in range(12):
-        assert len({int(problem.parts[i]) for i in range(len(x)) if groups[i] == k}) == 1
+        assert len({bench.splits[i] for i in range(len(x)) if groups[i] == k}) == 1
 
 
 def test_a_test_part_that_repeats_training_sequences_is_found():
     x, y = sequences()
     with pytest.raises(LeakageError, match="test sequences have steps in common"):
-        labelled(x, y, test=(x[:20], y[:20]))
+        compare(x, y, test=(x[:20], y[:20]), budget="10s")
 
 
 def test_a_channel_that_is_the_label_is_found():
@@ -172,6 +174,7 @@ def test_a_channel_that_is_the_label_is_found():
     number = {"low": 2.0, "middle": -1.0, "high": 7.5}
     rng = generator("label")
     told = [np.column_stack([s, number[name] + 1e-3 * rng.normal(size=len(s))]) for s, name in zip(x, y, strict=True)]
-    with pytest.raises(LeakageError, match="channel 2 is one number in each sequence, and it tells the label"):
-        labelled(told, y)
-    labelled([np.column_stack([s, np.full(len(s), rng.normal())]) for s in x], y)
+    for columns, leak in ((told, True), ([np.column_stack([s, np.full(len(s), rng.normal())]) for s in x], False)):
+        bench = bench_of(Classify(), columns, y=y)
+        with pytest.raises(LeakageError, match="column 2 is one number in each") if leak else nullcontext():
+            bench.task.suspicions(bench)

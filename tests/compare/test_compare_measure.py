@@ -1,19 +1,21 @@
 """The measured columns, on networks whose answers are known."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
-from compare_problems import small_ahead, small_labelled
+from compare_benches import bench_of, small_forecast, small_labelled
 from compare_trials import final, tune
 from torch import nn
 
 from recurra.compare.candidates import CANDIDATES
-from recurra.compare.live import live_model, step_of
+from recurra.compare.live import step_of
 from recurra.compare.measure import lags, longer, measured, reach, seconds_of_step
-from recurra.compare.networks import Encoder
-from recurra.compare.trial import network_of, run_trial
+from recurra.compare.trial import fit_baseline, network_of, run_trial
+from recurra.models import Network
+from recurra.models.encoders import Encoder
+from recurra.tasks.bench import NetworkPredictor
+from recurra.tasks.forecast import Forecast
+from recurra.tasks.learn import to_runtime
 
 
 class Echo(Encoder):
@@ -23,7 +25,7 @@ class Echo(Encoder):
         super().__init__()
         self.delay, self.width = delay, 1
 
-    def forward(self, x, state=None):
+    def forward(self, x, state=None, *, lengths=None, reset=None):
         late = torch.cat([torch.zeros_like(x[: self.delay]), x[: len(x) - self.delay]])
         return (late + 0.5 * x).sum(-1, keepdim=True), None
 
@@ -33,7 +35,7 @@ class Forgetful(Encoder):
 
     width = 1
 
-    def forward(self, x, state=None):
+    def forward(self, x, state=None, *, lengths=None, reset=None):
         h, out = torch.zeros_like(x[0]), []
         for row in x:
             h = 0.9 * h + row
@@ -41,27 +43,28 @@ class Forgetful(Encoder):
         return torch.stack(out), None
 
 
-def with_encoder(encoder, head):
-    return SimpleNamespace(encoder=encoder, head=head, dropout=nn.Identity(), window=8)
+def with_encoder(encoder, head, whole=True):
+    encoder.input_size = 2
+    return Network(encoder, head, None, whole)
 
 
 @pytest.mark.parametrize("delay", [0, 1, 3])
 def test_the_reach_of_an_echo_is_its_delay(delay):
-    problem = small_labelled()
+    bench = small_labelled()
     network = with_encoder(Echo(delay), nn.Linear(1, 3))
-    assert reach(problem, CANDIDATES["gru"], network)["lag"] == delay
+    assert reach(bench, CANDIDATES["gru"], network)["lag"] == delay
 
 
 def test_the_reach_of_a_forecaster_is_measured_over_long_histories():
-    problem = small_ahead()
+    bench = small_forecast()
     torch.manual_seed(0)
-    head = problem.head(1)
+    head = bench.task.head(1, bench.transform, 0.0).eval()
     nn.init.normal_(head.D)
     for delay in (5, 40):
-        found = reach(problem, CANDIDATES["gru"], with_encoder(Echo(delay), head))
+        found = reach(bench, CANDIDATES["gru"], with_encoder(Echo(delay), head, False))
         assert found["lag"] == delay
         assert found["lag_looked_at"] > 200
-    faded = reach(problem, CANDIDATES["gru"], with_encoder(Forgetful(), head))["lag"]
+    faded = reach(bench, CANDIDATES["gru"], with_encoder(Forgetful(), head, False))["lag"]
     assert 15 < faded < 80  # 0.9 ** 44 is a hundredth
 
 
@@ -82,7 +85,7 @@ class Ends(Encoder):
         super().__init__()
         self.good, self.answers = good, answers
 
-    def forward(self, x, state=None):
+    def forward(self, x, state=None, *, lengths=None, reset=None):
         right = self.answers[: x.shape[1]]
         late = torch.arange(len(x))[:, None] >= self.good
         number = torch.where(late, (right + 1) % 3, right)
@@ -90,25 +93,27 @@ class Ends(Encoder):
 
 
 def test_longer_sequences_are_tried():
-    problem = small_labelled()
-    longest = max(len(problem.x[i]) for i in problem.of("test"))
+    bench = small_labelled()
+    test = [piece.sequence for piece in bench.pieces("test")]
+    longest = max(map(len, test))
+    right = torch.tensor([int(s.target) for s in test])
     for good, handled in ((10 * longest, True), (longest, False)):
-        encoder = Ends(good, torch.from_numpy(problem.y[problem.of("test")]))
-        found = longer(problem, CANDIDATES["gru"], with_encoder(encoder, nn.Identity()))
+        encoder = Ends(good, right)
+        found = longer(bench, CANDIDATES["gru"], with_encoder(encoder, nn.Identity()))
         assert found["handles_longer"] is handled
 
 
 def test_a_longer_context_is_tried_in_forecasting():
-    problem = small_ahead()
+    bench = small_forecast()
     torch.manual_seed(0)
-    network, _ = network_of(final("gru"), CANDIDATES["gru"], problem)
-    found = longer(problem, CANDIDATES["gru"], network.eval())
+    network, _ = network_of(final("gru"), CANDIDATES["gru"], bench)
+    found = longer(bench, CANDIDATES["gru"], network.eval())
     assert found["longer"] == pytest.approx(1.0, abs=0.2)
-    counting = with_encoder(Forgetful(), network.head)
-    counting.head = problem.head(1)
+    counting = with_encoder(Forgetful(), bench.task.head(1, bench.transform, 0.0), False).eval()
+    counting.encoder.input_size = bench.transform.input_size
     for p in (counting.head.A, counting.head.D):
         nn.init.zeros_(p)
-    assert longer(problem, CANDIDATES["gru"], counting)["longer"] == 1.0
+    assert longer(bench, CANDIDATES["gru"], counting)["longer"] == 1.0
 
 
 def test_a_step_takes_as_long_as_it_takes():
@@ -118,39 +123,30 @@ def test_a_step_takes_as_long_as_it_takes():
 
 
 @pytest.mark.parametrize("name", ["gru", "lstm", "mingru"])
-@pytest.mark.parametrize("make", [small_labelled, small_ahead])
+@pytest.mark.parametrize("make", [small_labelled, small_forecast])
 def test_the_live_model_gives_what_the_network_gives(name, make):
-    problem = make()
+    bench = make()
     torch.manual_seed(0)
-    network = network_of(final(name), CANDIDATES[name], problem)[0].eval()
+    network = network_of(final(name), CANDIDATES[name], bench)[0].eval()
     with torch.no_grad():
         for p in network.parameters():
             p.add_(0.1 * torch.randn_like(p))
-    model = live_model(problem, network)
-    session = model.session()
-    if make is small_labelled:
-        x = problem.x[0]
-        with torch.no_grad():
-            right = torch.softmax(problem.scores(network, *problem.batch(np.array([0]))[:2]), -1).numpy()[0]
-        for row in x:
-            got = session.step(row)
-        assert got == pytest.approx(right, abs=1e-5)
-    else:
-        rows = problem.features.rows(problem.series[0], 0, 60)
-        right = problem.quantiles(network, 0, np.array([59]))[0]
-        for row in rows:
-            got = session.step(row)
-        assert got.reshape(right.shape) == pytest.approx(right, abs=1e-4)
+    session, one = to_runtime(bench, network).session(), bench.sequences[0]
+    steps = min(60, len(one))
+    right = NetworkPredictor(bench.task, bench.transform, network).predict(one, steps - 1, steps)
+    for row in bench.transform.rows(one, 0, steps):
+        got = session.step(row)
+    assert bench.task.decode(got[None], bench.transform, one.name) == pytest.approx(right, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["gru", "cnn", "transformer", "feedforward", "linear", "seasonal"])
 def test_all_columns_of_a_forecaster(name):
-    problem, candidate = small_ahead(), CANDIDATES[name]
+    bench, candidate = small_forecast(), CANDIDATES[name]
     if candidate.neural:
-        predictor = network_of(final(name), candidate, problem)[0].eval()
+        predictor = network_of(final(name), candidate, bench)[0].eval()
     else:
-        predictor = problem.fit_plain(candidate, tune(name).params)
-    found = measured(problem, candidate, predictor)
+        predictor = fit_baseline(candidate, bench, tune(name).params)
+    found = measured(bench, candidate, predictor)
     assert 0 < found["step_seconds"] < 1
     if name == "gru":
         assert found["runs_in"] == "native"
@@ -158,34 +154,32 @@ def test_all_columns_of_a_forecaster(name):
         assert found["torch_step_seconds"] > found["step_seconds"]
     if name in ("cnn", "transformer", "feedforward"):
         assert found["runs_in"] == "torch"
-        assert found["state_bytes"] == 4 * predictor.encoder.context * problem.input_size
+        assert found["state_bytes"] == 4 * predictor.encoder.context * bench.transform.input_size
         assert found["lag"] <= predictor.encoder.context - 1
     if name == "seasonal":
         assert (found["lag"], found["state_bytes"]) == (23, 0)
 
 
 def test_two_directions_have_no_step():
-    problem = small_labelled()
-    network = network_of(final("bigru", parameters=3000), CANDIDATES["bigru"], problem)[0].eval()
-    assert step_of(problem, CANDIDATES["bigru"], network) == []
-    found = measured(problem, CANDIDATES["bigru"], network)
+    bench = small_labelled()
+    network = network_of(final("bigru", parameters=3000), CANDIDATES["bigru"], bench)[0].eval()
+    assert step_of(bench, CANDIDATES["bigru"], network) == []
+    found = measured(bench, CANDIDATES["bigru"], network)
     assert found["step_seconds"] is None
     assert found["lag"] is not None
 
 
 def test_naive_forecasts_are_what_they_say():
-    problem = small_ahead()
-    y, N = problem.series[0].target, problem.features.horizon
+    bench = small_forecast()
+    y, N = bench.sequences[0].target, bench.task.horizon
     for name, season in (("last", 1), ("seasonal", 24)):
-        fitted = problem.fit_plain(CANDIDATES[name], {})
-        (k, origins), errors = problem.origins("test")[0], []
-        for t in origins:
+        fitted = fit_baseline(CANDIDATES[name], bench, {})
+        (_, start, stop), errors = bench.pieces("test")[0], []
+        for t in range(start, stop):
             again = [y[t + n - season * -(-n // season)] for n in range(1, N + 1)]
             errors.append(np.abs(y[t + 1 : t + 1 + N] - again).mean())
-        blocks = (origins - origins[0]) // (2 * N)
-        right = [np.mean(np.array(errors)[blocks == b]) for b in np.unique(blocks)]
-        assert problem.evaluate_plain(fitted, "test") == pytest.approx(right, rel=1e-4)
-        assert k == 0
+        right = [np.mean(errors[at : at + 2 * N]) for at in range(0, stop - start, 2 * N)]
+        assert bench.errors(fitted, bench.blocks("test")) == pytest.approx(right, rel=1e-4)
 
 
 def test_the_linear_candidate_finds_a_linear_law():
@@ -193,19 +187,17 @@ def test_the_linear_candidate_finds_a_linear_law():
     y, new = np.zeros(900), rng.normal(size=900)
     for t in range(2, 900):
         y[t] = 1.5 * y[t - 1] - 0.7 * y[t - 2] + new[t]
-    from recurra.compare.forecast import ahead
-    from recurra.data import as_table, series_of
-
-    problem = ahead(series_of(as_table({"y": y}), "y"), 1, seasons=())
-    fitted = problem.fit_plain(CANDIDATES["linear"], {"window": 4, "alpha": 1e-3})
-    error = problem.evaluate_plain(fitted, "test").mean()
-    unknowable = np.abs(new[problem.origins("test")[0][1] + 1]).mean()
+    bench = bench_of(Forecast(1, seasons=()), {"y": y}, target="y")
+    fitted = fit_baseline(CANDIDATES["linear"], bench, {"window": 4, "alpha": 1e-3})
+    error = bench.error(fitted, "test")
+    _, start, stop = bench.pieces("test")[0]
+    unknowable = np.abs(new[start + 1 : stop + 1]).mean()
     assert error == pytest.approx(unknowable, rel=0.02)
 
 
 def test_the_same_trial_gives_the_same_bits():
-    a, b = (run_trial(final("lstm", seed=5), small_ahead()) for _ in range(2))
-    c = run_trial(final("lstm", seed=6), small_ahead())
+    a, b = (run_trial(final("lstm", seed=5), small_forecast()) for _ in range(2))
+    c = run_trial(final("lstm", seed=6), small_forecast())
     assert a.error == c.error == ""
     assert {n: v.tobytes() for n, v in a.arrays.items()} == {n: v.tobytes() for n, v in b.arrays.items()}
     assert a.test == b.test
@@ -213,21 +205,18 @@ def test_the_same_trial_gives_the_same_bits():
 
 
 def test_many_series_of_different_lengths():
-    from recurra.compare.forecast import ahead
-    from recurra.data import as_table, series_of
-
     rng, parts = np.random.default_rng(1), []
     for name, rows, level in (("a", 500, 10.0), ("b", 240, 1000.0), ("c", 331, 0.1)):
         t = np.datetime64("2024-01-01T00", "h") + np.arange(rows)
         y = level * (2 + np.sin(np.arange(rows) / 24 * 2 * np.pi) + 0.1 * rng.normal(size=rows))
         parts.append({"time": t, "y": y, "shop": np.full(rows, name)})
     columns = {n: np.concatenate([p[n] for p in parts]) for n in ("time", "y", "shop")}
-    problem = ahead(series_of(as_table(columns), "y", time="time", series="shop"), 4, seasons=(24,))
-    assert "standard deviations of each series" in problem.metric
+    bench = bench_of(Forecast(4, seasons=(24,)), columns, target="y", time="time", series="shop")
+    assert "standard deviations of each series" in bench.task.error_name(bench)
     for name in ("lstm", "transformer", "cnn"):
-        outcome = run_trial(final(name, epochs=8), problem)
+        outcome = run_trial(final(name, epochs=8), bench)
         assert outcome.error == ""
         assert outcome.valid < 1.0
-    naive = run_trial(final("seasonal"), problem)
+    naive = run_trial(final("seasonal"), bench)
     assert naive.error == ""
     assert naive.valid == pytest.approx(0.16, abs=0.06)  # noise of 0.1, twice, over a spread of 0.71

@@ -8,8 +8,9 @@ from torch import nn
 from helpers import generator
 from recurra.compare.candidates import CANDIDATES, choose
 from recurra.compare.matching import TOLERANCE, build, matched
-from recurra.compare.networks import RecurrentEncoder, last_steps, positions, reach_layers
 from recurra.errors import CompareError
+from recurra.models.encoders import RecurrentEncoder, last_steps, positions, reach_layers
+from recurra.tasks.base import Task
 
 NEURAL = [c for c in CANDIDATES.values() if c.neural]
 CAUSAL = [c for c in NEURAL if not c.bidirectional]
@@ -108,7 +109,7 @@ def test_a_recurrent_encoder_goes_on_from_its_state():
 def test_two_directions_give_the_last_of_each():
     torch.manual_seed(0)
     theirs = nn.GRU(I, 5, bidirectional=True)
-    ours = RecurrentEncoder(CANDIDATES["gru"].cell, I, [5], bidirectional=True)
+    ours = RecurrentEncoder("gru", I, [5], bidirectional=True)
     ours.layers.load_state_dict(theirs.state_dict())
     x, lengths = sample(3), torch.tensor([T, 4, 11])
     packed = nn.utils.rnn.pack_padded_sequence(x, lengths, enforce_sorted=False)
@@ -136,14 +137,15 @@ def test_positions_are_those_of_the_paper():
     assert table[31, 6] == pytest.approx(np.sin(31 / 10_000 ** (6 / 8)), abs=1e-5)
 
 
-@pytest.mark.parametrize(
-    "candidate", choose("classify", [*[c.name for c in NEURAL], "lstm_peephole", "ugrnn"])[0][1:], ids=lambda c: c.name
-)
+CELLS_TOO = choose(Task.named("classify"), [*[c.name for c in NEURAL], "lstm_peephole", "ugrnn"])[0][1:]
+
+
+@pytest.mark.parametrize("candidate", CELLS_TOO, ids=lambda c: c.name)
 @pytest.mark.parametrize("layers", [1, 2])
 def test_parameters_are_matched(candidate, layers):
     params = {"layers": layers, "window": 13, "dropout": 0.1}
-    network, count = matched(candidate, params, 12, lambda width: nn.Linear(width, 9), 6000)
-    assert count == sum(p.numel() for p in network.parameters())
+    encoder, head, count = matched(candidate, params, 12, lambda width: nn.Linear(width, 9), 6000)
+    assert count == sum(p.numel() for part in (encoder, head) for p in part.parameters())
     assert abs(count / 6000 - 1) <= TOLERANCE
 
 

@@ -8,15 +8,16 @@ import time
 
 import numpy as np
 import pytest
-from compare_problems import Here, sequences, table
+from compare_benches import Here, bench_of, sequences, table
 
 import recurra
 from recurra.compare import Comparison
-from recurra.compare.problem import from_bytes
 from recurra.errors import CompareError, DataError, LeakageError, RecurraError
+from recurra.tasks.bench import Bench
+from recurra.tasks.classify import Classify
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-QUICK = {"budget": "60s", "trials": 1, "seeds": 2, "parameters": 2000, "epochs": 3, "workers": 2}
+QUICK = {"budget": "60s", "trials": 1, "seeds": 2, "parameters": 4000, "epochs": 3, "workers": 2}
 
 
 def elecdemand(rows=1500):
@@ -31,8 +32,8 @@ def _here(monkeypatch):
     """Trials in this process: workers need seconds to start."""
 
     def engine(workers, tune, final):
-        here = Here(from_bytes(final.read_bytes()))
-        here.problems["tune"] = from_bytes(tune.read_bytes())
+        here = Here(Bench.from_bytes(final.read_bytes()))
+        here.benches["tune"] = Bench.from_bytes(tune.read_bytes())
         return here
 
     monkeypatch.setattr("recurra.compare.run.Local", engine)
@@ -55,7 +56,7 @@ def test_electricity_demand(demand):
     assert [r["valid"] for r in found.rows] == sorted(r["valid"] for r in found.rows)
     for name in ("gru", "feedforward"):
         row = found.row(name)
-        assert abs(row["parameters"] / 2000 - 1) <= 0.05
+        assert abs(row["parameters"] / 4000 - 1) <= 0.05
         assert len(row["seeds"]) == 2
         assert row["step_seconds"] > 0
         assert row["interval"][0] <= row["test"] <= row["interval"][1]
@@ -121,11 +122,11 @@ def test_vowels_of_many_lengths(tmp_path):
     assert found.row("bigru")["live"] is False
     assert "no end yet" in found.row("bigru")["refusal"]
     model = recurra.load(tmp_path / found.model)
-    assert model.preprocessing["labels"] == [str(k) for k in range(1, 10)]
-    session, mean, scale = model.session(), *(np.array(model.preprocessing[n]) for n in ("mean", "scale"))
+    live = recurra.Classifier.of_model(model).live()
     for row in tx[0]:
-        chances = session.step(((row - mean) / scale).astype(np.float32))
-    assert chances.sum() == pytest.approx(1, abs=1e-5)
+        answer = live.step(row)
+    assert list(answer["probabilities"]) == [str(k) for k in range(1, 10)]
+    assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.usefixtures("_here")
@@ -251,15 +252,15 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, changed, kind, words
     ("x", "y", "words"),
     [
         (np.zeros((20, 5, 2, 2)), ["a", "b"] * 10, r"shape \(20, 5, 2, 2\)"),
-        ([np.zeros((5, 2))] * 19 + [np.zeros((5, 3))], ["a", "b"] * 10, "number 19 has 3 channels, expected 2"),
-        ([np.zeros((0, 2))] * 20, ["a", "b"] * 10, "at least 1 step"),
-        ([[["x"]]] * 20, ["a", "b"] * 10, "number 0 is no array of numbers"),
+        ([np.zeros((5, 2))] * 19 + [np.zeros((5, 3))], ["a", "b"] * 10, "number 19 has 3 numbers a step, expected 2"),
+        ([np.zeros((0, 2))] * 20, ["a", "b"] * 10, "has no steps"),
+        ([[["x"]]] * 20, ["a", "b"] * 10, "number 0 has something that is no number"),
         (np.full((20, 5), np.inf), ["a", "b"] * 10, "infinite"),
-        (np.zeros((20, 5)), ["a", "b"] * 9, "got 18 for 20 sequences"),
-        (np.zeros((20, 5)), ["a"] * 20, "all are 'a'"),
-        (np.zeros((20, 5)), [None, "b"] * 10, "some are missing"),
-        (np.zeros((6, 5)), ["a", "b"] * 3, "at least 10"),
-        (np.full((20, 5), np.nan), ["a", "b"] * 10, "channel 0 has no value in training"),
+        (np.zeros((20, 5)), ["a", "b"] * 9, "y: got 18 for 20 sequences"),
+        (np.zeros((20, 5)), ["a"] * 20, "all 20 are 'a'"),
+        (np.zeros((20, 5)), [None, "b"] * 10, "y: number 0 is 'None', expected a label"),
+        (np.zeros((6, 5)), ["a", "b"] * 3, "too few for a test part"),
+        (np.full((20, 5), np.nan), ["a", "b"] * 10, "'x0' has no value in the training part"),
     ],
 )
 def test_bad_sequences_are_one_line(x, y, words):
@@ -270,20 +271,19 @@ def test_bad_sequences_are_one_line(x, y, words):
 
 def test_labels_that_training_does_not_have():
     x, y = sequences(40)
-    with pytest.raises(CompareError, match="'new' is not in the training part"):
+    with pytest.raises(DataError, match="the label 'new' was not in training"):
         recurra.compare(x, y, test=(x[:2], ["new", "low"]))
     with pytest.raises(RecurraError, match="groups: got 3 for 40"):
         recurra.compare(x, y, groups=[1, 2, 3])
 
 
 def test_missing_values_raise_a_flag():
-    from recurra.compare.sequences import labelled
-
     x, y = sequences(60)
     x = [np.where(np.arange(s.size).reshape(s.shape) % 7 == 3, np.nan, s) for s in x]
-    problem = labelled(x, y)
-    assert problem.flagged == (0, 1)
-    for raw, ready in zip(x, problem.x, strict=True):
+    bench = bench_of(Classify(), x, y=y)
+    assert bench.transform.flags == (0, 1)
+    for raw, sequence in zip(x, bench.sequences, strict=True):
+        ready = bench.transform.rows(sequence, 0, len(sequence))
         assert np.isfinite(ready).all()
         assert (ready[:, 2:] == np.isnan(raw)).all()
         assert (ready[:, :2][np.isnan(raw)] == 0).all()

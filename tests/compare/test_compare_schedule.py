@@ -4,7 +4,7 @@ import time
 
 import numpy as np
 import pytest
-from compare_problems import Here, scheduled, small_ahead, small_labelled
+from compare_benches import Here, scheduled, small_forecast, small_labelled
 
 from recurra.compare.candidates import CANDIDATES
 from recurra.compare.store import Store, decode, encode
@@ -157,17 +157,17 @@ def test_a_round_waits_for_its_results():
 
 
 def test_what_is_tuned():
-    assert set(space(CANDIDATES["gru"], small_ahead())) == {"learning_rate", "layers", "dropout", "window"}
+    assert set(space(CANDIDATES["gru"], small_forecast())) == {"learning_rate", "layers", "dropout", "window"}
     assert set(space(CANDIDATES["gru"], small_labelled())) == {"learning_rate", "layers", "dropout"}
     assert set(space(CANDIDATES["cnn"], small_labelled())) == {"learning_rate", "dropout", "window"}
-    assert set(space(CANDIDATES["linear"], small_ahead())) == {"alpha", "window"}
-    assert space(CANDIDATES["last"], small_ahead()) == {}
+    assert set(space(CANDIDATES["linear"], small_forecast())) == {"alpha", "window"}
+    assert space(CANDIDATES["last"], small_forecast()) == {}
 
 
 def test_a_candidate_that_fails_leaves_the_others_alone(tmp_path):
-    problem = small_labelled()
-    schedule = scheduled(problem, tmp_path, ["cnn", "gru"], parameters=220)
-    Here(problem).run(schedule)
+    bench = small_labelled()
+    schedule = scheduled(bench, tmp_path, ["cnn", "gru"], parameters=220)
+    Here(bench).run(schedule)
     assert "expected 220 within 5%" in next(iter(schedule.tuned["cnn"].values())).error
     assert schedule.finals["cnn"] == {}
     assert len(schedule.finals["gru"]) == 2
@@ -203,9 +203,9 @@ def test_a_fault_of_any_kind_is_an_outcome(monkeypatch):
 
     from recurra.compare.trial import run_trial
 
-    problem = small_labelled().tuning_part()
-    monkeypatch.setattr(type(problem), "steps", lambda self, network, rng: 1 / 0)
-    outcome = run_trial(tune("gru"), problem)
+    bench = small_labelled().without_test()
+    monkeypatch.setattr(type(bench.task), "loss", lambda self, output, targets: 1 / 0)
+    outcome = run_trial(tune("gru"), bench)
     assert outcome.ended == "failed"
     assert outcome.error == "ZeroDivisionError: division by zero"
     assert np.isnan(outcome.valid)

@@ -6,6 +6,7 @@ from recurra import cells, compare
 from recurra.compare.candidates import CANDIDATES, choose
 from recurra.compare.settings import Settings, cores, seconds_of
 from recurra.errors import CellError, CompareError, DataError
+from recurra.tasks.base import Task
 
 
 @pytest.mark.parametrize(
@@ -44,19 +45,19 @@ def test_the_cores_are_those_we_may_use():
 
 
 def test_naive_candidates_are_always_there():
-    assert [c.name for c in choose("forecast", ["gru"])[0]] == ["last", "seasonal", "gru"]
-    assert [c.name for c in choose("classify", None)[0]][:2] == ["majority", "logistic"]
+    assert [c.name for c in choose(Task.named("forecast"), ["gru"])[0]] == ["last", "seasonal", "gru"]
+    assert [c.name for c in choose(Task.named("classify"), None)[0]][:2] == ["majority", "logistic"]
 
 
 def test_two_directions_cannot_forecast_and_the_reason_is_given():
-    candidates, refused = choose("forecast", None)
+    candidates, refused = choose(Task.named("forecast"), None)
     assert set(refused) == {"bilstm", "bigru"}
     assert "not known then" in refused["bigru"]
     assert "bigru" not in [c.name for c in candidates]
-    whole = {c.name: c for c in choose("classify", None)[0]}
+    whole = {c.name: c for c in choose(Task.named("classify"), None)[0]}
     assert "no end yet" in whole["bigru"].refusal
     with pytest.raises(CompareError, match=r"none is left to compare .bilstm: it reads"):
-        choose("forecast", ["bilstm"])
+        choose(Task.named("forecast"), ["bilstm"])
 
 
 def test_cells_of_the_zoo_and_of_a_script(tmp_path):
@@ -65,11 +66,11 @@ def test_cells_of_the_zoo_and_of_a_script(tmp_path):
         "from recurra.cells import cell, sigmoid, tanh\n\n\n@cell\ndef leaky(x, h):\n"
         "    f = sigmoid(x.f)\n    return f * h + (1 - f) * tanh(x.n + h.n)\n"
     )
-    found = choose("classify", ["mgu", f"{script}:leaky", cells.indrnn])[0]
+    found = choose(Task.named("classify"), ["mgu", f"{script}:leaky", cells.indrnn])[0]
     assert [c.name for c in found] == ["majority", "mgu", "leaky", "indrnn"]
     assert "def leaky" in found[2].cell
     with pytest.raises(CellError, match="no such script"):
-        choose("classify", [f"{tmp_path}/other.py:leaky"])
+        choose(Task.named("classify"), [f"{tmp_path}/other.py:leaky"])
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,7 @@ def test_cells_of_the_zoo_and_of_a_script(tmp_path):
 )
 def test_candidates_that_cannot_be(names, words):
     with pytest.raises(CompareError, match=words):
-        choose("forecast", names)
+        choose(Task.named("forecast"), names)
 
 
 def test_every_candidate_says_what_it_is():

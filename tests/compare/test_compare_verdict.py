@@ -37,7 +37,7 @@ def compared(means, task="forecast", spread=0.03, units=60, valid=None, **change
         errors[name] = np.mean([o.test for o in finals.values()], 0)
     base = add_tests(rows, errors)
     sort_rows(rows)
-    found = Comparison(task, "mean absolute error", {"parts": {"test": units}, "best_naive": base}, rows)
+    found = Comparison(task, "mean absolute error", {"tested": units, "best_naive": base}, rows)
     found.verdict = verdict(found, base)
     return found, " ".join(found.verdict)
 
@@ -101,16 +101,16 @@ def test_what_would_change_the_answer():
     assert "gru still depends on what came 20 steps before." in said
     found, said = compared({**NAIVE, "gru": 0.8, "feedforward": 0.5}, feedforward={"lag": 47})
     assert "A longer context may change it: feedforward uses its window of 48 steps to the end." in said
-    found.data["longest_in_training"] = 48  # then the window is all there is
+    found.data["longest_window"] = 48  # then the window is all there is
     assert "longer context" not in " ".join(verdict(found, "seasonal"))
     _, said = compared({"majority": 0.8, "gru": 0.3}, "classify")
-    assert "With 60 test sequences only large differences show" in said
+    assert "With 60 test answers only large differences show" in said
 
 
 def test_nothing_finished():
     rows = [row_of(CANDIDATES[n], {}, {}, None) for n in ("majority", "gru")]
     add_tests(rows, {})
-    found = Comparison("classify", "share of wrong labels", {"parts": {"test": 9}}, rows)
+    found = Comparison("classify", "share of wrong labels", {"tested": 9}, rows)
     assert verdict(found, None)[0].startswith("Nothing can be said")
     with pytest.raises(CompareError, match="nothing was finished"):
         found.winner  # noqa: B018

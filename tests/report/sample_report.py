@@ -66,7 +66,7 @@ def sample_report(seed: int = 0, horizon: int = 48, unit: str = "GW") -> dict[st
             }
             for e in range(30)
         ],
-        "baseline_mae": 0.3317,
+        "baseline_error": 0.3317,
         "example": {
             "times": times,
             "truth": list(truth),

@@ -50,7 +50,7 @@ def test_daily_steps_have_no_hours() -> None:
 
 def test_what_was_not_measured_is_left_out() -> None:
     report = sample_report()
-    report["by_hour"]["values"]["GRU"][3] = report["example"]["truth"][5] = report["baseline_mae"] = None
+    report["by_hour"]["values"]["GRU"][3] = report["example"]["truth"][5] = report["baseline_error"] = None
     report["table"][0]["mae"] = report["table"][0]["mase"] = None
     del report["example"]["naive"]
     page = forecast_page(

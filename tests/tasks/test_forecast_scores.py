@@ -12,14 +12,15 @@ from sklearn.metrics import mean_absolute_error, mean_pinball_loss
 
 from helpers import generator
 from recurra import Forecaster
-from recurra.data import Features, as_table, series_of, split_by_time
+from recurra.data import as_table, series_of
+from recurra.data import batches as module
+from recurra.data.batches import Lanes, in_order
 from recurra.data.forecasting.step import Step
-from recurra.tasks import stretches as module
-from recurra.tasks.baselines import LinearAutoregression, Naive, quantile_offsets, season_name
-from recurra.tasks.evaluate import Bench
+from recurra.tasks.bench import Bench
+from recurra.tasks.forecast import Forecast
+from recurra.tasks.forecast_baselines import LinearAutoregression, Naive, quantile_offsets, season_name
+from recurra.tasks.forecast_report import offsets, score, verdict
 from recurra.tasks.metrics import Score, naive_scale
-from recurra.tasks.report import verdict
-from recurra.tasks.stretches import Stretches, in_order
 
 LEVELS = (0.1, 0.5, 0.9)
 
@@ -40,9 +41,9 @@ def series(lengths=(300,), missing=0.0, key="scores"):
 
 
 def bench(lengths=(300,), missing=0.0, horizon=5, seasons=(24,)) -> Bench:
-    found = series(lengths, missing)
-    splits = split_by_time(found, horizon=horizon)
-    return Bench(Features.fit(found, splits, horizon=horizon, seasons=seasons), found, splits, LEVELS)
+    task, found = Forecast(horizon, LEVELS, seasons), series(lengths, missing)
+    splits = task.split(found, (0.70, 0.15, 0.15), 0)
+    return Bench(task, found, splits, task.transform(found, splits))
 
 
 def test_scores_are_those_of_scikit_learn_in_one_part_or_in_many() -> None:
@@ -87,7 +88,7 @@ def test_the_scale_of_mase() -> None:
 def test_naive_forecasts_are_a_plain_loop(season) -> None:
     (one,) = series((90,), missing=0.15)
     y = one.target
-    got = Naive(7, season, one.step).forecast(one, 60, 85)
+    got = Naive(7, season, one.step).predict(one, 60, 85)
     for t in range(60, 85):
         for n in range(1, 8):
             at = t + n - season * math.ceil(n / season)
@@ -97,9 +98,9 @@ def test_naive_forecasts_are_a_plain_loop(season) -> None:
 
 def test_naive_forecasts_use_nothing_that_comes_after() -> None:
     (one,) = series((90,), missing=0.15)
-    before = Naive(7, 24, one.step).forecast(one, 60, 61)
+    before = Naive(7, 24, one.step).predict(one, 60, 61)
     one.target[61:] = 1e9
-    assert np.array_equal(before, Naive(7, 24, one.step).forecast(one, 60, 61))
+    assert np.array_equal(before, Naive(7, 24, one.step).predict(one, 60, 61))
 
 
 def test_names_of_seasons() -> None:
@@ -112,48 +113,47 @@ def test_names_of_seasons() -> None:
 
 def test_the_linear_baseline_is_scikit_learns_ridge() -> None:
     b = bench(missing=0.1)
-    linear = LinearAutoregression(b.features).fit(b.series, b.splits)
+    linear = LinearAutoregression.fit(b)
     start, stop = b.splits[0].origins("train", 5)
-    x = list(linear._inputs(b.series[0], np.arange(start, stop)))
-    y = b.features.targets(b.series[0], start, stop).astype(float)
+    x = list(linear._inputs(b.sequences[0], np.arange(start, stop)))
+    y = b.transform.targets(b.sequences[0], start, stop).astype(float)
     for n in (0, 4):
         there = ~np.isnan(y[:, n])
         ridge = Ridge(alpha=linear.penalty).fit(x[n][there][:, 1:], y[there, n])
         assert np.abs(ridge.coef_ - linear.weights[n, 1:]).max() < 1e-4
-        want = b.features.unscale("s0", ridge.predict(x[n][:, 1:]))
-        assert np.abs(want - linear.forecast(b.series[0], start, stop)[:, n]).max() < 1e-3
+        want = b.transform.unscale("s0", ridge.predict(x[n][:, 1:]))
+        assert np.abs(want - linear.predict(b.sequences[0], start, stop)[:, n]).max() < 1e-3
 
 
 def test_the_linear_baseline_sees_lags_and_nothing_that_comes_after() -> None:
     b = bench()
-    linear = LinearAutoregression(b.features).fit(b.series, b.splits)
-    one = b.series[0]
-    want = linear.forecast(one, 200, 201)
+    linear = LinearAutoregression.fit(b)
+    one = b.sequences[0]
+    want = linear.predict(one, 200, 201)
     (changed,) = series()
     changed.target[201:], changed.past[201:], changed.ahead[206:] = -7.0, 9.0, 0.5
-    assert np.array_equal(linear.forecast(changed, 200, 201), want)
+    assert np.array_equal(linear.predict(changed, 200, 201), want)
     rows = np.arange(150, 153)
     inputs = next(iter(linear._inputs(one, rows)))
-    lags = inputs[:, 1 + b.features.input_size :][:, : linear.lags]
-    scaled = (one.target - b.features.pooled.center) / b.features.pooled.scale
+    lags = inputs[:, 1 + b.transform.input_size :][:, : linear.lags]
+    scaled = (one.target - b.transform.pooled.center) / b.transform.pooled.scale
     for i, t in enumerate(rows):
         assert np.allclose(lags[i], scaled[t - np.arange(linear.lags)], atol=1e-6)
 
 
 def test_intervals_of_baselines_come_from_the_validation_part() -> None:
     errors = generator("errors").normal(size=(400, 3)) * [1, 2, 3]
-    offsets = quantile_offsets(errors, LEVELS)
-    assert np.allclose(offsets, np.quantile(errors, LEVELS, axis=0).T)
+    assert np.allclose(quantile_offsets(errors, LEVELS), np.quantile(errors, LEVELS, axis=0).T)
     b = bench()
-    naive = Naive(5, 24, b.features.step)
+    naive = Naive(5, 24, b.transform.step)
     start, stop = b.splits[0].origins("valid", 5)
-    truth = np.stack([b.series[0].target[t + 1 : t + 6] for t in range(start, stop)])
-    want = np.quantile(truth - naive.forecast(b.series[0], start, stop), LEVELS, axis=0).T
-    got = b.offsets(naive)
+    truth = np.stack([b.sequences[0].target[t + 1 : t + 6] for t in range(start, stop)])
+    want = np.quantile(truth - naive.predict(b.sequences[0], start, stop), LEVELS, axis=0).T
+    got = offsets(b, naive)
     assert np.allclose(got[:, [0, 2]], want[:, [0, 2]])
     assert (got[:, 1] == 0).all()
-    plain = b.score(naive, "test").summary()
-    assert b.score(naive, "test", got).summary()["mae"] == plain["mae"]
+    plain = score(b, naive, "test").summary()
+    assert score(b, naive, "test", got).summary()["mae"] == plain["mae"]
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -162,14 +162,14 @@ def test_every_origin_comes_once_in_an_epoch_and_states_start_with_series(kept, 
         monkeypatch.setattr(module, "MOST_KEPT", 0)
     b = bench((130, 90, 61, 40), missing=0.1, seasons=(7,))
     pieces = b.pieces("train")
-    s = Stretches(b.features, pieces, 3, 8, seed=4)
+    s = Lanes(b.transform, pieces, 3, 8, seed=4)
     known = {
         row.tobytes(): (k, t)
         for k, (one, start, stop) in enumerate(pieces)
-        for t, row in enumerate(b.features.rows(one, start, stop))
+        for t, row in enumerate(b.transform.rows(one, start, stop))
     }
     for epoch in (0, 1):
-        chunks = list(s.batches(epoch))
+        chunks = list(s.epoch(epoch))
         assert len(chunks) == s.updates
         assert [chunk.first for chunk in chunks] == [True] + [False] * (s.updates - 1)
         rows, targets = np.concatenate([c.rows for c in chunks]), np.concatenate([c.targets for c in chunks])
@@ -184,21 +184,21 @@ def test_every_origin_comes_once_in_an_epoch_and_states_start_with_series(kept, 
                 seen.append(place)
                 one, start, _ = pieces[place[0]]
                 t = start + place[1]
-                assert np.array_equal(targets[at, lane], b.features.targets(one, t, t + 1)[0], equal_nan=True)
+                assert np.array_equal(targets[at, lane], b.transform.targets(one, t, t + 1)[0], equal_nan=True)
                 assert resets[at, lane] == (place[1] == 0)
                 before = known.get(rows[at - 1, lane].tobytes()) if at else None
                 assert before is None or resets[at, lane] or before == (place[0], place[1] - 1)
         assert len(seen) == len(set(seen)) == len(known) == s.total
-    assert np.array_equal(next(s.batches(1)).rows, next(s.batches(1)).rows)
-    assert not np.array_equal(next(s.batches(1)).rows, next(s.batches(0)).rows)
+    assert np.array_equal(next(s.epoch(1)).rows, next(s.epoch(1)).rows)
+    assert not np.array_equal(next(s.epoch(1)).rows, next(s.epoch(0)).rows)
 
 
 def test_no_target_of_training_lies_in_another_part() -> None:
     b = bench((130, 90))
-    for chunk in Stretches(b.features, b.pieces("train"), 2, 8, 0).batches(0):
+    for chunk in Lanes(b.transform, b.pieces("train"), 2, 8, 0).epoch(0):
         last = [
-            b.features.scaler(one.name).many(one.target)[split.train_end :]
-            for one, split in zip(b.series, b.splits, strict=True)
+            b.transform.scaler(one.name).many(one.target)[split.train_end :]
+            for one, split in zip(b.sequences, b.splits, strict=True)
         ]
         assert not np.isin(chunk.targets[~np.isnan(chunk.targets)], np.concatenate(last)).any()
 
@@ -209,18 +209,18 @@ def test_validation_rows_come_in_order_after_their_context(together, monkeypatch
     monkeypatch.setattr(module, "STEPS", 5)
     b = bench((130, 90, 61))
     seen = {}
-    for group, chunks in in_order(b.features, b.pieces("valid"), 11):
+    for group, chunks in in_order(b.transform, b.pieces("valid"), 11):
         assert len(group) <= together
         parts = list(chunks)
         rows, targets = np.concatenate([c.rows for c in parts]), np.concatenate([c.targets for c in parts])
-        for lane, one in enumerate(group):
-            seen[one.name] = rows[:, lane], targets[:, lane]
+        for lane, piece in enumerate(group):
+            seen[piece.sequence.name] = rows[:, lane], targets[:, lane]
     for one, start, stop in b.pieces("valid"):
         rows, targets = seen[one.name]
         T = stop - start + 11
-        assert np.array_equal(rows[:T], b.features.rows(one, start - 11, stop))
+        assert np.array_equal(rows[:T], b.transform.rows(one, start - 11, stop))
         assert np.isnan(targets[:11]).all()
-        assert np.array_equal(targets[11:T], b.features.targets(one, start, stop))
+        assert np.array_equal(targets[11:T], b.transform.targets(one, start, stop))
         assert np.isnan(targets[T:]).all()
 
 

@@ -153,7 +153,7 @@ def test_a_snapshot_is_refused_where_it_does_not_belong() -> None:
 
 def test_other_scales_are_another_model() -> None:
     again = runtime.Model(MODEL.ops, preprocessing={**MODEL.preprocessing})
-    again.preprocessing["features"] = {**MODEL.preprocessing["features"], "pooled": {"center": 1.0, "scale": 2.0}}
+    again.preprocessing["transform"] = {**MODEL.preprocessing["features"], "pooled": {"center": 1.0, "scale": 2.0}}
     with pytest.raises(SessionError, match="of another model"):
         LiveForecaster(again).restore(LiveForecaster(MODEL).snapshot())
 

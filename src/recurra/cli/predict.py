@@ -49,5 +49,5 @@ def predict(
     check_writable(out)
     forecaster = Forecaster.load(model)
     forecasts = forecaster.predict(file, origins.value)
-    write_table(out, forecasts, forecaster.features_.clock)
+    write_table(out, forecasts, forecaster.transform_.clock)
     typer.echo(f"wrote {out}: {len(forecasts['time'])} rows")

@@ -3,11 +3,12 @@
     recurra.compare(table, target="Demand", horizon=48, budget="10m")      a forecast
     recurra.compare(sequences, labels, budget="10m")                       labels of sequences
 
-The package itself can be called, as above; `forecasters` and `classifiers` are the two by name.
+The package itself can be called, as above; `forecasters`, `classifiers` and `regressors` are those tasks by name, and
+`of_task` takes any other.
 
 >>> import recurra
 >>> list(recurra.compare.CANDIDATES)[:6]
-['last', 'seasonal', 'majority', 'linear', 'logistic', 'feedforward']
+['last', 'seasonal', 'linear', 'majority', 'logistic', 'mean']
 """
 
 from __future__ import annotations
@@ -16,12 +17,21 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from recurra.compare.api import classifiers, compare, forecasters
+from recurra.compare.api import classifiers, compare, forecasters, of_task, regressors
 from recurra.compare.candidates import CANDIDATES
 from recurra.compare.results import Comparison
 from recurra.compare.settings import Settings
 
-__all__ = ["CANDIDATES", "Comparison", "Settings", "classifiers", "compare", "forecasters"]
+__all__ = [
+    "CANDIDATES",
+    "Comparison",
+    "Settings",
+    "classifiers",
+    "compare",
+    "forecasters",
+    "of_task",
+    "regressors",
+]
 
 
 class _Callable(ModuleType):

@@ -1,16 +1,21 @@
-"""What is called: `forecasters` for a table, `classifiers` for labelled sequences, and `compare` for either."""
+"""What is called: `forecasters` for a table, `classifiers` and `regressors` for sequences, `of_task` for any task, and
+`compare`, which tells them apart."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recurra.compare.progress import Watch
 from recurra.compare.results import Comparison
 from recurra.compare.settings import Settings
+from recurra.data.split import Split
 from recurra.errors import CompareError
+from recurra.tasks.base import Task
+from recurra.tasks.bench import Bench
+
+SHARES = (0.70, 0.15, 0.15)  # of training, validation and test
+SHARES_BESIDE_TEST = (0.82, 0.18, 0.0)
 
 
 def compare(data: Any, labels: Any = None, *, watch: Watch | None = None, **options: Any) -> Comparison:
@@ -65,20 +70,10 @@ def forecasters(
     ...
     recurra.errors.CompareError: budget: got '5s', expected at least 10 s (and less than 100 days)
     """
-    from recurra.compare.candidates import choose
-    from recurra.compare.forecast import ahead
-    from recurra.compare.leakage import check_columns
-    from recurra.compare.run import run
-    from recurra.data import as_table, read_table, series_of
+    from recurra.tasks.forecast import Forecast
 
-    asked = Settings(**settings)
-    choose("forecast", asked.candidates)
-    asked.check_out()
-    table = read_table(data) if isinstance(data, (str, Path, os.PathLike)) else as_table(data)
-    found = series_of(table, target, time=time, known_ahead=known_ahead, past=past, series=series, zone=zone)
-    problem = ahead(found, horizon, seasons)
-    suspicions = check_columns(found, problem.splits, horizon, problem.features.seasons)
-    return run(problem, asked, suspicions, watch)
+    columns: dict[str, Any] = {"time": time, "known_ahead": known_ahead, "past": past, "series": series, "zone": zone}
+    return of_task(Forecast(horizon, seasons=seasons), data, watch=watch, settings=settings, target=target, **columns)
 
 
 def classifiers(
@@ -86,36 +81,114 @@ def classifiers(
     labels: Any,
     *,
     test: tuple[Any, Any] | None = None,
-    groups: Sequence[Any] | None = None,
+    groups: Any = None,
+    series: str | None = None,
+    time: str | None = None,
     watch: Watch | None = None,
     **settings: Any,
 ) -> Comparison:
     """Compare ways to tell the label of a sequence.
 
     Args:
-        sequences: an array [n, T, channels] or [n, T], or a list of arrays [T, channels] or [T] of any lengths.
-        labels: of each, numbers or text.
+        sequences, labels, groups, series, time: as `recurra.data.read_sequences` takes X, y and the others.
         test: sequences and labels that are to be the test part; else a share of the sequences is.
-        groups: what each sequence was taken from; no group is on both sides of a split.
         watch: called several times a second with the schedule so far.
         settings: see `Settings`: budget, candidates, seeds, trials, parameters, out, engine, resume and so on.
 
     Raises:
-        ShapeError: sequences, labels and groups do not fit one another.
-        LeakageError: a channel is the label, or the parts share stretches of one recording.
+        DataError: sequences, labels and groups do not fit one another.
+        LeakageError: a column is the label, or the parts share stretches of one recording.
         CompareError: there are too few sequences, or the settings cannot be.
 
     >>> import numpy as np, recurra
     >>> recurra.compare.classifiers(np.zeros((20, 5)), ["a"] * 20)
     Traceback (most recent call last):
     ...
-    recurra.errors.CompareError: labels: all are 'a', expected at least two different ones
+    recurra.errors.DataError: y: all 20 are 'a', expected at least two different labels
+    """
+    from recurra.tasks.classify import Classify
+
+    return of_task(
+        Classify(),
+        sequences,
+        y=labels,
+        groups=groups,
+        test=test,
+        watch=watch,
+        settings=settings,
+        **_given(series, time),
+    )
+
+
+def regressors(
+    sequences: Any,
+    numbers: Any,
+    *,
+    test: tuple[Any, Any] | None = None,
+    groups: Any = None,
+    series: str | None = None,
+    time: str | None = None,
+    watch: Watch | None = None,
+    **settings: Any,
+) -> Comparison:
+    """Compare ways to tell the number that belongs to a sequence; the arguments are those of `classifiers`.
+
+    Raises:
+        DataError: sequences, numbers and groups do not fit one another.
+        LeakageError: the parts share stretches of one recording.
+        CompareError: there are too few sequences, or the settings cannot be.
+    """
+    from recurra.tasks.regress import Regress
+
+    return of_task(
+        Regress(),
+        sequences,
+        y=numbers,
+        groups=groups,
+        test=test,
+        watch=watch,
+        settings=settings,
+        **_given(series, time),
+    )
+
+
+def of_task(
+    task: Task,
+    X: Any,
+    *,
+    test: tuple[Any, Any] | None = None,
+    watch: Watch | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **given: Any,
+) -> Comparison:
+    """Compare ways to do any task, one of your own too.
+
+    Args:
+        task: with nothing learned yet.
+        X, given: as the task's `examples` takes them.
+        test: sequences and targets that are to be the test part; else a share of X is.
+        watch: called several times a second with the schedule so far.
+        settings: see `Settings`.
+
+    Raises:
+        DataError: the data cannot be used; the message says where.
+        LeakageError: they tell what they should not.
+        CompareError: the settings cannot be.
     """
     from recurra.compare.candidates import choose
     from recurra.compare.run import run
-    from recurra.compare.sequences import labelled
 
-    asked = Settings(**settings)
-    choose("classify", asked.candidates)
+    asked = Settings(**(settings or {}))
+    choose(type(task), asked.candidates)
     asked.check_out()
-    return run(labelled(sequences, labels, test=test, groups=groups, seed=asked.seed), asked, (), watch)
+    sequences = task.examples(X, **given)
+    splits = task.split(sequences, SHARES if test is None else SHARES_BESIDE_TEST, asked.seed)
+    if test is not None:
+        more = task.examples(test[0], y=test[1])
+        sequences, splits = [*sequences, *more], [*splits, *(Split(0, 0, len(s)) for s in more)]
+    bench = Bench(task, sequences, splits, task.transform(sequences, splits))
+    return run(bench, asked, task.suspicions(bench), watch)
+
+
+def _given(series: str | None, time: str | None) -> dict[str, str]:
+    return {name: value for name, value in (("series", series), ("time", time)) if value is not None}

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from recurra.cells import Cell, get, names
 from recurra.cells.script import load_cell
 from recurra.errors import CompareError
+from recurra.tasks.base import BUILT_IN, Task
+from recurra.tasks.baselines import Baseline
 
-TASKS = ("forecast", "classify")
 NEURAL = ("feedforward", "cnn", "transformer", "recurrent")
 
 
@@ -21,7 +22,7 @@ class Candidate:
         name: in tables and on the command line.
         kind: "naive", "linear", "feedforward", "cnn", "transformer" or "recurrent".
         words: what it is, for a reader.
-        tasks: what it can do.
+        task: the only one that it can do; "" where it can do any.
         cell: the equations of a recurrent one, as text.
         bidirectional: whether it also reads from the end.
     """
@@ -29,7 +30,7 @@ class Candidate:
     name: str
     kind: str
     words: str
-    tasks: tuple[str, ...] = TASKS
+    task: str = ""
     cell: str = ""
     bidirectional: bool = False
 
@@ -60,69 +61,71 @@ def _recurrent(name: str, words: str, bidirectional: bool = False) -> Candidate:
     return Candidate(name, "recurrent", words, cell=get(name.removeprefix("bi")).text, bidirectional=bidirectional)
 
 
-CANDIDATES: dict[str, Candidate] = {
-    c.name: c
-    for c in (
-        Candidate("last", "naive", "the last value again", ("forecast",)),
-        Candidate(
-            "seasonal", "naive", "one season ago again, of the season that errs least in training", ("forecast",)
-        ),
-        Candidate("majority", "naive", "always the most frequent label", ("classify",)),
-        Candidate("linear", "linear", "ridge regression on a window", ("forecast",)),
-        Candidate("logistic", "linear", "logistic regression on a window", ("classify",)),
-        Candidate("feedforward", "feedforward", "feedforward layers on a flattened window"),
-        Candidate("cnn", "cnn", "dilated causal convolutions (TCN)"),
-        Candidate("transformer", "transformer", "causal Transformer encoder with positional encoding"),
-        _recurrent("rnn", "vanilla recurrent network (tanh)"),
-        _recurrent("lstm", "LSTM"),
-        _recurrent("gru", "GRU"),
-        _recurrent("mingru", "minGRU"),
-        _recurrent("bilstm", "bidirectional LSTM", True),
-        _recurrent("bigru", "bidirectional GRU", True),
-    )
-}
+def _of_baseline(task: type[Task], baseline: type[Baseline]) -> Candidate:
+    return Candidate(baseline.key, baseline.kind, baseline.words, task.name)
 
 
-def choose(task: str, wanted: Sequence[str | Cell] | None) -> tuple[list[Candidate], dict[str, str]]:
+NETWORKS = (
+    Candidate("feedforward", "feedforward", "feedforward layers on a flattened window"),
+    Candidate("cnn", "cnn", "dilated causal convolutions (TCN)"),
+    Candidate("transformer", "transformer", "causal Transformer encoder with positional encoding"),
+    _recurrent("rnn", "vanilla recurrent network (tanh)"),
+    _recurrent("lstm", "LSTM"),
+    _recurrent("gru", "GRU"),
+    _recurrent("mingru", "minGRU"),
+    _recurrent("bilstm", "bidirectional LSTM", True),
+    _recurrent("bigru", "bidirectional GRU", True),
+)
+BASELINES = tuple(_of_baseline(task, b) for task in map(Task.named, BUILT_IN) for b in task.baselines)
+CANDIDATES: dict[str, Candidate] = {c.name: c for c in (*BASELINES, *NETWORKS)}
+
+
+def candidates_of(task: type[Task]) -> dict[str, Candidate]:
+    """All candidates for a task: its baselines, the naive ones first, and the networks."""
+    return {c.name: c for c in (*(_of_baseline(task, b) for b in task.baselines), *NETWORKS)}
+
+
+def choose(task: type[Task], wanted: Sequence[str | Cell] | None) -> tuple[list[Candidate], dict[str, str]]:
     """The candidates for a task, naive ones first and always there, and those that are refused, with the reason.
 
     Args:
-        task: "forecast" or "classify".
+        task: what is to be done.
         wanted: names, `my_cells.py:my_cell`, or cells; None: all that suit the task.
 
     Raises:
         CompareError, CellError: a name is unknown, appears twice or does not suit the task; a cell cannot be loaded.
 
-    >>> [c.name for c in choose("classify", ["gru", "cnn"])[0]]
+    >>> [c.name for c in choose(Task.named("classify"), ["gru", "cnn"])[0]]
     ['majority', 'gru', 'cnn']
     """
-    given = list(CANDIDATES) if wanted is None else list(wanted)
-    found = [_resolve(one) for one in given]
+    suit = candidates_of(task)
+    found = [_resolve(one, suit) for one in (suit if wanted is None else wanted)]
     twice = next((c.name for i, c in enumerate(found) if c.name in [d.name for d in found[:i]]), None)
     if twice is not None:
         raise CompareError(f"candidates: {twice} appears twice, expected each once")
-    foreign = [c for c in found if task not in c.tasks]
-    if wanted is not None and foreign:
-        suit = ", ".join(n for n, c in CANDIDATES.items() if task in c.tasks)
-        raise CompareError(f"candidates: {foreign[0].name} does not {task}, expected some of: {suit}; or a cell")
+    foreign = next((c for c in found if c.task not in ("", task.name)), None)
+    if foreign is not None:
+        raise CompareError(
+            f"candidates: {foreign.name} does not {task.name}, expected some of: {', '.join(suit)}; or a cell"
+        )
     refused = {}
-    if task == "forecast":
-        why = "it reads each sequence from its end too, and what follows the moment of forecasting is not known then"
+    if not task.whole:
+        why = "it reads each sequence from its end too, and what follows the moment of an answer is not known then"
         refused = {c.name: why for c in found if c.bidirectional}
-    naive = [c for c in CANDIDATES.values() if c.kind == "naive" and task in c.tasks]
-    rest = [c for c in found if task in c.tasks and c.name not in refused and c.kind != "naive"]
+    naive = [c for c in suit.values() if c.kind == "naive"]
+    rest = [c for c in found if c.name not in refused and c.kind != "naive"]
     if not rest:
         reasons = "; ".join(f"{name}: {why}" for name, why in refused.items())
         raise CompareError(f"candidates: none is left to compare ({reasons or 'only naive ones'}); name others")
     return naive + rest, refused
 
 
-def _resolve(one: str | Cell) -> Candidate:
+def _resolve(one: str | Cell, suit: dict[str, Candidate]) -> Candidate:
     if isinstance(one, Cell):
         return Candidate(one.name, "recurrent", f"the cell {one.name}", cell=one.text)
     name = str(one).strip()
-    if name in CANDIDATES:
-        return CANDIDATES[name]
+    if name in suit or name in CANDIDATES:
+        return suit.get(name) or CANDIDATES[name]
     if name in names():
         cell = get(name)
         if cell.projection is not None:
@@ -131,5 +134,5 @@ def _resolve(one: str | Cell) -> Candidate:
     if ":" in name:
         cell = load_cell(name)
         return Candidate(cell.name, "recurrent", f"the cell {cell.name} of {name.rpartition(':')[0]}", cell=cell.text)
-    known = ", ".join([*CANDIDATES, *(n for n in names() if n not in CANDIDATES and n != "lstm_projected")])
+    known = ", ".join([*suit, *(n for n in names() if n not in suit and n != "lstm_projected")])
     raise CompareError(f"candidates: {name!r} is unknown, expected some of: {known}; or my_cells.py:my_cell")

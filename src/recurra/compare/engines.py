@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from recurra.compare.store import decode
-from recurra.compare.trial import Outcome, Trial
+from recurra.compare.trial import Outcome, Trial, run_trial
 from recurra.compare.worker import THREADS
+from recurra.tasks.bench import Bench
 
 TICK = 0.25  # seconds between looks at the clock
 
@@ -54,12 +55,31 @@ class _Worker:
     received: bytes = b""
 
 
+class InProcess:
+    """Trials in this process, one after the other.
+
+    Args:
+        tune, final: the data, without and with the test part.
+    """
+
+    def __init__(self, tune: Bench, final: Bench) -> None:
+        self.benches = {"tune": tune, "final": final}
+
+    def run(self, source: Source, tick: Callable[[], None]) -> None:
+        """As `Engine.run`."""
+        while not source.finished:
+            trial = source.take()
+            if trial is not None:
+                source.give(run_trial(trial, self.benches[trial.stage]))
+            tick()
+
+
 class Local:
     """Processes on this machine, each on one thread.
 
     Args:
         workers: how many.
-        tune, final: the files of the problems, without and with the test part.
+        tune, final: the files of the data, without and with the test part.
     """
 
     def __init__(self, workers: int, tune: Path, final: Path) -> None:

@@ -1,7 +1,7 @@
 """Networks of equal size: the width at which a candidate has as many parameters as it may have.
 
 >>> from recurra.compare.candidates import CANDIDATES
->>> network, count = matched(CANDIDATES["gru"], {"layers": 1}, 3, lambda width: torch.nn.Linear(width, 2), 5000)
+>>> encoder, head, count = matched(CANDIDATES["gru"], {"layers": 1}, 3, lambda width: torch.nn.Linear(width, 2), 5000)
 >>> abs(count / 5000 - 1) < TOLERANCE
 True
 """
@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from recurra.compare import networks
+from recurra.cells import from_text
 from recurra.compare.candidates import Candidate
 from recurra.errors import CompareError
+from recurra.models import encoders
 
 TOLERANCE = 0.05
 MOST = 4096  # units of one layer
@@ -25,25 +26,10 @@ MOST = 4096  # units of one layer
 Head = Callable[[int], nn.Module]
 
 
-class Network(nn.Module):
-    """An encoder and the task's head on it.
-
-    Attributes:
-        window: steps in one chunk of training, where the task trains in chunks.
-    """
-
-    def __init__(self, encoder: networks.Encoder, head: nn.Module, dropout: float = 0.0, window: int = 0) -> None:
-        super().__init__()
-        self.window = window
-        self.encoder = encoder
-        self.dropout = nn.Dropout(dropout)
-        self.head = head
-
-
 def matched(
     candidate: Candidate, params: Mapping[str, Any], input_size: int, head: Head, parameters: int
-) -> tuple[Network, int]:
-    """A network of a candidate and how many parameters it has: within 5 % of `parameters`.
+) -> tuple[encoders.Encoder, nn.Module, int]:
+    """The encoder of a candidate, the head on it, and how many parameters they have: within 5 % of `parameters`.
 
     Args:
         candidate: a neural one.
@@ -72,21 +58,21 @@ def matched(
             f"{TOLERANCE:.0%}: allow more parameters, or leave {candidate.name} out"
         )
     encoder = build(candidate, params, input_size, w, e)
-    return Network(encoder, head(encoder.width), params.get("dropout", 0.0), params.get("window", 0)), size
+    return encoder, head(encoder.width), size
 
 
-def build(candidate: Candidate, params: Mapping[str, Any], input_size: int, width: int, extra: int) -> networks.Encoder:
+def build(candidate: Candidate, params: Mapping[str, Any], input_size: int, width: int, extra: int) -> encoders.Encoder:
     """The encoder of a width; `extra` units are added where they cost least, so that sizes can be matched closely."""
     layers, dropout, window = params.get("layers", 1), params.get("dropout", 0.0), params.get("window", 0)
     if candidate.kind == "recurrent":
         sizes = [width] * (layers - 1) + [width + (extra if layers > 1 else 0)]
-        return networks.RecurrentEncoder(candidate.cell, input_size, sizes, dropout, candidate.bidirectional)
+        return encoders.RecurrentEncoder(from_text(candidate.cell), input_size, sizes, dropout, candidate.bidirectional)
     if candidate.kind == "feedforward":
-        return networks.Feedforward(input_size, window, [width] + [width + extra] * layers, dropout)
+        return encoders.Feedforward(input_size, window, [width] + [width + extra] * layers, dropout)
     if candidate.kind == "cnn":
-        return networks.Convolutional(input_size, window, width, dropout)
-    even = networks.HEADS * width
-    return networks.Transformer(input_size, window, even, layers, 2 * even + extra, dropout)
+        return encoders.Convolutional(input_size, window, width, dropout)
+    even = encoders.HEADS * width
+    return encoders.Transformer(input_size, window, even, layers, 2 * even + extra, dropout)
 
 
 def _fits(

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from recurra.compare.candidates import Candidate
-from recurra.compare.classify import Labelled
-from recurra.compare.forecast import LEVELS, Ahead
 from recurra.compare.live import step_of
-from recurra.compare.problem import Array, Problem
+from recurra.compare.trial import Array
+from recurra.data.batches import Piece
+from recurra.tasks.bench import Bench, NetworkPredictor
 
 # A step is timed by the median of so many rounds, each of about so many seconds: short, so that on a busy machine most
 # are not interrupted.
@@ -28,20 +28,20 @@ SAMPLES = 4  # places in the data at which lags are looked at
 ORIGINS = 128  # at which longer contexts are tried
 
 
-def measured(problem: Problem, candidate: Candidate, predictor: Any) -> dict[str, Any]:
+def measured(bench: Bench, candidate: Candidate, predictor: Any) -> dict[str, Any]:
     """All of it, as JSON has it; None where a thing cannot be.
 
     Args:
-        problem: with its test part.
+        bench: with its test part.
         candidate: what `predictor` is.
-        predictor: a trained network, or what `Problem.fit_plain` gave.
+        predictor: a trained network, or a fitted baseline.
     """
-    return timed(problem, candidate, predictor) | probed(problem, candidate, predictor)
+    return timed(bench, candidate, predictor) | probed(bench, candidate, predictor)
 
 
-def timed(problem: Problem, candidate: Candidate, predictor: Any) -> dict[str, Any]:
+def timed(bench: Bench, candidate: Candidate, predictor: Any) -> dict[str, Any]:
     """The time and the memory of a live step, and what runs it."""
-    steps = step_of(problem, candidate, predictor)
+    steps = step_of(bench, candidate, predictor)
     times = {step.where: seconds_of_step(step.run) for step in steps}
     return {
         "step_seconds": times[steps[0].where] if steps else None,
@@ -51,9 +51,9 @@ def timed(problem: Problem, candidate: Candidate, predictor: Any) -> dict[str, A
     }
 
 
-def probed(problem: Problem, candidate: Candidate, predictor: Any) -> dict[str, Any]:
+def probed(bench: Bench, candidate: Candidate, predictor: Any) -> dict[str, Any]:
     """How far it looks back, and what longer sequences do to it."""
-    return reach(problem, candidate, predictor) | longer(problem, candidate, predictor)
+    return reach(bench, candidate, predictor) | longer(bench, candidate, predictor)
 
 
 def seconds_of_step(run: Callable[[], Any]) -> float:
@@ -88,12 +88,12 @@ def lags(most: int, count: int = LAGS) -> Array:
     return found[-count:] if len(found) == count else np.unique(np.concatenate([found[: count - 1], [most]]))
 
 
-def reach(problem: Problem, candidate: Candidate, predictor: Any) -> dict[str, Any]:
+def reach(bench: Bench, candidate: Candidate, predictor: Any) -> dict[str, Any]:
     """The longest lag at which a change of what the encoder sees, by one standard deviation, still changes an output by
     1 % of its own; and the longest that was looked at."""
     if not candidate.neural:
-        return {"lag": _plain_lag(problem, candidate, predictor), "lag_looked_at": None}
-    samples, outputs = _samples(problem, predictor)
+        return {"lag": None if predictor.steps is None else predictor.steps - 1, "lag_looked_at": None}
+    samples, outputs = _samples(bench, predictor)
     spread = np.concatenate([outputs(s) for s in samples]).std(0) if len(samples) > 1 else np.ones(1)
     most = max(len(s) for s in samples) - 1
     changes: dict[int, list[float]] = {}
@@ -113,8 +113,8 @@ def reach(problem: Problem, candidate: Candidate, predictor: Any) -> dict[str, A
 class _Outputs:
     """The last outputs of a network for sequences of what its encoder sees."""
 
-    def __init__(self, problem: Problem, network: Any, beside: Any) -> None:
-        self.problem, self.network, self.beside = problem, network, beside
+    def __init__(self, network: Any, future: Any) -> None:
+        self.network, self.future = network, future
 
     def __call__(self, sample: Array) -> Array:
         return self.many(sample[:, None], len(sample))
@@ -123,74 +123,76 @@ class _Outputs:
         """Outputs [B, O] of sequences [T, B, I]."""
         import torch
 
+        encoder, future = self.network.encoder, self.future
         with torch.inference_mode():
             inputs, lengths = torch.from_numpy(np.ascontiguousarray(x, np.float32)), torch.full((x.shape[1],), length)
-            if self.beside is None:
-                result: Array = self.network.head(self.network.encoder.summary(inputs, lengths)).numpy()
-                return result
-            h = self.network.encoder.last(inputs, lengths)
-            quantiles: Array = self.network.head(h, self.beside.expand(len(h), -1)).numpy()
-            return quantiles[..., len(LEVELS) // 2]
+            h = encoder.summary(inputs, lengths) if self.network.whole else encoder.last(inputs, lengths)
+            output = self.network.head(h, future.expand(len(h), -1)) if future.numel() else self.network.head(h)
+            result: Array = output.flatten(1).numpy()
+            return result
 
 
-def _samples(problem: Problem, network: Any) -> tuple[list[Array], _Outputs]:
+def _samples(bench: Bench, network: Any) -> tuple[list[Array], _Outputs]:
     """Sequences of what the encoder sees, [T, I] each, and what gives the outputs."""
     import torch
 
-    if isinstance(problem, Labelled):
-        longest = sorted(problem.of("test"), key=lambda i: -len(problem.x[i]))[: 4 * SAMPLES]
-        return [problem.x[i][-REACH:] for i in longest], _Outputs(problem, network, None)
-    assert isinstance(problem, Ahead)
-    k, origins = max(problem.origins("test"), key=lambda found: len(found[1]))
-    at = origins[np.linspace(0, len(origins) - 1, SAMPLES).astype(int)]
-    f, T = problem.features, min(REACH, int(at[0]) + 1)
-    rows = [f.rows(problem.series[k], t - T + 1, t + 1) for t in at]
-    beside = torch.from_numpy(rows[0][-1:, f.input_size :].copy())
-    return [r[:, : f.input_size] for r in rows], _Outputs(problem, network, beside)
+    I, pieces = bench.transform.input_size, bench.pieces("test")
+    if bench.task.whole:
+        ends = [(p.sequence, p.stop) for p in sorted(pieces, key=lambda p: -p.stop)[: 4 * SAMPLES]]
+    else:
+        longest = max(pieces, key=lambda p: p.stop - p.start)
+        ends = [(longest.sequence, int(t) + 1) for t in np.linspace(longest.start, longest.stop - 1, SAMPLES)]
+    T = REACH if bench.task.whole else min(REACH, ends[0][1])
+    rows = [bench.transform.rows(sequence, max(0, stop - T), stop) for sequence, stop in ends]
+    return [r[:, :I] for r in rows], _Outputs(network, torch.from_numpy(rows[0][-1:, I:].copy()))
 
 
-def _plain_lag(problem: Problem, candidate: Candidate, predictor: Any) -> int | None:
-    """By construction."""
-    if isinstance(problem, Labelled):
-        return None if candidate.kind == "naive" else int(predictor[1]) - 1
-    return int(predictor.window if candidate.kind == "linear" else predictor.naive.season) - 1
-
-
-def longer(problem: Problem, candidate: Candidate, predictor: Any) -> dict[str, Any]:
+def longer(bench: Bench, candidate: Candidate, predictor: Any) -> dict[str, Any]:
     """The error on sequences longer than trained on, over that on sequences of the trained length.
 
-    Labelled sequences are read twice in a row, which keeps the label; a forecast is made from four times as many rows
-    as a chunk of training had. A window model reads the end alone.
+    Whole sequences are read twice in a row, which keeps what belongs to them; an answer for each step is made from four
+    times as many rows as a chunk of training had. A window model reads the end alone.
     """
     if candidate.kind == "naive":
         return {"longer": None, "handles_longer": None}
-    if isinstance(problem, Labelled):
-        test = problem.of("test")
-        twice = tuple(np.concatenate([s, s]) if i in set(test.tolist()) else s for i, s in enumerate(problem.x))
-        errors = _evaluated(problem, candidate, predictor), _evaluated(replace(problem, x=twice), candidate, predictor)
-        before, after = (float(e.mean()) for e in errors)
-        handled = after <= max(WORSE * before, before + 1 / len(test))
+    if bench.task.whole:
+        before, after = (_error(bench, candidate, predictor, twice) for twice in (False, True))
+        handled = after <= max(WORSE * before, before + 1 / len(bench.pieces("test")))
         return {"longer": after / before if before else None, "handles_longer": handled}
-    assert isinstance(problem, Ahead)
     if candidate.kind == "linear":
         return {"longer": 1.0, "handles_longer": True}
-    length = predictor.encoder.context or predictor.window
-    before, after = (_context_error(problem, predictor, n) for n in (length, LONGER * length))
+    length = predictor.encoder.context or bench.task.windows(bench)[-1]
+    before, after = (_context_error(bench, predictor, n) for n in (length, LONGER * length))
     return {"longer": after / before, "handles_longer": after <= WORSE * before}
 
 
-def _evaluated(problem: Labelled, candidate: Candidate, predictor: Any) -> Array:
+def _error(bench: Bench, candidate: Candidate, predictor: Any, twice: bool) -> float:
+    """On the test part, each of whose sequences may be read twice in a row."""
+    pieces = bench.pieces("test")
+    if twice:
+        pieces = [
+            Piece(replace(p.sequence, x=np.concatenate([p.sequence.x] * 2)), p.stop * 2 - 1, p.stop * 2) for p in pieces
+        ]
+    used = NetworkPredictor(bench.task, bench.transform, predictor) if candidate.neural else predictor
+    return float(bench.errors(used, pieces).mean())
+
+
+def _context_error(bench: Bench, network: Any, context: int) -> float:
+    """The error of some answers that were made from so many rows alone."""
     import torch
 
-    if not candidate.neural:
-        return problem.evaluate_plain(predictor, "test")
-    with torch.inference_mode():
-        return problem.evaluate(predictor, "test")
-
-
-def _context_error(problem: Ahead, network: Any, context: int) -> float:
+    task, transform, I = bench.task, bench.transform, bench.transform.input_size
     errors = []
-    for k, origins in problem.origins("test", ORIGINS):
-        error = problem.truth(k, origins) - problem.quantiles(network, k, origins, context)[..., len(LEVELS) // 2]
-        errors.append(np.abs(error).ravel())
+    for piece in bench.blocks("test", ORIGINS):
+        at = np.arange(piece.start, piece.stop)
+        rows = transform.rows(piece.sequence, max(0, piece.start - context + 1), piece.stop)
+        lengths = np.minimum(at + 1, context)
+        places = at[None] - lengths[None] + 1 + np.arange(context)[:, None] - max(0, piece.start - context + 1)
+        windows = rows[np.clip(places, 0, len(rows) - 1), :I]
+        with torch.inference_mode():
+            h = network.encoder.last(torch.from_numpy(windows), torch.from_numpy(lengths))
+            future = torch.from_numpy(rows[len(rows) - len(at) :, I:].copy())
+            output = network.head(h, future) if future.shape[-1] else network.head(h)
+            values = network.linked(output.flatten(1)).numpy()
+        errors.append(task.errors(piece, task.decode(values, transform, piece.sequence.name), transform))
     return float(np.nanmean(np.concatenate(errors)))

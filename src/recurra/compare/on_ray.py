@@ -20,6 +20,7 @@ from recurra.compare.store import decode, encode
 from recurra.compare.trial import Outcome, Trial, run_trial
 from recurra.compare.worker import THREADS, one_thread
 from recurra.errors import MissingExtraError
+from recurra.tasks.bench import Bench
 
 # Ray's own habits that we do without: result files for each trial, and a handler of Ctrl-C.
 QUIET = {
@@ -36,7 +37,7 @@ class OnRay:
 
     Args:
         workers: how many trials at a time.
-        tune, final: the problems as bytes, without and with the test part.
+        tune, final: the data as bytes, without and with the test part.
 
     Raises:
         MissingExtraError: Ray is not installed.
@@ -47,14 +48,14 @@ class OnRay:
             import ray.tune  # noqa: F401
         except ImportError:
             raise MissingExtraError("engine='ray'", "Ray Tune", "ray") from None
-        self.workers, self.problems = workers, {"tune": tune, "final": final}
+        self.workers, self.benches = workers, {"tune": tune, "final": final}
 
     def run(self, source: Source, tick: Callable[[], None]) -> None:
         """As `Engine.run`."""
         from ray import tune
 
         with _connected(self.workers), tempfile.TemporaryDirectory(prefix="recurra-ray-") as folder:
-            trainable = tune.with_parameters(_train, problems=self.problems)
+            trainable = tune.with_parameters(_train, benches=self.benches)
             tuner = tune.Tuner(
                 tune.with_resources(trainable, {"cpu": 1}),
                 tune_config=tune.TuneConfig(
@@ -71,13 +72,11 @@ class OnRay:
             tuner.fit()
 
 
-def _train(config: dict[str, Any], problems: dict[str, bytes]) -> dict[str, Any]:
+def _train(config: dict[str, Any], benches: dict[str, bytes]) -> dict[str, Any]:
     """What Ray runs."""
-    from recurra.compare.problem import from_bytes
-
     one_thread()
     trial = Trial(**json.loads(config["trial"]))
-    return {"outcome": json.dumps(encode(run_trial(trial, from_bytes(problems[trial.stage]))))}
+    return {"outcome": json.dumps(encode(run_trial(trial, Bench.from_bytes(benches[trial.stage]))))}
 
 
 def _name(trial: Any) -> str:

@@ -15,28 +15,29 @@ from typing import Any
 import numpy as np
 
 from recurra.compare.candidates import Candidate, choose
-from recurra.compare.engines import Engine, Local
-from recurra.compare.problem import Problem, to_bytes
+from recurra.compare.engines import Engine, InProcess, Local
 from recurra.compare.progress import Watch
 from recurra.compare.results import Comparison, Row, add_tests, row_of, sort_rows
 from recurra.compare.schedule import REST, Schedule
 from recurra.compare.settings import Settings
 from recurra.compare.store import Store
-from recurra.compare.trial import Outcome, Trial, network_of
+from recurra.compare.trial import Outcome, Trial, fit_baseline, network_of
 from recurra.compare.verdict import verdict
 from recurra.errors import MissingExtraError, RecurraError
 from recurra.files import write_atomically
+from recurra.tasks.bench import Bench
+from recurra.tasks.learn import calibrate, to_runtime
 
 NEEDS = (("torch", "PyTorch"), ("sklearn", "scikit-learn"), ("scipy", "SciPy"), ("optuna", "Optuna"))
 MEASURING = 1.02  # of the budget, after which nothing more is measured
 NAMES = {"model": "winner.recurra", "other": "best_live.recurra", "json": "compare.json", "page": "report.html"}
 
 
-def run(problem: Problem, settings: Settings, suspicions: Sequence[str] = (), watch: Watch | None = None) -> Comparison:
+def run(bench: Bench, settings: Settings, suspicions: Sequence[str] = (), watch: Watch | None = None) -> Comparison:
     """Compare.
 
     Args:
-        problem: with all its parts.
+        bench: the data with all their parts.
         settings: what to do.
         suspicions: what `recurra.compare.leakage` has found.
         watch: called several times a second.
@@ -49,16 +50,16 @@ def run(problem: Problem, settings: Settings, suspicions: Sequence[str] = (), wa
     started = time.monotonic()
     _check_packages()
     settings.check_out()
-    candidates, refused = choose(problem.task, settings.candidates)
+    candidates, refused = choose(type(bench.task), settings.candidates)
     with _folder(settings) as folder, one_thread():
-        store = Store(folder, _plan(problem, settings, candidates))
-        schedule = Schedule(problem, candidates, settings, store, started - store.spent)
-        ended = _run_trials(schedule, problem, settings, folder, watch)
-        found = _gather(schedule, problem, settings, refused, list(suspicions))
+        store = Store(folder, _plan(bench, settings, candidates))
+        schedule = Schedule(bench, candidates, settings, store, started - store.spent)
+        ended = _run_trials(schedule, bench, settings, folder, watch)
+        found = _gather(schedule, bench, settings, refused, list(suspicions))
         if not ended:
             found.cut.insert(0, "interrupted")
-        _measure(found, schedule, problem)
-        _finish(found, schedule, problem, folder if settings.out is not None else None)
+        _measure(found, schedule, bench)
+        _finish(found, schedule, bench, folder if settings.out is not None else None)
         found.seconds = store.spent + time.monotonic() - started
         if settings.out is not None:
             _write(found, folder)
@@ -101,24 +102,26 @@ def one_thread() -> Iterator[None]:
         _native.choose_threads(ours)
 
 
-def _plan(problem: Problem, settings: Settings, candidates: Sequence[Candidate]) -> dict[str, Any]:
+def _plan(bench: Bench, settings: Settings, candidates: Sequence[Candidate]) -> dict[str, Any]:
     return {
-        "data": problem.fingerprint,
+        "data": bench.fingerprint,
         "settings": settings.described(),
         "candidates": [[c.name, c.cell] for c in candidates],
     }
 
 
-def _run_trials(schedule: Schedule, problem: Problem, settings: Settings, folder: Path, watch: Watch | None) -> bool:
+def _run_trials(schedule: Schedule, bench: Bench, settings: Settings, folder: Path, watch: Watch | None) -> bool:
     """Run them; False if they were interrupted. What has ended is kept."""
-    tune, final = to_bytes(problem.tuning_part()), to_bytes(problem)
     engine: Engine
-    with tempfile.TemporaryDirectory(prefix="recurra-problem-") as place:
-        if settings.engine == "ray":
+    with tempfile.TemporaryDirectory(prefix="recurra-bench-") as place:
+        if not type(bench.task).__module__.startswith("recurra."):  # another process does not know the class
+            engine = InProcess(bench.without_test(), bench)
+        elif settings.engine == "ray":
             from recurra.compare.on_ray import OnRay
 
-            engine = OnRay(settings.cores, tune, final)
+            engine = OnRay(settings.cores, bench.without_test().to_bytes(), bench.to_bytes())
         else:
+            tune, final = bench.without_test().to_bytes(), bench.to_bytes()
             paths = [Path(place) / name for name in ("tune", "final")]
             for path, content in zip(paths, (tune, final), strict=True):
                 write_atomically(path, content)
@@ -132,7 +135,7 @@ def _run_trials(schedule: Schedule, problem: Problem, settings: Settings, folder
 
 
 def _gather(
-    schedule: Schedule, problem: Problem, settings: Settings, refused: dict[str, str], suspicions: list[str]
+    schedule: Schedule, bench: Bench, settings: Settings, refused: dict[str, str], suspicions: list[str]
 ) -> Comparison:
     rows: list[Row] = []
     units: dict[str, np.ndarray] = {}
@@ -144,13 +147,23 @@ def _gather(
             units[c.name] = np.mean(tests, 0)
     base = add_tests(rows, units)
     sort_rows(rows)
-    found = Comparison(problem.task, problem.metric, problem.described(), rows, refused, suspicions=suspicions)
+    found = Comparison(
+        bench.task.name, bench.task.error_name(bench), _data(bench), rows, refused, suspicions=suspicions
+    )
     found.cut = schedule.cut()
     found.data["best_naive"] = base
     found.settings = settings.described() | {"budget_seconds": settings.seconds, "engine": settings.engine}
     found.settings |= {"workers": settings.cores}
     found.machine = _machine()
     return found
+
+
+def _data(bench: Bench) -> dict[str, Any]:
+    """What the comparison's page says of the data."""
+    return bench.task.described(bench) | {
+        "tested": sum(piece.stop - piece.start for piece in bench.pieces("test")),
+        "longest_window": bench.task.windows(bench)[-1],
+    }
 
 
 def _machine() -> dict[str, Any]:
@@ -175,7 +188,7 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _measure(found: Comparison, schedule: Schedule, problem: Problem) -> None:
+def _measure(found: Comparison, schedule: Schedule, bench: Bench) -> None:
     """Add the measured columns, the best candidates first: their live steps, and then the rest, while there is time."""
     from recurra.compare.measure import probed, timed
 
@@ -189,22 +202,22 @@ def _measure(found: Comparison, schedule: Schedule, problem: Problem) -> None:
             if time.monotonic() > end:
                 skipped.append(row["name"])
                 continue
-            candidate, predictor = trained(row["name"], schedule, problem)
+            candidate, predictor = trained(row["name"], schedule, bench)
             try:
-                row |= measure(problem, candidate, predictor)
+                row |= measure(bench, candidate, predictor)
             except RecurraError as error:
                 row["live"], row["refusal"] = False, " ".join(str(error).split())
         if skipped:
             found.cut.append(f"{what}: not measured of {', '.join(skipped)}")
 
 
-def trained(name: str, schedule: Schedule, problem: Problem) -> tuple[Candidate, Any]:
+def trained(name: str, schedule: Schedule, bench: Bench) -> tuple[Candidate, Any]:
     """A candidate and what was trained of it, of the seed that is best on validation."""
     candidate = next(c for c in schedule.candidates if c.name == name)
     if not candidate.neural:
-        return candidate, problem.fit_plain(candidate, schedule.final_params[name])
+        return candidate, fit_baseline(candidate, bench, schedule.final_params[name])
     outcome, trial = _best(name, schedule)
-    network, _ = network_of(trial, candidate, problem, outcome.arrays)
+    network, _ = network_of(trial, candidate, bench, outcome.arrays)
     return candidate, network
 
 
@@ -214,22 +227,20 @@ def _best(name: str, schedule: Schedule) -> tuple[Outcome, Trial]:
     return finals[number], schedule.trial(name, number)
 
 
-def _finish(found: Comparison, schedule: Schedule, problem: Problem, folder: Path | None) -> None:
+def _finish(found: Comparison, schedule: Schedule, bench: Bench, folder: Path | None) -> None:
     """Save the best that runs in the runtime, and say what follows from the rows."""
     found.verdict = verdict(found, found.data["best_naive"])
     able = [r for r in found.rows if r.get("runs_in") == "native"]
     if folder is None or not able:
         return
-    from recurra.compare.live import calibrate, live_model
-
     first, row = found.rows[0], able[0]
-    _, network = trained(row["name"], schedule, problem)
-    calibrate(problem, network)
+    _, network = trained(row["name"], schedule, bench)
+    calibrate(bench, network)
     target = folder / NAMES["model" if row is first else "other"]
     columns = ("valid", "test", "interval", "seeds", "p", "gain", "parameters", "params")
     measured = {"metric": found.metric, "data": found.data, **{n: row[n] for n in columns}}
-    card = {"candidate": row["name"], "comparison": measured}
-    model = live_model(problem, network, card)
+    model = to_runtime(bench, network)
+    model.card = {"candidate": row["name"], "comparison": measured}
     model.save(target)
     found.model = target.name
     if row is not first:

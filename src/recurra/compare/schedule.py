@@ -8,11 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from recurra.compare.candidates import Candidate
-from recurra.compare.problem import Problem
 from recurra.compare.settings import Settings
 from recurra.compare.store import Store
 from recurra.compare.trial import Outcome, Trial
 from recurra.compare.tuning import Study
+from recurra.tasks.bench import Bench
 
 TUNING = 0.55  # the share of training time after which tuning is over
 REST = 0.1  # the share of the budget that is kept for measurements and the report,
@@ -24,7 +24,7 @@ class Schedule:
     """What an engine asks for trials, and tells their outcomes.
 
     Args:
-        problem: tells what can be tuned.
+        bench: tells what can be tuned.
         candidates: in the order of the report.
         settings: seeds, trials, budget.
         store: where outcomes are kept.
@@ -36,11 +36,11 @@ class Schedule:
     """
 
     def __init__(
-        self, problem: Problem, candidates: Sequence[Candidate], settings: Settings, store: Store, started: float
+        self, bench: Bench, candidates: Sequence[Candidate], settings: Settings, store: Store, started: float
     ) -> None:
         self.candidates, self.settings, self.store = list(candidates), settings, store
         self.budget, self.started = settings.seconds, started
-        self.studies = {c.name: Study(c, problem, settings.trials, settings.seed) for c in candidates if c.tuned}
+        self.studies = {c.name: Study(c, bench, settings.trials, settings.seed) for c in candidates if c.tuned}
         self.running: dict[str, Trial] = {}
         self.finals: dict[str, dict[int, Outcome]] = {c.name: {} for c in candidates}
         self.final_params: dict[str, dict[str, Any]] = {}

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from recurra.compare.problem import Array
+from recurra.compare.trial import Array
 
 LEVEL = 0.05  # of significance
 RESAMPLES = 2_999

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from recurra.compare.problem import Array
-from recurra.compare.trial import Outcome
+from recurra.compare.trial import Array, Outcome
 from recurra.errors import CompareError
 from recurra.files import write_atomically
 

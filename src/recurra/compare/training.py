@@ -8,16 +8,18 @@ from __future__ import annotations
 import copy
 import itertools
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from recurra.compare.problem import Problem
-from recurra.compare.trial import Trial
+from recurra.compare.trial import MOST, Trial
+from recurra.data.batches import Batch, Batches, Piece
+from recurra.tasks.base import TOGETHER
+from recurra.tasks.bench import Bench
+from recurra.tasks.learn import loss_of, validate_of
 from recurra.train import Progress, Settings
 from recurra.train import train as fit
 
@@ -33,20 +35,22 @@ class Trained:
     Attributes:
         ended: "early" (no more progress), "epochs" (all that were asked for), or "time" (it got fewer).
         seconds: that it took.
+        loss: on the validation part, in the end.
         history: [epoch, training loss, validation loss, seconds] of each epoch.
     """
 
     ended: str = "epochs"
     seconds: float = 0.0
+    loss: float = 0.0
     history: list[list[float]] = field(default_factory=list)
 
 
-def train(network: Any, problem: Problem, trial: Trial, spent: float = 0.0) -> Trained:
+def train(network: Any, bench: Bench, trial: Trial, spent: float = 0.0) -> Trained:
     """Train in place; at the end the network has the weights of the epoch that was best on validation.
 
     Args:
         network: as it begins.
-        problem: what it is to learn.
+        bench: what it is to learn.
         trial: how long, how fast, from which seed.
         spent: seconds of the trial that are gone.
 
@@ -54,18 +58,18 @@ def train(network: Any, problem: Problem, trial: Trial, spent: float = 0.0) -> T
         TrainingError: the loss is no number.
     """
     start = time.perf_counter() - spent
-    updates = problem.updates(network)
-    epochs, limit = _affordable(network, problem, trial, updates, spent)
+    batches, stop = _batches(network, bench, trial), _stop_pieces(network, bench)
+    epochs, limit = _affordable(network, bench, trial, batches, stop, spent)
     planned = min(epochs, trial.epochs)
-    result, clock = Trained(), list[float]()
+    result, clock, measure = Trained(), list[float](), validate_of(bench, network, stop)
 
-    def batches(epoch: int) -> Iterable[Callable[[], Tensor]]:
-        return itertools.islice(problem.steps(network, np.random.default_rng([trial.seed, epoch])), limit)
+    def epoch(number: int) -> Iterable[Batch]:
+        return itertools.islice(batches.epoch(number), limit)
 
     def validate() -> dict[str, float]:
-        loss = problem.loss_of(network, "valid")
+        measured = measure()
         clock.append(time.perf_counter() - start)
-        return {"valid_loss": loss}
+        return measured
 
     def late(_: Progress) -> bool:
         return bool(clock) and time.perf_counter() - start > LATE * trial.seconds
@@ -77,34 +81,57 @@ def train(network: Any, problem: Problem, trial: Trial, spent: float = 0.0) -> T
         warm_up=WARM_UP,
         seed=trial.seed,
     )
-    history = fit(network, batches, lambda step: step(), validate, settings, updates=limit, stop=late)
-    cut = history.ended == "stopped" or (history.ended == "complete" and (planned < trial.epochs or limit < updates))
+    history = fit(network, epoch, loss_of(bench, network), validate, settings, updates=limit, stop=late)
+    cut = history.ended == "stopped" or (
+        history.ended == "complete" and (planned < trial.epochs or limit < batches.updates)
+    )
     result.ended = "time" if cut else {"early": "early"}.get(history.ended, "epochs")
     result.seconds = time.perf_counter() - start
-    for epoch, when in zip(history.epochs, clock, strict=False):
-        result.history.append([epoch["epoch"], epoch["train_loss"], epoch["valid_loss"], round(when, 3)])
+    for done, when in zip(history.epochs, clock, strict=False):
+        result.history.append([done["epoch"], done["train_loss"], done["valid_error"], round(when, 3)])
+    result.loss = history.best_error
     return result
 
 
-def _affordable(network: Any, problem: Problem, trial: Trial, updates: int, spent: float) -> tuple[int, int]:
+def _batches(network: Any, bench: Bench, trial: Trial) -> Batches:
+    """As many targets in an update, whatever the network is."""
+    chunk = int(trial.params.get("window", 0)) or 1
+    batch = None if bench.task.whole else max(1, TOGETHER // chunk)
+    return bench.task.batches(bench.transform, bench.pieces("train"), network.encoder, batch, chunk, trial.seed)
+
+
+def _stop_pieces(network: Any, bench: Bench) -> list[Piece]:
+    """What training stops by: all of the validation part where a state is carried through it, else some windows."""
+    return bench.pieces("valid") if network.encoder.context is None else bench.blocks("valid", MOST["stop"])
+
+
+def _affordable(
+    network: Any, bench: Bench, trial: Trial, batches: Batches, stop: list[Piece], spent: float
+) -> tuple[int, int]:
     """How many epochs fit the trial's time, evaluation and all, and how many updates each has: fewer than all if not
     even one epoch fits."""
     copied = copy.deepcopy(network).train()
-    moment = []
+    moment, loss = [], loss_of(bench, copied)
     with torch.random.fork_rng(devices=[]):
-        for step in itertools.islice(problem.steps(copied, np.random.default_rng(0)), PROBE):
+        for batch in itertools.islice(batches.epoch(0), PROBE):
             moment.append(time.perf_counter())
-            step().backward()
+            loss(batch).backward()
         moment.append(time.perf_counter())
         copied.eval()
         with torch.inference_mode():
-            problem.loss_of(copied, "valid")
+            validate_of(bench, copied, stop)()
     validation = time.perf_counter() - moment[-1]
     update = float(np.mean(np.diff(moment)[1:] if len(moment) > 2 else np.diff(moment)))
     parts = ("valid", "test") if trial.stage == "final" else ("valid",)
-    after = validation * problem.evaluations(parts)
+    evaluated = sum(_steps(bench, bench.blocks(part, MOST[part])) for part in parts)
+    after = validation * evaluated / max(1, _steps(bench, stop))
     left = trial.seconds - spent - after - (time.perf_counter() - moment[0])
-    epochs = int(left / (updates * update + validation))
+    epochs = int(left / (batches.updates * update + validation))
     if epochs >= 1:
-        return epochs, updates
-    return 1, int(np.clip((left - validation) / update, 1, updates))
+        return epochs, batches.updates
+    return 1, int(np.clip((left - validation) / update, 1, batches.updates))
+
+
+def _steps(bench: Bench, pieces: list[Piece]) -> int:
+    """What evaluating some pieces costs: the steps that are read."""
+    return sum(piece.stop - (0 if bench.task.whole else piece.start) for piece in pieces)

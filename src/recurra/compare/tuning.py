@@ -15,7 +15,7 @@ from recurra.compare.candidates import Candidate
 from recurra.errors import MissingExtraError
 
 if TYPE_CHECKING:
-    from recurra.compare.problem import Problem
+    from recurra.tasks.bench import Bench
 
 ROUND = 3  # trials of one candidate that may run at a time
 STARTUP = 4  # trials before the sampler looks at results
@@ -24,24 +24,25 @@ STARTUP = 4  # trials before the sampler looks at results
 LEARNING_RATE = (3e-4, 3e-3, 2e-2)
 DROPOUT = (0.0, 0.0, 0.1, 0.2)
 LAYERS = (1, 2)
-SHRINKAGE = {"C": (1e-3, 1.0, 1e2), "alpha": (1e-1, 1e1, 1e4)}
+RANGES = ("learning_rate", "alpha", "strength")  # what is tuned on a logarithmic scale
 
 
-def space(candidate: Candidate, problem: Problem) -> dict[str, tuple[Any, ...]]:
+def space(candidate: Candidate, bench: Bench) -> dict[str, tuple[Any, ...]]:
     """What is tuned of a candidate: by name a logarithmic range (least, first, most), or choices (first, others...).
 
     The depth of a convolution network follows from its window.
     """
     if candidate.kind == "naive":
         return {}
-    windows = {"window": (problem.windows[-1], *problem.windows[:-1])}
-    if candidate.kind == "linear":
-        name = "C" if problem.task == "classify" else "alpha"
-        return {name: SHRINKAGE[name]} | windows
+    windows = bench.task.windows(bench)
+    if not candidate.neural:
+        return next(b for b in bench.task.baselines if b.key == candidate.name).space(windows)
     found: dict[str, tuple[Any, ...]] = {"learning_rate": LEARNING_RATE, "dropout": tuple(dict.fromkeys(DROPOUT))}
     if candidate.kind != "cnn":
         found["layers"] = LAYERS
-    return found | (windows if candidate.windowed or problem.task == "forecast" else {})
+    if candidate.windowed or not bench.task.whole:
+        found["window"] = (windows[-1], *windows[:-1])
+    return found
 
 
 class Study:
@@ -49,7 +50,7 @@ class Study:
 
     Args:
         candidate: what is tuned.
-        problem: tells the windows.
+        bench: tells the windows.
         trials: how many there are.
         seed: of the sampler.
 
@@ -57,13 +58,13 @@ class Study:
         MissingExtraError: Optuna is not installed.
     """
 
-    def __init__(self, candidate: Candidate, problem: Problem, trials: int, seed: int) -> None:
+    def __init__(self, candidate: Candidate, bench: Bench, trials: int, seed: int) -> None:
         try:
             import optuna
         except ImportError:
             raise MissingExtraError("a comparison", "Optuna", "compare") from None
         optuna.logging.set_verbosity(optuna.logging.ERROR)
-        self.space, self.trials = space(candidate, problem), trials
+        self.space, self.trials = space(candidate, bench), trials
         self._optuna = optuna
         own = zlib.crc32(f"{seed} {candidate.name}".encode())
         self._study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=own, n_startup_trials=STARTUP))
@@ -126,4 +127,4 @@ class Study:
 
 
 def _is_range(name: str) -> bool:
-    return name in ("learning_rate", *SHRINKAGE)
+    return name in RANGES

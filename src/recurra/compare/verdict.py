@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 FASTER = 2.0  # times: from there, an equal candidate's faster step is worth a word
 FULL = 0.9  # of a window: a lag beyond it means that the window is used to its end
+FEW = 100  # answers of the test part, below which only large differences show
 NETWORKS = ("feedforward", "cnn", "transformer", "recurrent")
 
 
@@ -145,7 +146,7 @@ def _would_change(found: Comparison, best: Row, models: Sequence[Row]) -> list[s
     if late:
         sentences.append(f"More time may change the answer: the training of {_list(late)} was cut.")
     window, lag = best["params"].get("window"), best.get("lag")
-    whole = window is not None and window >= found.data.get("longest_in_training", window + 1)
+    whole = window is not None and window >= found.data.get("longest_window", window + 1)
     if best["kind"] in ("feedforward", "transformer") and lag is not None and not whole and lag >= FULL * (window - 1):
         sentences.append(
             f"A longer context may change it: {best['name']} uses its window of {window} steps to the end."
@@ -159,10 +160,8 @@ def _would_change(found: Comparison, best: Row, models: Sequence[Row]) -> list[s
         sentences.append(f"For sequences longer than those in training do not take {text}.")
     if best["interval"] and best["test"] and (best["interval"][1] - best["interval"][0]) > 0.2 * best["test"]:
         sentences.append("The seeds of the best differ much: more of them would make the answer surer.")
-    if found.task == "classify" and found.data["parts"]["test"] < 100:
-        sentences.append(
-            f"With {found.data['parts']['test']} test sequences only large differences show: more data helps."
-        )
+    if found.data.get("tested", FEW) < FEW:
+        sentences.append(f"With {found.data['tested']} test answers only large differences show: more data helps.")
     return sentences
 
 

@@ -1,6 +1,6 @@
 """A worker process: trials in as JSON lines on standard input, outcomes out as JSON lines. It ends with its parent.
 
-Run as `python -m recurra.compare.worker TUNE FINAL`, with the two problems' files.
+Run as `python -m recurra.compare.worker TUNE FINAL`, with the two files of the data.
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ def one_thread() -> None:
 
 def main(tune: str, final: str) -> None:
     """Run trials until standard input ends."""
-    from recurra.compare.problem import from_bytes
     from recurra.compare.store import encode
     from recurra.compare.trial import Trial, run_trial
+    from recurra.tasks.bench import Bench
 
     out = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no outcome
     one_thread()
-    paths, problems = {"tune": tune, "final": final}, dict[str, Any]()
+    paths, benches = {"tune": tune, "final": final}, dict[str, Any]()
     lines: SimpleQueue[str] = SimpleQueue()
     threading.Thread(target=_read, args=(lines,), daemon=True).start()
     while True:
         trial = Trial(**json.loads(lines.get()))
-        if trial.stage not in problems:
-            problems[trial.stage] = from_bytes(Path(paths[trial.stage]).read_bytes())
-        print(json.dumps(encode(run_trial(trial, problems[trial.stage]))), file=out, flush=True)
+        if trial.stage not in benches:
+            benches[trial.stage] = Bench.from_bytes(Path(paths[trial.stage]).read_bytes())
+        print(json.dumps(encode(run_trial(trial, benches[trial.stage]))), file=out, flush=True)
 
 
 def _read(lines: SimpleQueue[str]) -> None:

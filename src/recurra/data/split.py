@@ -1,16 +1,20 @@
-"""The parts of a series in time: training, validation, test."""
+"""The parts of data: training, validation, test; of a series in time, or sequence by sequence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recurra.data.forecasting.series import Series
 from recurra.errors import DataError
 
 PARTS = ("train", "valid", "test")
+
+Floats: TypeAlias = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,100 @@ def check_horizon(horizon: int) -> None:
     """Raise DataError unless the horizon is a whole number of steps, 1 to 10,000."""
     if isinstance(horizon, bool) or not isinstance(horizon, (int, np.integer)) or not 1 <= horizon <= 10_000:
         raise DataError(f"the horizon is {horizon!r}, expected a whole number of steps from 1 to 10000")
+
+
+def split_sequences(
+    lengths: Sequence[int],
+    parts: tuple[float, float, float] | Sequence[str] = (0.70, 0.15, 0.15),
+    *,
+    groups: Sequence[str] | None = None,
+    times: Sequence[float] | None = None,
+    labels: Sequence[str] | None = None,
+    seed: int = 0,
+) -> list[Split]:
+    """Each sequence in one part, as a split of its steps: `Split(T, T, T)` is wholly in training.
+
+    By time where there are times: what was taken last is the test part. Else at random, with the shares as near as they
+    can be within each label. No group is in two parts.
+
+    Args:
+        lengths: T of each sequence.
+        parts: three shares whose sum is 1, the last of which may be 0; or "train", "valid" or "test" for each sequence.
+        groups: what each was taken from.
+        times: when each was taken.
+        labels: of each, where there are few different ones.
+        seed: of the order.
+
+    Raises:
+        DataError: the parts are neither, a part would be empty, or a group would be in two of them.
+
+    >>> [s.part("test") for s in split_sequences([5, 5, 4], ["train", "valid", "test"])]
+    [(5, 5), (5, 5), (0, 4)]
+    """
+    count = len(lengths)
+    names = [str(i) for i in range(count)] if groups is None else list(groups)
+    if len(parts) and isinstance(parts[0], str):
+        numbers = _own_parts([str(part) for part in parts], count)
+    else:
+        shares = np.cumsum(np.asarray(_checked_shares(parts), np.float64))[:2]
+        numbers = _by_time(times, shares) if times is not None else _at_random(names, labels, shares, seed)
+    first: dict[str, int] = {}
+    for i, name in enumerate(names):
+        if numbers[first.setdefault(name, i)] != numbers[i]:
+            raise DataError(
+                f"the group {name!r} is in the {PARTS[numbers[first[name]]]} part with sequence {first[name]} and in "
+                f"the {PARTS[numbers[i]]} part with sequence {i}, expected each group in one: give other parts"
+            )
+    wanted = PARTS[:2] if isinstance(parts[0], str) or parts[2] == 0 else PARTS
+    for number, name in enumerate(wanted):
+        if number not in numbers:
+            raise DataError(
+                f"{len(set(names))} {'sequences' if groups is None else 'groups'} are too few for a {name} part, "
+                "expected some in each: give more, or other parts"
+            )
+    pairs = zip(lengths, numbers, strict=True)
+    return [Split(T if number == 0 else 0, T if number < 2 else 0, T) for T, number in pairs]
+
+
+def _checked_shares(parts: Any) -> Sequence[float]:
+    try:
+        fine = len(parts) == 3 and min(parts[:2]) > 0 <= parts[2] and abs(sum(parts) - 1) < 1e-6
+    except TypeError:
+        fine = False
+    if not fine:
+        raise DataError(
+            f"the parts are {parts!r}, expected three shares of training, validation and test whose sum is 1, such as "
+            "(0.7, 0.15, 0.15), or the name of its part for each sequence"
+        )
+    checked: Sequence[float] = parts
+    return checked
+
+
+def _own_parts(parts: Sequence[str], count: int) -> list[int]:
+    odd = next((part for part in parts if part not in PARTS), None)
+    if odd is not None or len(parts) != count:
+        got = f"{odd!r}" if odd is not None else f"{len(parts)} names for {count} sequences"
+        raise DataError(f"the parts have {got}, expected one of {', '.join(PARTS)} for each sequence")
+    return [PARTS.index(part) for part in parts]
+
+
+def _by_time(times: Sequence[float], shares: Floats) -> list[int]:
+    """The earliest in training; what was taken at the same time stays together."""
+    order = np.sort(np.asarray(times, np.float64))
+    cuts = [order[min(round(share * len(order)), len(order) - 1)] for share in shares]
+    ends = [-np.inf, cuts[0], cuts[1] if shares[1] < 1 else np.inf]
+    return [int(np.searchsorted(ends[1:], time, "right")) for time in times]
+
+
+def _at_random(names: Sequence[str], labels: Sequence[str] | None, shares: Floats, seed: int) -> list[int]:
+    """Group by group, those of one label (of its first sequence) spread over the parts."""
+    rng = np.random.default_rng(seed)
+    label_of: dict[str, str] = {}
+    for i, name in enumerate(names):
+        label_of.setdefault(name, "" if labels is None else labels[i])
+    part_of: dict[str, int] = {}
+    for label in sorted(set(label_of.values())):
+        own = [name for name in label_of if label_of[name] == label]
+        where = np.searchsorted(shares, (np.arange(len(own)) + 0.5) / len(own))
+        part_of |= {own[i]: int(part) for i, part in zip(rng.permutation(len(own)), where, strict=True)}
+    return [part_of[name] for name in names]

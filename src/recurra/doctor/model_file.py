@@ -137,7 +137,7 @@ def _cut(rows: np.ndarray, table: Table) -> Tensor:
 
 
 def _of_forecast(model: Model, table: Table) -> Windows:
-    features = Features.from_dict(model.preprocessing["features"])
+    features = Features.from_dict(model.preprocessing.get("transform", model.preprocessing.get("features", {})))
     levels = torch.tensor(model.preprocessing["quantiles"], dtype=torch.float32)
     xs, ys = [], []
     for series in features.series_of(table):

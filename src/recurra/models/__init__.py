@@ -11,5 +11,6 @@ torch.Size([10, 2, 12])
 from recurra.models.forecast import ForecastNetwork
 from recurra.models.heads import ForecastHead
 from recurra.models.losses import pinball
+from recurra.models.network import Network
 
-__all__ = ["ForecastHead", "ForecastNetwork", "pinball"]
+__all__ = ["ForecastHead", "ForecastNetwork", "Network", "pinball"]

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-from torch import Tensor, nn
 
 from recurra.cells import Cell
+from recurra.models.encoders import RecurrentEncoder
 from recurra.models.heads import ForecastHead
-from recurra.runtime import Op
-from recurra.torch import Recurrent
-from recurra.torch.bridge import layers_of
+from recurra.models.network import Network
 
 
-class ForecastNetwork(nn.Module):
+class ForecastNetwork(Network):
     """An encoder of any cell over the first numbers of each row; the others go beside it to a `ForecastHead`.
 
     Letters: T steps, B rows, I numbers of the encoder, N horizons, F numbers known of each, S seasons, Q quantiles. A
     row has I + N * (F + S) numbers: what the encoder sees at a step, then for each horizon the known numbers and the
-    values one season earlier. Every step is an origin: the output at step t is the forecast of t + 1 to t + N.
+    values one season earlier. Every step is an origin: the output [T, B, N * Q] at step t is the forecast of t + 1 to
+    t + N, horizon after horizon.
 
     Args:
         cell: a cell, or the name of one in the zoo.
@@ -49,28 +46,13 @@ class ForecastNetwork(nn.Module):
         projection: int = 0,
         dropout: float = 0.0,
     ) -> None:
-        super().__init__()
-        between = dropout if layers > 1 else 0.0
-        self.encoder = Recurrent(cell, input_size, hidden, layers, dropout=between, proj_size=projection)
-        self.head = ForecastHead(projection or hidden, horizon, known, seasons, levels, units=units, dropout=dropout)
+        encoder = RecurrentEncoder(cell, input_size, [hidden] * layers, dropout, projection=projection)
+        head = ForecastHead(encoder.width, horizon, known, seasons, levels, units=units, dropout=dropout)
+        super().__init__(encoder, head)
 
     @property
     def input_size(self) -> int:
         """The numbers of a row."""
-        return self.encoder.input_size + self.head.beside
-
-    def forward(self, rows: Tensor, state: Any = None, *, reset: Tensor | None = None) -> tuple[Tensor, Any]:
-        """The quantiles [T, B, N * Q], horizon after horizon, and the encoder's final state.
-
-        Args:
-            rows: [T, B, I + N * (F + S)].
-            state: of the encoder, from an earlier call.
-            reset: [T, B], bool: before which steps a row's state is zero.
-        """
-        first = self.encoder.input_size
-        h, state = self.encoder(rows[..., :first], state, reset=reset)
-        return self.head(h, rows[..., first:]).flatten(-2), state
-
-    def model_layers(self) -> list[Op]:
-        """What it is in a model file; `recurra.torch.export` asks."""
-        return [*layers_of(self.encoder), *self.head.model_layers()]
+        head = self.head
+        assert isinstance(head, ForecastHead)
+        return self.encoder.input_size + head.beside

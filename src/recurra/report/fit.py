@@ -69,7 +69,7 @@ def training(report: Report, loss: str) -> Section:
         report: with `history`, `baseline_error` and `seconds`.
         loss: what was made smaller, in words.
     """
-    history, naive = report["history"], report.get("baseline_error", report.get("baseline_mae"))
+    history, naive = report["history"], report["baseline_error"]
     epochs = [h["epoch"] for h in history]
     measured = [name for name in history[0] if name.startswith("valid_")]
     name = next((n for n in measured if n != "valid_error"), "valid_error")  # the first metric's, in its own words

@@ -1,199 +1,233 @@
-"""What a forecaster must beat: the same value again, and a linear model that sees what the network sees.
-
-Each has a name and `forecast(series, start, stop)`: float64 [M, N] in the target's units, of the origins start to stop.
-"""
+"""`Baseline`: what a network must beat; and those of whole sequences: naive answers, linear models of summaries."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.forecasting.features import Features
-from recurra.data.forecasting.series import Series
-from recurra.data.forecasting.step import DAY, HOUR, WEEK, Step
-from recurra.data.split import Split
+from recurra.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    from recurra.tasks.bench import Bench
 
 Floats = NDArray[np.float64]
 
-PENALTIES = (1e-1, 1e0, 1e1, 1e2, 1e3, 1e4)
-MOST_ORIGINS = 20_000  # that the linear model is fitted to, evenly spaced where there are more
-MOST_LAGS = 64
-MOST_PAST = 256  # lags of past columns together
-CHUNK = 2048
-SEASONS_BACK = 8  # in search of a value that is there
+STRENGTHS = (1e-3, 1e-2, 1e-1, 1e0, 1e1, 1e2)  # of logistic and ridge regression on summaries: 1 / penalty
 
 
-class Naive:
-    """The value one season earlier, again; with a season of 1, the last value.
+class Baseline(ABC):
+    """An answer without a network.
 
-    Where that is missing, the season before it, and so on; where there is none, the last value that is known.
-
-    >>> from recurra.data import as_table, series_of
-    >>> one = series_of(as_table({"y": np.array([1.0, 2.0, np.nan, 4.0, 5.0])}), "y")[0]
-    >>> Naive(3, 2, one.step).forecast(one, 3, 5)  # after the rows 3 and 4
-    array([[1., 4., 1.],
-           [4., 5., 4.]])
+    Attributes:
+        key: what a comparison calls it.
+        kind: "naive" or "linear".
+        words: what it is, for a reader.
+        name: in tables.
+        parameters: how many numbers it has learned.
+        steps: how many steps it looks back at; None: all.
     """
 
-    kind = "naive"
+    key: ClassVar[str]
+    kind: ClassVar[str]
+    words: ClassVar[str]
+    name: str
+    parameters: int = 0
+    steps: int | None = None
 
-    def __init__(self, horizon: int, season: int, step: Step) -> None:
-        self.horizon, self.season, self.name = horizon, season, season_name(step, season)
+    @classmethod
+    @abstractmethod
+    def fit(cls, bench: Bench, params: Mapping[str, Any] | None = None) -> Self:
+        """Learn from the training part; what `params` does not say is chosen on the validation part."""
 
-    def forecast(self, series: Series, start: int, stop: int) -> Floats:
-        """See the module."""
-        n = np.arange(1, self.horizon + 1)
-        at = np.arange(start, stop)[:, None] + n - self.season * -(-n // self.season)
-        y = series.target
-        found: Floats = np.where(at >= 0, y[np.maximum(at, 0)], np.nan)
-        for _ in range(SEASONS_BACK):
-            if not np.isnan(found).any():
-                break
-            at = at - self.season
-            found = np.where(np.isnan(found) & (at >= 0), y[np.maximum(at, 0)], found)
-        last = _filled(y[:stop])[start:, None]
-        return np.where(np.isnan(found), last, found)
+    @classmethod
+    def each(cls, bench: Bench) -> list[Self]:
+        """All that there are of this kind; by default one."""
+        return [cls.fit(bench)]
 
+    @abstractmethod
+    def predict(self, sequence: Any, start: int, stop: int) -> Floats:
+        """Answers [M, ...] of the steps start .. stop - 1, as the task's `decode` gives them."""
 
-def season_name(step: Step, season: int) -> str:
-    """What people call the same value again.
+    @classmethod
+    def space(cls, windows: Sequence[int]) -> dict[str, tuple[Any, ...]]:
+        """What a comparison tunes: by name a range (least, first, most), or choices, the first one first."""
+        return {}
 
-    >>> season_name(Step(1800, "second"), 336), season_name(Step(1, "row"), 7)
-    ('last week again', '7 rows before again')
-    """
-    if season == 1:
-        return "last value again"
-    seconds = season * step.count if step.unit == "second" else 0
-    names = {HOUR: "last hour again", DAY: "yesterday again", WEEK: "last week again", 52 * WEEK: "last year again"}
-    if seconds in names:
-        return names[seconds]
-    if (step.unit, season * step.count) in {("weekday", 5), ("weekday", 260), ("month", 12)}:
-        return "last week again" if season * step.count == 5 else "last year again"
-    return f"{season} {'rows' if step.unit == 'row' else 'steps'} before again"
+    def live(self, bench: Bench) -> Callable[[], Any]:
+        """What one live step costs, to be timed: by default an answer from the whole sequence."""
+        sequence = max(bench.sequences, key=len)
+        return lambda: self.predict(sequence, len(sequence) - 1, len(sequence))
+
+    def state_bytes(self, bench: Bench) -> int:
+        """What must be kept from step to step, beside the transform's own memory."""
+        return 0
 
 
-class LinearAutoregression:
-    """A ridge regression for each horizon, on what the network sees, and on the last values besides.
+class MostFrequent(Baseline):
+    """The shares of the labels in training, whatever the sequence."""
 
-    Its inputs are the encoder's at the origin, what is known of the horizon, the seasons' values of the horizon, and
-    lags of the target and of the past columns. The penalty is the one with the least error on the validation part.
+    key, kind, words = "majority", "naive", "always the most frequent label"
+    name = "most frequent label"
 
-    Args:
-        features: fitted.
+    def __init__(self, shares: Floats) -> None:
+        self.shares, self.parameters = shares, 1
+
+    @classmethod
+    def fit(cls, bench: Bench, params: Mapping[str, Any] | None = None) -> Self:
+        """Count."""
+        labels = np.concatenate([bench.task.truth(*piece) for piece in bench.pieces("train")]).astype(int)
+        counts = np.bincount(labels, minlength=len(bench.task.labels))  # type: ignore[attr-defined]
+        return cls(counts / counts.sum())
+
+    def predict(self, sequence: Any, start: int, stop: int) -> Floats:
+        """[M, K]."""
+        return np.tile(self.shares, (stop - start, 1))
+
+
+class MeanOfTraining(Baseline):
+    """The mean target of the training part, whatever the sequence."""
+
+    key, kind, words = "mean", "naive", "always the mean of the training part"
+    name = "mean of training"
+
+    def __init__(self, mean: float) -> None:
+        self.mean, self.parameters = mean, 1
+
+    @classmethod
+    def fit(cls, bench: Bench, params: Mapping[str, Any] | None = None) -> Self:
+        """Average."""
+        return cls(float(np.nanmean(np.concatenate([bench.task.truth(*piece) for piece in bench.pieces("train")]))))
+
+    def predict(self, sequence: Any, start: int, stop: int) -> Floats:
+        """[M]."""
+        return np.full(stop - start, self.mean)
+
+
+class _OnSummaries(Baseline):
+    """A linear model of what can be said of a sequence in a few numbers, and of its last steps.
+
+    Of each number of a row the mean, deviation, least, greatest, first, last, mean change and mean size of changes,
+    over the steps so far; and the last `window` steps themselves, after zeros where there are fewer.
     """
 
     kind = "linear"
-    name = "linear autoregression"
 
-    def __init__(self, features: Features) -> None:
-        self.features = features
-        shortest = min((s for s in features.seasons if s > 1), default=features.horizon)
-        self.lags = int(np.clip(shortest, 8, MOST_LAGS))
-        self.penalty = 0.0
-        self.weights: Floats = np.zeros((0, 0))  # [N, inputs]
-        self.past_mean: Floats = np.zeros(0)
-        self.past_scale: Floats = np.ones(0)
+    def __init__(self, bench: Bench, window: int) -> None:
+        self.transform, self.window = bench.transform, window
+        self.model: Any = None
 
-    def fit(self, series: Sequence[Series], splits: Sequence[Split]) -> LinearAutoregression:
-        """Fit to the training part; choose the penalty on the validation part."""
-        N = self.features.horizon
-        past = np.concatenate([one.past[: split.train_end] for one, split in zip(series, splits, strict=True)])
-        if past.shape[1]:
-            self.past_mean = np.nan_to_num(np.nanmean(past, 0)) if len(past) else np.zeros(past.shape[1])
-            spread = np.nan_to_num(np.nanstd(past, 0))
-            self.past_scale = np.where(spread > 0, spread, 1.0)
-        grams: list[Floats] = []
-        moments: list[Floats] = []
-        for one, rows in self._origins(series, splits, "train"):
-            y = self._targets(one, rows)
-            for n, x in enumerate(self._inputs(one, rows)):
-                there = ~np.isnan(y[:, n])
-                x, target = x[there], y[there, n]
-                if len(grams) <= n:
-                    grams.append(np.zeros((x.shape[1], x.shape[1])))
-                    moments.append(np.zeros(x.shape[1]))
-                grams[n] += x.T @ x
-                moments[n] += x.T @ target
-        valid = [
-            (self._targets(one, rows), list(self._inputs(one, rows)))
-            for one, rows in self._origins(series, splits, "valid")
-        ]
-        best = np.inf
-        for penalty in PENALTIES:
-            ridge = np.full(len(moments[0]), penalty)
-            ridge[0] = 1e-6  # of the constant
-            weights = np.stack([np.linalg.solve(grams[n] + np.diag(ridge), moments[n]) for n in range(N)])
-            errors = [np.abs(y - np.stack([x[n] @ weights[n] for n in range(N)], 1)) for y, x in valid]
-            error = float(np.nanmean(np.concatenate(errors))) if errors else 0.0
-            if error < best:
-                best, self.penalty, self.weights = error, penalty, weights
-        return self
+    @classmethod
+    def fit(cls, bench: Bench, params: Mapping[str, Any] | None = None) -> Self:
+        """The strength is chosen on the validation part where `params` has none; its window is 0 then."""
+        try:
+            import sklearn.linear_model  # noqa: F401
+        except ImportError:
+            raise MissingExtraError(f"the {cls.key} baseline", "scikit-learn", "train") from None
+        params = params or {}
+        made = cls(bench, params.get("window", 0))
+        x, y = made._data(bench, "train")
+        strengths = [params["strength"]] if "strength" in params else STRENGTHS
+        models = [made._model(strength, x, y) for strength in strengths]
+        if len(models) > 1:
+            vx, vy = made._data(bench, "valid")
+            made.model = min(models, key=lambda model: made._loss(model, vx, vy))
+        else:
+            made.model = models[0]
+        made.parameters = int(made.model[-1].coef_.size + np.size(made.model[-1].intercept_))
+        return made
 
-    def forecast(self, series: Series, start: int, stop: int) -> Floats:
-        """See the module."""
-        out = np.empty((stop - start, self.features.horizon))
-        for first in range(start, stop, CHUNK):
-            rows = np.arange(first, min(first + CHUNK, stop))
-            scaled = [x @ w for x, w in zip(self._inputs(series, rows), self.weights, strict=True)]
-            out[rows - start] = self.features.unscale(series.name, np.stack(scaled, 1))
-        return out
+    @classmethod
+    def space(cls, windows: Sequence[int]) -> dict[str, tuple[Any, ...]]:
+        """How strongly it fits, and how many last steps it sees besides."""
+        return {"strength": (STRENGTHS[0], 1.0, STRENGTHS[-1]), "window": (0, *reversed(windows))}
 
-    def _origins(
-        self, series: Sequence[Series], splits: Sequence[Split], part: str
-    ) -> Iterator[tuple[Series, NDArray[np.int64]]]:
-        """Rows of a part to fit to, evenly spaced, in chunks."""
-        ranges = [split.origins(part, self.features.horizon) for split in splits]
-        every = max(1, -(-sum(stop - start for start, stop in ranges) // MOST_ORIGINS))
-        for one, (start, stop) in zip(series, ranges, strict=True):
-            rows = np.arange(start, stop, every)
-            for i in range(0, len(rows), CHUNK):
-                yield one, rows[i : i + CHUNK]
+    def _data(self, bench: Bench, part: str) -> tuple[Floats, Floats]:
+        pieces = bench.pieces(part)
+        x = np.concatenate([self.inputs(*piece) for piece in pieces])
+        y = np.concatenate([bench.task.truth(*piece) for piece in pieces])
+        return x[np.isfinite(y)], y[np.isfinite(y)]
 
-    def _targets(self, one: Series, rows: NDArray[np.int64]) -> Floats:
-        first = int(rows[0])
-        return self.features.targets(one, first, int(rows[-1]) + 1)[rows - first].astype(np.float64)
+    def inputs(self, sequence: Any, start: int, stop: int) -> Floats:
+        """[M, inputs] of the steps start .. stop - 1."""
+        rows = self.transform.rows(sequence, 0, stop).astype(np.float64)
+        n = np.arange(1, stop + 1)[:, None]
+        mean = np.cumsum(rows, 0) / n
+        spread = np.sqrt(np.maximum(np.cumsum(rows**2, 0) / n - mean**2, 0))
+        change = np.concatenate([np.zeros_like(rows[:1]), np.cumsum(np.abs(np.diff(rows, axis=0)), 0)]) / n
+        low, high = np.minimum.accumulate(rows), np.maximum.accumulate(rows)
+        first = np.broadcast_to(rows[:1], rows.shape)
+        parts = [mean, spread, low, high, first, rows, (rows - first) / n, change, np.log(n)]
+        padded = np.concatenate([np.zeros((self.window, rows.shape[1])), rows])
+        parts += [padded[self.window - k : len(padded) - k] for k in range(1, self.window)]
+        inputs: Floats = np.concatenate(parts, 1)[start:]
+        return inputs
 
-    def _inputs(self, one: Series, rows: NDArray[np.int64]) -> Iterator[Floats]:
-        """For each horizon the inputs [M, inputs], the constant first."""
-        features, first, stop = self.features, int(rows[0]), int(rows[-1]) + 1
-        low = max(0, first - self.lags)
-        every = features.rows(one, first, stop)[rows - first].astype(np.float64)
-        encoder, ahead = np.split(every, [features.input_size], 1)
-        y = np.full(stop - low, np.nan)
-        begin = max(low, 1)
-        y[begin - low :] = features.targets(one, begin - 1, stop - 1)[:, 0]
-        parts = [np.ones((len(rows), 1)), encoder, _lagged(y, rows - low, self.lags)]
-        if one.past.shape[1]:
-            past = (one.past[low:stop] - self.past_mean) / self.past_scale
-            lags = max(1, min(self.lags, MOST_PAST // one.past.shape[1]))
-            parts += [_lagged(column, rows - low, lags) for column in past.T]
-        shared = np.concatenate(parts, 1)
-        ahead = ahead.reshape(len(rows), features.horizon, -1)
-        for n in range(features.horizon):
-            yield np.concatenate([shared, ahead[:, n]], 1)
+    def live(self, bench: Bench) -> Callable[[], Any]:
+        """The model alone: summaries are kept up to date by a few additions."""
+        sequence = bench.sequences[0]
+        x = self.inputs(sequence, len(sequence) - 1, len(sequence))
+        return lambda: self.model.predict(x)
+
+    def state_bytes(self, bench: Bench) -> int:
+        """The summaries and the window."""
+        sequence = bench.sequences[0]
+        return 4 * self.inputs(sequence, len(sequence) - 1, len(sequence)).size
+
+    @abstractmethod
+    def _model(self, strength: float, x: Floats, y: Floats) -> Any: ...
+
+    @abstractmethod
+    def _loss(self, model: Any, x: Floats, y: Floats) -> float: ...
 
 
-def _lagged(values: Floats, rows: NDArray[np.int64], lags: int) -> Floats:
-    """Of each row the values 0 to lags - 1 rows before; the last known where one is missing, 0 where there is none."""
-    filled = np.nan_to_num(_filled(values))
-    return np.asarray(filled[np.maximum(rows[:, None] - np.arange(lags), 0)])
+class LogisticOnSummaries(_OnSummaries):
+    """Logistic regression on summaries of a sequence."""
+
+    key, words = "logistic", "logistic regression on summaries of the sequence"
+    name = "logistic regression"
+    labels: int
+
+    def _model(self, strength: float, x: Floats, y: Floats) -> Any:
+        from sklearn.linear_model import LogisticRegression
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000, tol=1e-3)).fit(
+            x, y.astype(int)
+        )
+
+    def _loss(self, model: Any, x: Floats, y: Floats) -> float:
+        from sklearn.metrics import log_loss
+
+        return float(log_loss(y.astype(int), model.predict_proba(x), labels=model.classes_))
+
+    def predict(self, sequence: Any, start: int, stop: int) -> Floats:
+        """[M, K]."""
+        found: Floats = self.model.predict_proba(self.inputs(sequence, start, stop))
+        return found
 
 
-def _filled(values: Floats) -> Floats:
-    """Missing values as the last one before them; NaN where there is none."""
-    last = np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))))
-    return np.asarray(values[last])
+class RidgeOnSummaries(_OnSummaries):
+    """Ridge regression on summaries of a sequence."""
 
+    key, words = "ridge", "ridge regression on summaries of the sequence"
+    name = "ridge regression"
 
-def quantile_offsets(errors: Floats, levels: Sequence[float]) -> Floats:
-    """What to add to a forecast for each quantile [N, Q], from its errors y - f [M, N] on the validation part.
+    def _model(self, strength: float, x: Floats, y: Floats) -> Any:
+        from sklearn.linear_model import Ridge
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
 
-    >>> quantile_offsets(np.array([[-1.0], [0.0], [1.0], [np.nan]]), [0.25, 0.5, 0.75])
-    array([[-0.5,  0. ,  0.5]])
-    """
-    known = np.where(np.isnan(errors).all(0), 0.0, errors)
-    offsets: Any = np.nanquantile(known, levels, axis=0).T
-    return np.ascontiguousarray(offsets)
+        return make_pipeline(StandardScaler(), Ridge(alpha=1 / strength)).fit(x, y)
+
+    def _loss(self, model: Any, x: Floats, y: Floats) -> float:
+        return float(((model.predict(x) - y) ** 2).mean())
+
+    def predict(self, sequence: Any, start: int, stop: int) -> Floats:
+        """[M]."""
+        found: Floats = self.model.predict(self.inputs(sequence, start, stop))
+        return found

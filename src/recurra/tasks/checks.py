@@ -1,22 +1,27 @@
-"""The parameters of a forecaster, checked when it is fitted."""
+"""The parameters of an estimator, checked when it is fitted."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
+import numpy as np
+
 from recurra.cells.trace import get
 from recurra.errors import SettingError
 
 MOST_SIZE = 1 << 14
+POOLS = ("last", "mean", "max", "attention")
 
 
-def check_parameters(forecaster: Any) -> None:
+def check_parameters(estimator: Any) -> None:
     """Raise SettingError where a parameter is out of range; the message names it. CellError: no such cell."""
-    call = type(forecaster).__name__
+    call = type(estimator).__name__
 
     def whole(name: str, low: int, high: int, none: bool = False) -> None:
-        value = getattr(forecaster, name)
+        if not hasattr(estimator, name):
+            return
+        value = getattr(estimator, name)
         if none and value is None:
             return
         if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= int(value) <= high:
@@ -25,8 +30,8 @@ def check_parameters(forecaster: Any) -> None:
             )
 
     def real(name: str, low: float, high: float) -> None:
-        value = getattr(forecaster, name)
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        value = getattr(estimator, name)
+        number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
         if not (number and math.isfinite(value) and low <= value < high and (value > low or name == "dropout")):
             raise SettingError(f"{call}: {name}={value!r}, expected a number above {low:g} and below {high:g}")
 
@@ -42,10 +47,14 @@ def check_parameters(forecaster: Any) -> None:
     real("dropout", 0, 1)
     real("learning_rate", 0, 10)
     real("clip", 0, 1e9)
-    check_quantiles(call, forecaster.quantiles)
-    cell = get(forecaster.cell)
-    if forecaster.projection is not None and cell.projection is None:
-        raise SettingError(f"{call}: projection={forecaster.projection}, but {cell.name} has none, expected None")
+    if hasattr(estimator, "quantiles"):
+        check_quantiles(call, estimator.quantiles)
+    pool = getattr(estimator, "pool", "last")
+    if pool not in POOLS:
+        raise SettingError(f"{call}: pool={pool!r}, expected one of {', '.join(POOLS)}")
+    cell = get(estimator.cell)
+    if estimator.projection is not None and cell.projection is None:
+        raise SettingError(f"{call}: projection={estimator.projection}, but {cell.name} has none, expected None")
 
 
 def check_quantiles(call: str, levels: Any) -> None:

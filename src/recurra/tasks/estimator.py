@@ -1,19 +1,279 @@
-"""The conventions of scikit-learn's estimators, without scikit-learn."""
+"""`Estimator`: fit, predict, evaluate, save, load and live, the same for every task, as scikit-learn has them."""
 
 from __future__ import annotations
 
 import inspect
-from typing import Any, Self
+import os
+import tempfile
+import time as clock
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from recurra.errors import SettingError
+import numpy as np
+
+from recurra.cells import Cell, from_text
+from recurra.data.batches import Piece
+from recurra.data.transform import Transform
+from recurra.errors import ModelFileError, NotFittedError, SettingError
+from recurra.runtime import Model, load
+from recurra.tasks.base import Floats, Task
+from recurra.tasks.bench import Bench, ModelPredictor
+from recurra.tasks.checks import check_parameters
+from recurra.tasks.learn import Recipe, learn, to_runtime
+from recurra.tasks.report import build_report, card_of, parameters_of
+from recurra.train import History, Progress
+
+if TYPE_CHECKING:
+    from recurra.tasks.live_sequences import Live
+
+RECIPE = tuple(Recipe.__dataclass_fields__)
 
 
 class Estimator:
-    """Parameters are the constructor's arguments, kept as they were given; `fit` checks them.
+    """A recurrent network for a task.
 
-    A subclass stores each argument under its own name and does nothing else in its constructor. `sklearn.base.clone`
-    and searches over parameters take it.
+    Parameters are the constructor's arguments, kept as they were given; `fit` checks them. A subclass names its
+    `task`; it stores each argument of its own constructor under its own name and does nothing else there.
+    `sklearn.base.clone`, searches over parameters, `cross_val_score` and pipelines take it; what is fitted can be
+    pickled and copied.
+
+    Args:
+        cell: a cell or the name of one in the zoo.
+        hidden: H, of each layer.
+        layers: recurrent layers.
+        bidirectional: whether layers read from the end too; such a network cannot run live.
+        pool: what of the outputs over time the head sees: "last", "mean", "max" or "attention".
+        projection: the size of the output, for a cell that projects it; None: half of hidden.
+        dropout: the share dropped in training.
+        epochs: at most so many; None: about 800 updates.
+        batch: sequences (or parallel stretches of long ones) in an update; None: 32 (up to 16).
+        chunk: steps of truncated back-propagation, where states are carried.
+        learning_rate, clip, patience: see `recurra.train.Settings`.
+        parts: the shares of training, validation and test, the last of which may be 0; or the name of its part
+            ("train", "valid", "test") for each sequence.
+        channels_first: whether arrays are [N, I, T].
+        seed: of all chance.
+
+    Attributes:
+        model_: a `recurra.runtime.Model`: `model_.session()` steps.
+        task_, transform_: with what they have learned of the data.
+        history_: of training, epoch by epoch.
+        report_: how well it does on the test part beside the baselines, as plain lists and numbers.
+        n_features_in_: I.
     """
+
+    task: ClassVar[type[Task]]
+    model_: Model
+    task_: Any
+    transform_: Any
+    history_: History
+    report_: dict[str, Any]
+    n_features_in_: int
+
+    def __init__(
+        self,
+        cell: str | Cell = "gru",
+        hidden: int = 64,
+        layers: int = 1,
+        bidirectional: bool = False,
+        pool: str = "last",
+        projection: int | None = None,
+        dropout: float = 0.2,
+        epochs: int | None = None,
+        batch: int | None = None,
+        chunk: int = 24,
+        learning_rate: float = 3e-3,
+        clip: float = 1.0,
+        patience: int = 10,
+        parts: Any = (0.70, 0.15, 0.15),
+        channels_first: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.cell = cell
+        self.hidden = hidden
+        self.layers = layers
+        self.bidirectional = bidirectional
+        self.pool = pool
+        self.projection = projection
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch = batch
+        self.chunk = chunk
+        self.learning_rate = learning_rate
+        self.clip = clip
+        self.patience = patience
+        self.parts = parts
+        self.channels_first = channels_first
+        self.seed = seed
+
+    def make_task(self) -> Task:
+        """The task, with nothing learned yet."""
+        return self.task()
+
+    def fit(
+        self,
+        X: Any,
+        y: Any = None,
+        groups: Any = None,
+        *,
+        times: Any = None,
+        series: str | None = None,
+        time: str | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        stop: Callable[[Progress], bool] | None = None,
+        evaluate: bool = True,
+    ) -> Self:
+        """Train on sequences, and measure the result on those of the test part.
+
+        Ctrl-C ends training with the best weights so far; `history_.ended` then says "interrupted".
+
+        Args:
+            X, y, groups, times, series, time: as `recurra.data.read_sequences` takes them.
+            checkpoint: a file that is written after every epoch.
+            resume: go on from it, where it is there: the end is the same, to the last bit.
+            progress: called after every update and validation, with the best naive error on the validation part.
+            stop: asked as often whether to end.
+            evaluate: whether to compare with baselines on the test part; without, `report_` has no table.
+
+        Raises:
+            SettingError: a parameter is out of range.
+            DataError: the sequences or targets cannot be used; the message says which.
+            TrainingError, CheckpointError: see `recurra.train`.
+        """
+        given = {"y": y, "groups": groups, "times": times, "series": series, "time": time}
+        how = {"checkpoint": checkpoint, "resume": resume, "progress": progress, "stop": stop}
+        return self._fit(lambda task: task.examples(X, channels_first=self.channels_first, **given), evaluate, **how)
+
+    def _fit(self, examples: Callable[[Any], Sequence[Any]], evaluate: bool, **how: Any) -> Self:
+        began = clock.perf_counter()
+        check_parameters(self)
+        task = self.make_task()
+        sequences = examples(task)
+        splits = task.split(sequences, self.parts, int(self.seed))
+        bench = Bench(task, sequences, splits, task.transform(sequences, splits))
+        naive = _best_naive(bench)
+        identity = {"parameters": parameters_of(self), "data": bench.fingerprint}
+        network, history = learn(bench, self.recipe(), baseline=naive, identity=identity, **how)
+        trained = clock.perf_counter()
+        self.model_ = to_runtime(bench, network)
+        self.task_, self.transform_, self.history_ = task, bench.transform, history
+        self._take(self.model_, task, bench.transform)
+        self.report_ = self._report(bench, network, evaluate) | {"baseline_error": naive}
+        self.report_["seconds"] = {"training": trained - began, "total": clock.perf_counter() - began}
+        self.model_.card = card_of(self, bench)
+        return self
+
+    def _report(self, bench: Bench, network: Any, evaluate: bool) -> dict[str, Any]:
+        """What `report_` has."""
+        tested = evaluate and bool(bench.pieces("test"))
+        return build_report(bench, self._predictor(), bench.baselines() if tested else [], self.history_, self.recipe())
+
+    def recipe(self) -> Recipe:
+        """The parameters that say how the network is made and trained, as Python's own numbers."""
+        return Recipe(**{name: _plain(getattr(self, name, _DEFAULTS.get(name))) for name in RECIPE})
+
+    def predict(self, X: Any, *, series: str | None = None) -> Any:
+        """The answers of the task, [N, ...], one for each sequence; computed by the model of the runtime, so that a
+        live session ends with the same bits.
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+            DataError: the sequences cannot be used, or have another width than those of `fit`.
+        """
+        return self._decoded(X, series)[1]
+
+    def evaluate(self, X: Any, y: Any = None, *, series: str | None = None) -> dict[str, float]:
+        """All metrics of the task on other sequences, by their keys."""
+        sequences = self._read(X, y, series)
+        pieces = [self._piece(s) for s in sequences]
+        bench = Bench(self.task_, sequences, [], self.transform_)
+        truth, answers = bench.predictions(self._predictor(), pieces)
+        return {metric.key: metric.value(truth, answers) for metric in self.task_.metrics}
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """The first metric on other sequences, with a sign so that more is better."""
+        metric = self.task.metrics[0]
+        value = self.evaluate(X, y)[metric.key]
+        return -value if metric.less else value
+
+    def live(self) -> Live:
+        """A live session: one step in, an answer out, for any number of sequences side by side."""
+        from recurra.tasks.live_sequences import Live
+
+        self._check_fitted()
+        return Live(self.model_)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the model file, for `load`, `recurra.load` and the command line.
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+            OSError: the file cannot be written; what was there is untouched.
+        """
+        self._check_fitted()
+        self.model_.save(path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """From a model file; torch is not imported.
+
+        Raises:
+            ModelFileError: it is none, or of another task.
+        """
+        return cls.of_model(load(path), str(path))
+
+    @classmethod
+    def of_model(cls, model: Model, source: str = "the model") -> Self:
+        """From a model of the runtime that an estimator made; `source` names it in messages."""
+        task, transform = opened(model, source)
+        if not isinstance(task, cls.task):
+            raise ModelFileError(
+                f"{source}: the model's task is {task.name!r}, expected {cls.task.name!r}: load it with the class for "
+                "that task, or recurra.open"
+            )
+        parameters = dict(model.card.get("parameters", {}))
+        known = {name: _tuples(value) for name, value in parameters.items() if name in cls._names()}
+        if isinstance(known.get("cell"), str) and known["cell"].lstrip().startswith("def "):
+            known["cell"] = from_text(known["cell"])
+        self = cls(**known)
+        self._take(model, task, transform)
+        self.report_ = dict(model.card)
+        return self
+
+    def _take(self, model: Model, task: Task, transform: Transform) -> None:
+        """Have the model and what belongs to it."""
+        self.model_, self.task_, self.transform_ = model, task, transform
+        self.n_features_in_ = len(transform.inputs)
+
+    def _decoded(self, X: Any, series: str | None = None) -> tuple[Sequence[Any], Floats]:
+        """The sequences, and for each of them the answer of its last step."""
+        sequences, predictor = self._read(X, None, series), self._predictor()
+        return sequences, np.concatenate([predictor.predict(*self._piece(s)) for s in sequences])
+
+    def _read(self, X: Any, y: Any, series: str | None) -> Sequence[Any]:
+        self._check_fitted()
+        found: Sequence[Any] = self.task_.read(
+            X, self.transform_, y=y, series=series, channels_first=self.channels_first
+        )
+        return found
+
+    def _piece(self, sequence: Any) -> Piece:
+        return Piece(sequence, len(sequence) - 1 if self.task_.whole else 0, len(sequence))
+
+    def _predictor(self) -> ModelPredictor:
+        layer = next((op for op in self.model_.layers if hasattr(op, "cell")), None)
+        name = layer.cell.name if layer is not None else "model"
+        return ModelPredictor(self.task_, self.transform_, self.model_, name.upper() if len(name) < 6 else name)
+
+    def _check_fitted(self) -> None:
+        if not hasattr(self, "model_"):
+            name = type(self).__name__
+            raise NotFittedError(f"{name}: there is no model yet, expected one: call fit, or {name}.load")
+
+    # scikit-learn's conventions.
 
     @classmethod
     def _names(cls) -> list[str]:
@@ -43,3 +303,89 @@ class Estimator:
         defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
         changed = [f"{n}={v!r}" for n, v in self.get_params().items() if repr(v) != repr(defaults[n])]
         return f"{type(self).__name__}({', '.join(changed)})"
+
+    def __sklearn_tags__(self) -> Any:
+        """What scikit-learn asks of an estimator; only it calls this."""
+        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
+
+        kind = getattr(self, "_estimator_type", None)
+        return Tags(
+            estimator_type=kind,
+            target_tags=TargetTags(required=kind is not None),
+            classifier_tags=ClassifierTags() if kind == "classifier" else None,
+            regressor_tags=RegressorTags() if kind == "regressor" else None,
+            input_tags=InputTags(three_d_array=True, allow_nan=True),
+            non_deterministic=False,
+        )
+
+    def __sklearn_is_fitted__(self) -> bool:
+        """Whether there is a model."""
+        return hasattr(self, "model_")
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {name: value for name, value in vars(self).items() if name not in ("task_", "transform_")}
+        return state | ({"model_": _to_bytes(self.model_)} if "model_" in state else {})
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if "model_" in state:
+            model = _from_bytes(state["model_"])
+            self._take(model, *opened(model))
+
+
+_DEFAULTS = {name: p.default for name, p in inspect.signature(Estimator).parameters.items()}
+
+
+def opened(model: Model, source: str = "the model") -> tuple[Task, Transform]:
+    """The task of a model that an estimator made, and its transform.
+
+    Raises:
+        ModelFileError: there is none, or they are unreadable.
+    """
+    described = model.preprocessing
+    name = described.get("task")
+    if not isinstance(name, str):
+        raise ModelFileError(f"{source}: the model has no task, expected one that an estimator of recurra wrote")
+    kind = Task.named(name)
+    try:
+        transform = kind.transform_from(described.get("transform", described.get("features", {})))
+        task = kind.from_dict(described)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ModelFileError(f"{source}: its task is unreadable ({error}): save the model again") from error
+    if model.input_size != transform.row_size:
+        raise ModelFileError(
+            f"{source}: the network takes {model.input_size} numbers a step and its transform gives "
+            f"{transform.row_size}, expected the same: save the model again"
+        )
+    return task, transform
+
+
+def _best_naive(bench: Bench) -> float | None:
+    """The least error of a naive answer on the validation part."""
+    kinds = [kind for kind in bench.task.baselines if kind.kind == "naive"]
+    fitted = [one for kind in kinds for one in kind.each(bench)]
+    return min((bench.error(one, "valid") for one in fitted), default=None)
+
+
+def _tuples(value: Any) -> Any:
+    """Lists of JSON as the tuples that they were."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's own."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _to_bytes(model: Model) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        model.save(path)
+        return path.read_bytes()
+
+
+def _from_bytes(content: bytes) -> Model:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        path.write_bytes(content)
+        return load(path)

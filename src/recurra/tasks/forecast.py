@@ -3,28 +3,202 @@
 from __future__ import annotations
 
 import os
-import time as clock
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.cells import Cell, from_text
-from recurra.data import Features, Series, Table, as_table, read_table, series_of, split_by_time
-from recurra.errors import DataError, ModelFileError, NotFittedError
-from recurra.runtime import Model, load
-from recurra.tasks.baselines import Naive
-from recurra.tasks.checks import check_parameters
-from recurra.tasks.describe import card_of
+from recurra.cells import Cell
+from recurra.data import (
+    Clock,
+    Columns,
+    Features,
+    Series,
+    Split,
+    Step,
+    Table,
+    as_table,
+    read_table,
+    series_of,
+    split_by_time,
+)
+from recurra.data.batches import Piece
+from recurra.data.leakage import check_columns
+from recurra.data.transform import Transform
+from recurra.errors import DataError, NotFittedError
+from recurra.tasks.base import Floats, Task
+from recurra.tasks.bench import Bench
 from recurra.tasks.estimator import Estimator
-from recurra.tasks.evaluate import Bench, Network
+from recurra.tasks.forecast_baselines import LinearAutoregression, Naive, Seasonal
 from recurra.tasks.frames import as_frame
-from recurra.tasks.learn import learn, mean_trust, to_runtime
-from recurra.tasks.report import build_report
-from recurra.train import History, Progress
+from recurra.tasks.metrics import MeanAbsoluteError
+from recurra.train import Progress
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+ARRAYS = ("ticks", "target", "past", "ahead")  # of a series
+
+
+class Forecast(Task):
+    """The next N values of a series after every row, with intervals."""
+
+    name = "forecast"
+    metrics = (MeanAbsoluteError(),)
+    baselines = (Naive, Seasonal, LinearAutoregression)
+    whole = False
+    kept = ("target", "step", "horizon")
+
+    def __init__(
+        self, horizon: int = 24, quantiles: Sequence[float] = (0.1, 0.5, 0.9), seasons: str | Sequence[int] = "auto"
+    ) -> None:
+        self.horizon, self.seasons, self.stretch = horizon, seasons, 2 * horizon
+        self.quantiles = tuple(float(level) for level in quantiles)
+
+    def examples(self, X: Any, **given: Any) -> list[Series]:
+        """The series of a table; see `recurra.data.series_of`."""
+        return series_of(_table(X), **given)
+
+    def read(self, X: Any, transform: Any, **given: Any) -> list[Series]:
+        """The series of another table with the same columns."""
+        found: list[Series] = transform.series_of(_table(X))
+        return found
+
+    def split(self, sequences: Sequence[Series], parts: Any, seed: int) -> list[Split]:
+        """By time."""
+        return split_by_time(sequences, parts, horizon=self.horizon)
+
+    def transform(self, sequences: Sequence[Series], splits: Sequence[Split]) -> Features:
+        """Scales, seasons, calendar."""
+        return Features.fit(sequences, splits, horizon=self.horizon, seasons=self.seasons)
+
+    def steps(self, sequence: Series, split: Split, part: str) -> tuple[int, int]:
+        """Origins: all N rows after each lie in the part."""
+        return split.origins(part, self.horizon)
+
+    def truth(self, sequence: Series, start: int, stop: int) -> Floats:
+        """The next N values [M, N]."""
+        at = np.arange(start, stop)[:, None] + np.arange(1, self.horizon + 1)
+        return np.where(at < len(sequence), sequence.target[np.minimum(at, len(sequence) - 1)], np.nan)
+
+    def head(self, width: int, transform: Any, dropout: float) -> nn.Module:
+        """Quantiles from the state, what is known ahead, and the same time one season earlier."""
+        from recurra.models import ForecastHead
+
+        sizes = transform.horizon, transform.ahead_size, transform.season_size
+        return ForecastHead(width, *sizes, self.quantiles, dropout=dropout)
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """The pinball loss."""
+        import torch
+
+        from recurra.models import pinball
+
+        return pinball(self._quantiles(output), targets, torch.tensor(self.quantiles))
+
+    def calibrate(self, network: Any, output: Tensor, targets: Tensor) -> None:
+        """Fit the width of the intervals."""
+        network.head.calibrate(self._quantiles(output), targets)
+
+    def _quantiles(self, output: Tensor) -> Tensor:
+        quantiles: Tensor = output.unflatten(-1, (-1, len(self.quantiles)))
+        return quantiles
+
+    def decode(self, output: Floats, transform: Any, name: str) -> Floats:
+        """Quantiles [M, N, Q] in the target's units."""
+        shaped = output.reshape(len(output), self.horizon, len(self.quantiles))
+        found: Floats = transform.unscale(name, shaped)
+        return found
+
+    def windows(self, bench: Bench) -> tuple[int, ...]:
+        """Half, one and two of the shortest season, or of the horizon."""
+        features: Any = bench.transform
+        longest = max(stop - start for _, start, stop in bench.pieces("train"))
+        base = features.seasons[1] if len(features.seasons) > 1 else max(self.horizon, 12)
+        base = int(np.clip(base, 8, 96))
+        return tuple(sorted({min(w, max(2, longest // 4)) for w in (base // 2, base, 2 * base)}))
+
+    def errors(self, piece: Piece, answers: Floats, transform: Any) -> Floats:
+        """In the target's units if there is one series, else in standard deviations of each."""
+        scale = transform.scaler(piece.sequence.name).scale if transform.scalers else 1.0
+        return super().errors(piece, answers, transform) / scale
+
+    def error_name(self, bench: Bench) -> str:
+        """With the horizon."""
+        features: Any = bench.transform
+        steps = f"{self.horizon} steps ahead"
+        if features.scalers:
+            return f"mean absolute error, {steps}, in standard deviations of each series"
+        return f"mean absolute error of {features.columns.target}, {steps}"
+
+    def suspicions(self, bench: Bench) -> list[str]:
+        """Columns that tell of the future, rows out of order."""
+        features: Any = bench.transform
+        return check_columns(bench.sequences, bench.splits, self.horizon, features.seasons)
+
+    def cut(self, sequence: Series, end: int) -> Series:
+        """Without the rows from `end` on."""
+        arrays = {n: getattr(sequence, n)[:end] for n in ARRAYS}
+        return replace(sequence, **arrays, observed=min(sequence.observed, end))
+
+    def described(self, bench: Bench) -> dict[str, Any]:
+        """Size, times, columns, parts, notes."""
+        from recurra.tasks.forecast_report import described
+
+        return described(bench)
+
+    def example(self, bench: Bench, predictor: Any) -> dict[str, Any]:
+        """One forecast of all horizons from the middle of the test part of the first series."""
+        one, start, stop = bench.pieces("test")[0]
+        t = (start + stop) // 2
+        forecast = predictor.predict(one, t, t + 1)[0]
+        middle = forecast if forecast.ndim == 1 else forecast[:, len(self.quantiles) // 2]
+        past = max(0, t + 1 - 2 * self.horizon)
+        return {
+            "past": _known(one.target[past : t + 1]),
+            "truth": _known(one.target[t + 1 : t + 1 + self.horizon]),
+            "forecast": _known(middle),
+            "origin": one.clock.text(int(one.ticks[t])),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Horizon and levels."""
+        return {"horizon": self.horizon, "quantiles": list(self.quantiles)}
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> Self:
+        """From `to_dict`."""
+        return cls(int(described["horizon"]), described["quantiles"])
+
+    @classmethod
+    def transform_from(cls, described: Mapping[str, Any]) -> Transform:
+        """Features."""
+        return Features.from_dict(described)
+
+    def pack(self, sequences: Sequence[Series]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """The arrays of each series; what says their meaning as JSON."""
+        arrays = {f"{k}.{n}": getattr(one, n) for k, one in enumerate(sequences) for n in ARRAYS}
+        first = sequences[0]
+        return arrays, {
+            "series": [{"name": one.name, "observed": one.observed, "notes": list(one.notes)} for one in sequences],
+            "step": first.step.to_dict(),
+            "clock": first.clock.to_dict(),
+            "columns": first.columns.to_dict(),
+        }
+
+    @staticmethod
+    def unpack(arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> list[Series]:
+        """From what `pack` gave."""
+        step, clock = Step.from_dict(settings["step"]), Clock.from_dict(settings["clock"])
+        columns, found = Columns.from_dict(settings["columns"]), []
+        for k, one in enumerate(settings["series"]):
+            ticks, target, past, ahead = (arrays[f"{k}.{n}"] for n in ARRAYS)
+            notes = tuple(one["notes"])
+            found.append(Series(one["name"], ticks, target, past, ahead, one["observed"], step, clock, columns, notes))
+        return found
 
 
 class Forecaster(Estimator):
@@ -48,12 +222,13 @@ class Forecaster(Estimator):
         batch: parallel stretches of the training part; None: up to 16.
         chunk: steps of truncated back-propagation.
         learning_rate, clip, patience: see `recurra.train.Settings`.
+        parts: the shares of training, validation and test; or the two times at which validation and test begin.
         seed: of all chance.
 
     Attributes:
         series_: the data as series on their step.
         model_: a `recurra.runtime.Model`: `f.model_.session()` steps.
-        features_: what was learned of the data: scales, seasons, the calendar.
+        transform_: what was learned of the data: scales, seasons, the calendar.
         history_: of training, epoch by epoch.
         report_: how well it does on the test part beside the baselines, as plain lists and numbers.
 
@@ -66,11 +241,8 @@ class Forecaster(Estimator):
     ([1, 2, 3, 4], 4)
     """
 
+    task = Forecast
     series_: list[Series]
-    model_: Model
-    features_: Features
-    history_: History
-    report_: dict[str, Any]
 
     def __init__(
         self,
@@ -88,6 +260,7 @@ class Forecaster(Estimator):
         learning_rate: float = 3e-3,
         clip: float = 1.0,
         patience: int = 10,
+        parts: Any = (0.70, 0.15, 0.15),
         seed: int = 0,
     ) -> None:
         self.horizon = horizon
@@ -104,9 +277,14 @@ class Forecaster(Estimator):
         self.learning_rate = learning_rate
         self.clip = clip
         self.patience = patience
+        self.parts = parts
         self.seed = seed
 
-    def fit(
+    def make_task(self) -> Forecast:
+        """With its horizon, levels and seasons."""
+        return Forecast(self.horizon, self.quantiles, self.seasons)
+
+    def fit(  # type: ignore[override]
         self,
         data: Any,
         target: str | int = "0",
@@ -119,6 +297,7 @@ class Forecaster(Estimator):
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
         progress: Callable[[Progress], None] | None = None,
+        stop: Callable[[Progress], bool] | None = None,
         evaluate: bool = True,
     ) -> Self:
         """Train on a table, and measure the result on its last part.
@@ -131,6 +310,7 @@ class Forecaster(Estimator):
             checkpoint: a file that is written after every epoch.
             resume: go on from it, where it is there: the end is the same, to the last bit.
             progress: called after every update and validation, with the best naive error on the validation part.
+            stop: asked as often whether to end.
             evaluate: whether to make `report_`, with the linear baseline; without, it has no table.
 
         Raises:
@@ -138,29 +318,25 @@ class Forecaster(Estimator):
             DataError: the table cannot be used; the message says where.
             TrainingError, CheckpointError: see `recurra.train`.
         """
-        began = clock.perf_counter()
-        check_parameters(self)
+        columns = {"time": time, "known_ahead": known_ahead, "past": past, "series": series, "zone": zone}
+        how = {"checkpoint": checkpoint, "resume": resume, "progress": progress, "stop": stop}
         self._source = data
-        found = series_of(_table(data), target, time=time, known_ahead=known_ahead, past=past, series=series, zone=zone)
-        splits = split_by_time(found, horizon=self.horizon)
-        features = Features.fit(found, splits, horizon=self.horizon, seasons=self.seasons)
-        bench = Bench(features, found, splits, tuple(self.quantiles))
-        naives = [Naive(self.horizon, season, features.step) for season in features.seasons]
-        scores = [bench.score(naive, "valid").summary()["mae"] for naive in naives]
-        baseline = min(score for score in scores if score is not None)
-        network, history = learn(self, bench, checkpoint, resume, progress, baseline)
-        trained = clock.perf_counter()
 
-        self.model_ = to_runtime(self, network, bench)
-        self.features_, self.history_, self.series_ = features, history, found
-        self.report_ = build_report(self, bench, naives if evaluate else [], baseline)
-        if evaluate:
-            self.report_["trust"] = mean_trust(network, bench)
-        self.report_["seconds"] = {"training": trained - began, "total": clock.perf_counter() - began}
-        self.model_.card = card_of(self, bench)
-        return self
+        def examples(task: Forecast) -> list[Series]:
+            self.series_ = task.examples(data, target=target, **columns)
+            return self.series_
 
-    def predict(self, data: Any = None, origins: Literal["last", "all"] = "last") -> Any:
+        return self._fit(examples, evaluate, **how)
+
+    def _report(self, bench: Bench, network: Any, evaluate: bool) -> dict[str, Any]:
+        from recurra.tasks.forecast_report import build_report, mean_season_weights
+
+        predictor, recipe = self._predictor(), self.recipe()
+        baselines = [*Naive.each(bench), LinearAutoregression.fit(bench)] if evaluate else []
+        report = build_report(bench, predictor, baselines, self.history_, recipe)
+        return report | ({"trust": mean_season_weights(network, bench)} if evaluate else {})
+
+    def predict(self, data: Any = None, origins: Literal["last", "all"] = "last") -> Any:  # type: ignore[override]
         """Forecasts after the last row of each series that was observed, or after every row.
 
         They are computed by the model of the runtime, so a live session gives the same bits.
@@ -178,14 +354,13 @@ class Forecaster(Estimator):
             NotFittedError: before `fit` or `load`.
             DataError: the table cannot be used.
         """
-        self._check_fitted()
-        levels = self._levels()
+        series, predictor = self._given(data), self._predictor()
         parts: list[dict[str, NDArray[Any]]] = []
-        for one in self._given(data):
+        for one in series:
             if not one.observed:
                 continue
             start, stop = (0 if origins == "all" else max(0, one.observed - 1)), one.observed
-            values = Network(self.model_, self.features_, len(levels), "").forecast(one, start, stop)
+            values = predictor.predict(one, start, stop)
             M, N = values.shape[:2]
             ticks = one.step.add(int(one.ticks[0]), np.arange(len(one) + N))
             at = np.arange(start, stop)[:, None] + np.arange(1, N + 1)
@@ -195,7 +370,7 @@ class Forecaster(Estimator):
                     "origin": np.repeat(one.time[start:stop], N),
                     "time": one.clock.array(ticks[at].reshape(-1)),
                     "horizon": np.tile(np.arange(1, N + 1), M),
-                    **{f"q{level:g}": values[..., q].reshape(-1) for q, level in enumerate(levels)},
+                    **{f"q{q:g}": values[..., k].reshape(-1) for k, q in enumerate(self.task_.quantiles)},
                 }
             )
         if not parts:
@@ -203,59 +378,40 @@ class Forecaster(Estimator):
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return as_frame(joined, self._source if data is None else data)
 
-    def score(self, data: Any) -> float:
+    def evaluate(self, data: Any) -> dict[str, float]:  # type: ignore[override]
+        """MAE, MASE, sMAPE, coverage and pinball loss over all horizons and origins of a table."""
+        from recurra.tasks.forecast_report import score
+
+        series = self._given(data)
+        splits = [Split(0, 0, one.observed) for one in series]
+        bench = Bench(self.task_, series, splits, self.transform_)
+        return {
+            name: np.nan if v is None else v for name, v in score(bench, self._predictor(), "test").summary().items()
+        }
+
+    def score(self, data: Any) -> float:  # type: ignore[override]
         """Minus the MAE of the median over all horizons and origins of a table: the larger, the better."""
+        return -self.evaluate(data)["mae"]
+
+    def live(self) -> Any:
+        """A live session: one row in, forecasts out, for any number of series."""
+        from recurra.tasks.live import LiveForecaster
+
         self._check_fitted()
-        series, levels = self._given(data), self._levels()
-        splits = [replace(split, train_end=0, valid_end=0) for split in split_by_time(series, horizon=1)]
-        bench = Bench(self.features_, series, splits, levels)
-        error = bench.score(Network(self.model_, self.features_, len(levels), ""), "test").summary()["mae"]
-        return float("nan") if error is None else -error
+        return LiveForecaster(self.model_)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the model file, for `load`, `recurra.load` and the command line.
-
-        Raises:
-            NotFittedError: before `fit` or `load`.
-            OSError: the file cannot be written; what was there is untouched.
-        """
+    def _given(self, data: Any) -> Sequence[Series]:
         self._check_fitted()
-        self.model_.save(path)
+        if data is not None:
+            found: Sequence[Series] = self.task_.read(data, self.transform_)
+            return found
+        if not hasattr(self, "series_"):
+            raise NotFittedError("predict: a loaded forecaster has no data of its own: pass a table")
+        return self.series_
 
-    @classmethod
-    def load(cls, path: str | os.PathLike[str]) -> Forecaster:
-        """From a model file; torch is not imported.
 
-        Raises:
-            ModelFileError: it is none, or not a forecaster's.
-        """
-        model = load(path)
-        if model.preprocessing.get("task") != "forecast":
-            raise ModelFileError(f"{path}: the model is no forecaster, expected one that Forecaster.save wrote")
-        features = Features.from_dict(model.preprocessing["features"])
-        parameters = dict(model.card.get("parameters", {}))
-        known = {name: value for name, value in parameters.items() if name in cls._names()}
-        if isinstance(known.get("cell"), str) and known["cell"].lstrip().startswith("def "):
-            known["cell"] = from_text(known["cell"])
-        self = cls(**known)
-        self.horizon, self.quantiles = features.horizon, tuple(model.preprocessing["quantiles"])
-        self.model_, self.features_ = model, features
-        self.report_ = dict(model.card)
-        return self
-
-    def _levels(self) -> tuple[float, ...]:
-        return tuple(self.model_.preprocessing["quantiles"])
-
-    def _check_fitted(self) -> None:
-        if not hasattr(self, "model_"):
-            raise NotFittedError("Forecaster: there is no model yet, expected one: call fit, or Forecaster.load")
-
-    def _given(self, data: Any) -> list[Series]:
-        if data is None:
-            if not hasattr(self, "series_"):
-                raise NotFittedError("predict: a loaded forecaster has no data of its own: pass a table")
-            return self.series_
-        return self.features_.series_of(_table(data))
+def _known(values: Floats) -> list[float | None]:
+    return [float(v) if np.isfinite(v) else None for v in values]
 
 
 def _table(data: Any) -> Table:

@@ -1,132 +1,226 @@
-"""How a forecaster's network is made, trained, calibrated and brought to the runtime."""
+"""How a task's network is made, trained, calibrated and brought to the runtime."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.cells import Cell
 from recurra.cells.trace import get
-from recurra.data import Features
+from recurra.data.batches import Batch, Piece
 from recurra.runtime import Model
-from recurra.tasks.describe import data_of, parameters_of
-from recurra.tasks.evaluate import Bench
-from recurra.tasks.stretches import Chunk, Stretches, in_order
+from recurra.tasks.bench import CONTEXT, Bench, outputs
 from recurra.train import History, Progress, Settings, train
 
 if TYPE_CHECKING:
-    from recurra.tasks.forecast import Forecaster
+    from torch import Tensor
+
+    from recurra.models import Network
+    from recurra.models.encoders import Encoder
 
 UPDATES = 800  # that `epochs=None` aims at
 EPOCHS = (12, 200)  # at least and at most
-MOST_CALIBRATED = 4096  # origins of the validation part
-CONTEXT = (256, 2000)  # rows before the validation part that its states come from, at least and at most
+MOST_CALIBRATED = 4096  # steps of the validation part
 ALONE = 128  # hidden units up to which a second thread gains nothing, and costs much where cores are shared
 PARITY = (64, 3)  # steps and rows on which a model's parity is measured
 
 
-def _network(forecaster: Forecaster, features: Features) -> Any:
-    """The torch module, with weights of the seed."""
+@dataclass(frozen=True)
+class Recipe:
+    """How a recurrent network is made and trained; the arguments of `recurra.tasks.Estimator` say what each is."""
+
+    cell: str | Cell
+    hidden: int
+    layers: int
+    bidirectional: bool
+    pool: str
+    projection: int | None
+    dropout: float
+    epochs: int | None
+    batch: int | None
+    chunk: int
+    learning_rate: float
+    clip: float
+    patience: int
+    seed: int
+
+
+def recurrent_network(bench: Bench, recipe: Recipe) -> Network:
+    """The torch module of a recipe, with weights of its seed."""
     import torch
 
-    from recurra.models import ForecastNetwork
+    from recurra.models.encoders import RecurrentEncoder
 
-    cell, hidden = get(forecaster.cell), forecaster.hidden
-    projection = (forecaster.projection or max(1, hidden // 2)) if cell.projection is not None else 0
+    cell, sizes = get(recipe.cell), [recipe.hidden] * recipe.layers
+    projection = (recipe.projection or max(1, recipe.hidden // 2)) if cell.projection is not None else 0
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(forecaster.seed)
-        return ForecastNetwork(
-            cell,
-            features.input_size,
-            hidden,
-            horizon=features.horizon,
-            known=features.ahead_size,
-            seasons=features.season_size,
-            levels=forecaster.quantiles,
-            layers=forecaster.layers,
-            projection=projection,
-            dropout=forecaster.dropout,
+        torch.manual_seed(recipe.seed)
+        encoder = RecurrentEncoder(
+            cell, bench.transform.input_size, sizes, recipe.dropout, recipe.bidirectional, projection, recipe.pool
         )
+        return network_of(bench, encoder, recipe.dropout)
+
+
+def network_of(bench: Bench, encoder: Encoder, dropout: float) -> Network:
+    """The task's head on an encoder."""
+    from recurra.models import Network
+
+    head = bench.task.head(encoder.width, bench.transform, dropout)
+    return Network(encoder, head, bench.task.link(), bench.task.whole)
+
+
+def loss_of(bench: Bench, network: Network) -> Callable[[Batch], Tensor]:
+    """The loss of a batch as `train` wants it; states are carried from batch to batch of an epoch."""
+    import torch
+
+    state: Any = None
+
+    def loss(batch: Batch) -> Tensor:
+        nonlocal state
+        lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths)
+        reset = torch.from_numpy(batch.reset) if batch.reset is not None and batch.reset.any() else None
+        begin = None if batch.first else state
+        output, state = network(torch.from_numpy(batch.rows), begin, lengths=lengths, reset=reset, lead=batch.lead)
+        state = _detached(state)
+        return bench.task.loss(output, torch.from_numpy(batch.targets))
+
+    return loss
+
+
+def validate_of(
+    bench: Bench, network: Network, pieces: Sequence[Piece] | None = None
+) -> Callable[[], dict[str, float]]:
+    """The mean loss and the first metric's error on the validation part, or some pieces of it, as `train` wants it."""
+    import torch
+
+    task, metric = bench.task, bench.task.metrics[0]
+    pieces = bench.pieces("valid") if pieces is None else pieces
+    truth = {id(piece): task.truth(*piece) for piece in pieces}
+
+    def validate() -> dict[str, float]:
+        total = errors = count = steps = 0.0
+        done: dict[int, int] = {}
+        for group, batch, output in outputs(network, bench.transform, pieces, context_of(bench)):
+            targets = torch.from_numpy(batch.targets)
+            there = float(targets.isfinite().sum())
+            total += float(task.loss(output, targets)) * there if there else 0.0
+            count += there
+            values = network.linked(output).numpy()
+            for b, piece in enumerate(group):
+                chosen = values[b : b + 1] if batch.wanted is None else values[batch.wanted[:, b], b]
+                if not len(chosen):
+                    continue
+                at = done.get(id(piece), 0)
+                known = truth[id(piece)][at : at + len(chosen)]
+                done[id(piece)] = at + len(chosen)
+                found = metric.units(known, task.decode(chosen, bench.transform, piece.sequence.name))
+                errors, steps = errors + float(np.nansum(found)), steps + float(np.isfinite(found).sum())
+        return {"valid_error": total / max(1.0, count), f"valid_{metric.key}": errors / max(1.0, steps)}
+
+    return validate
+
+
+def context_of(bench: Bench) -> int:
+    """How many steps are read before the validation part: two of the longest seasons that fit."""
+    low, high = CONTEXT
+    seasons = getattr(bench.transform, "seasons", (1,))
+    return int(np.clip(2 * max(s for s in seasons if 2 * s <= high), low, high))
 
 
 def learn(
-    forecaster: Forecaster,
     bench: Bench,
-    checkpoint: str | os.PathLike[str] | None,
-    resume: bool,
-    progress: Callable[[Progress], None] | None,
-    baseline: float,
-) -> tuple[Any, History]:
-    """The network trained and calibrated, and how it went."""
-    import torch
+    recipe: Recipe,
+    *,
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[Progress], bool] | None = None,
+    baseline: float | None = None,
+    identity: dict[str, Any] | None = None,
+) -> tuple[Network, History]:
+    """The network of a recipe trained and calibrated, and how it went.
 
-    from recurra.models import pinball
-
-    features = bench.features
-    network = _network(forecaster, features)
-    stretches = Stretches(features, bench.pieces("train"), forecaster.batch, forecaster.chunk, forecaster.seed)
-    epochs = forecaster.epochs or int(np.clip(-(-UPDATES // stretches.updates), *EPOCHS))
-    settings = Settings(
-        epochs=epochs,
-        learning_rate=forecaster.learning_rate,
-        clip=forecaster.clip,
-        patience=forecaster.patience,
-        seed=forecaster.seed,
+    Args:
+        bench: the data.
+        recipe: how.
+        checkpoint, resume, progress, stop: see `recurra.train.train`.
+        baseline: the error of the best naive answer on the validation part, for `progress`.
+        identity: what a checkpoint must agree on.
+    """
+    network = recurrent_network(bench, recipe)
+    batches = bench.task.batches(
+        bench.transform, bench.pieces("train"), network.encoder, recipe.batch, recipe.chunk, recipe.seed
     )
-    levels = torch.tensor(forecaster.quantiles)
-    state: Any = None
-
-    def loss(chunk: Chunk) -> Any:
-        nonlocal state
-        reset = torch.from_numpy(chunk.reset) if chunk.reset.any() else None
-        output, state = network(torch.from_numpy(chunk.rows), None if chunk.first else state, reset=reset)
-        state = tuple(s.detach() for s in state) if isinstance(state, tuple) else state.detach()
-        return pinball(_quantiles(output, forecaster), torch.from_numpy(chunk.targets), levels)
-
-    def validate() -> dict[str, float]:
-        total = errors = count = 0.0
-        for quantiles, targets, scales in _validated(network, bench, forecaster):
-            there = ~targets.isnan()
-            middle = quantiles[..., network.head.middle]
-            errors += float(((targets.nan_to_num() - middle).abs() * there * scales).sum())
-            total += float(pinball(quantiles, targets, levels)) * int(there.sum())
-            count += int(there.sum())
-        return {"valid_error": total / max(1, count), "valid_mae": errors / max(1, count)}
-
-    with torch_threads(1 if forecaster.hidden <= ALONE else None):
+    settings = Settings(
+        epochs=recipe.epochs or int(np.clip(-(-UPDATES // batches.updates), *EPOCHS)),
+        learning_rate=recipe.learning_rate,
+        clip=recipe.clip,
+        patience=recipe.patience,
+        seed=recipe.seed,
+    )
+    with torch_threads(1 if recipe.hidden <= ALONE else None):
         history = train(
             network,
-            stretches.batches,
-            loss,
-            validate,
+            batches.epoch,
+            loss_of(bench, network),
+            validate_of(bench, network),
             settings,
-            updates=stretches.updates,
+            updates=batches.updates,
             checkpoint=checkpoint,
             resume=resume,
-            identity={"parameters": parameters_of(forecaster), "data": data_of(bench)},
+            identity=identity,
             progress=progress and (lambda p: progress(replace(p, baseline_error=baseline))),
+            stop=stop,
         )
-        _calibrate(network, bench, forecaster)
+        calibrate(bench, network)
     return network, history
 
 
-def _calibrate(network: Any, bench: Bench, forecaster: Forecaster) -> None:
-    """Fit the width of the intervals to the validation part."""
+def calibrate(bench: Bench, network: Network) -> None:
+    """Let the task adjust a trained network to the validation part."""
     import torch
 
-    some: list[tuple[Any, Any]] = []
-    with torch.no_grad():
-        for quantiles, targets, _ in _validated(network, bench, forecaster):
-            there = ~targets.isnan().all(-1)  # neither context nor padding
-            some.append((quantiles[there], targets[there]))
+    some: list[tuple[Tensor, Tensor]] = []
+    for _, batch, output in outputs(network, bench.transform, bench.pieces("valid"), context_of(bench)):
+        targets = torch.from_numpy(batch.targets)
+        lead = output.dim() - 1
+        there = ~(targets.isnan().flatten(lead).all(-1) if targets.dim() > lead else targets.isnan())
+        some.append((output[there], targets[there]))
     every = max(1, sum(len(targets) for _, targets in some) // MOST_CALIBRATED)
-    quantiles, targets = (torch.cat(parts)[::every] for parts in zip(*some, strict=True))
-    network.head.calibrate(quantiles, targets)
+    output, targets = (torch.cat(parts)[::every] for parts in zip(*some, strict=True))
+    bench.task.calibrate(network, output, targets)
+
+
+def to_runtime(bench: Bench, network: Network) -> Model:
+    """A trained recurrent network as a model, its parity measured on some rows."""
+    from recurra.models.network import Exported
+    from recurra.torch.export import to_model
+
+    return to_model(Exported(network).eval(), sample_rows(bench), preprocessing=preprocessing_of(bench))
+
+
+def preprocessing_of(bench: Bench) -> dict[str, Any]:
+    """What a model file needs besides the network: the task, what it has learned, and the transform."""
+    return {"task": bench.task.name, "transform": bench.transform.to_dict(), **bench.task.to_dict()}
+
+
+def sample_rows(bench: Bench) -> NDArray[np.float32]:
+    """Rows of the last steps of long sequences, for the check of parity: [steps, rows, R]."""
+    steps, count = PARITY
+    longest = sorted(bench.sequences, key=len)[-count:]
+    if len(longest) < count or len(longest[0]) < min(steps, len(longest[-1]) // count):
+        one = longest[-1]
+        steps = min(steps, max(1, len(one) // count))
+        ends = [max(steps, len(one) - r * steps) for r in range(count)]
+        return np.stack([bench.transform.rows(one, end - steps, end) for end in ends], 1)
+    steps = min(steps, len(longest[0]))
+    return np.stack([bench.transform.rows(s, len(s) - steps, len(s)) for s in longest], 1)
 
 
 @contextmanager
@@ -142,52 +236,6 @@ def torch_threads(count: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _validated(network: Any, bench: Bench, forecaster: Forecaster) -> Iterator[tuple[Any, Any, Any]]:
-    """Quantiles [T, B, N, Q] and targets [T, B, N] of the validation part, and the scale of each row [B, 1]."""
-    import torch
-
-    features = bench.features
-    low, high = CONTEXT
-    context = int(np.clip(2 * max(s for s in features.seasons if 2 * s <= high), low, high))
-    for series, chunks in in_order(features, bench.pieces("valid"), context):
-        scales = torch.tensor([[features.scaler(one.name).scale] for one in series])
-        state = None
-        for chunk in chunks:
-            output, state = network(torch.from_numpy(chunk.rows), state)
-            yield _quantiles(output, forecaster), torch.from_numpy(chunk.targets), scales
-
-
-def _quantiles(output: Any, forecaster: Forecaster) -> Any:
-    return output.unflatten(-1, (forecaster.horizon, len(forecaster.quantiles)))
-
-
-def _sample(bench: Bench) -> NDArray[np.float32]:
-    """Rows of the last series as far as they go, for the check of parity: [steps, rows, R]."""
-    one = max(bench.series, key=len)
-    steps = min(PARITY[0], len(one) // PARITY[1])
-    ends = [len(one) - r * steps for r in range(PARITY[1])]
-    return np.stack([bench.features.rows(one, end - steps, end) for end in ends], 1)
-
-
-def to_runtime(forecaster: Forecaster, network: Any, bench: Bench) -> Model:
-    """The trained network as a model, its parity measured."""
-    from recurra.torch.export import to_model
-
-    preprocessing = {
-        "task": "forecast",
-        "features": bench.features.to_dict(),
-        "horizon": forecaster.horizon,
-        "quantiles": [float(level) for level in forecaster.quantiles],
-    }
-    return to_model(network, _sample(bench), preprocessing=preprocessing)
-
-
-def mean_trust(network: Any, bench: Bench) -> dict[str, list[float]]:
-    """How much of each season the network takes, for each horizon: the mean over the sample."""
-    import torch
-
-    first = network.encoder.input_size
-    with torch.no_grad():
-        rows = torch.from_numpy(_sample(bench))
-        shares = network.head.trust(network.encoder(rows[..., :first])[0], rows[..., first:]).mean((0, 1))
-    return {str(season): shares[:, s].tolist() for s, season in enumerate(bench.features.seasons)}
+def _detached(state: Any) -> Any:
+    """Cut from its graph."""
+    return tuple(map(_detached, state)) if isinstance(state, tuple) else None if state is None else state.detach()

@@ -97,7 +97,9 @@ class LiveForecaster:
             raise ModelFileError("the model is no forecaster, expected one that `recurra fit` or Forecaster.save wrote")
         self.model = model
         try:
-            self.features = Features.from_dict(model.preprocessing["features"])
+            self.features = Features.from_dict(
+                model.preprocessing.get("transform", model.preprocessing.get("features", {}))
+            )
             self.levels = tuple(float(q) for q in model.preprocessing["quantiles"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"the model's preprocessing is unreadable ({error}): save the model again") from error

@@ -1,9 +1,10 @@
-"""Errors of forecasts, gathered part by part: the whole need not be in memory at once."""
+"""Metrics: of any task, and the errors of forecasts, gathered part by part so that the whole need not be in memory."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,143 @@ from recurra.runtime.ops.forecast import middle_of
 
 Floats = NDArray[np.floating[Any]]
 Keys = NDArray[np.integer[Any]]
+
+
+class Metric(ABC):
+    """One number that says how good answers are.
+
+    Attributes:
+        key: in tables and files.
+        name: for a reader.
+        error: what `units` are, in words.
+        less: whether less is better.
+        percent: whether it is written in per cent.
+    """
+
+    key: ClassVar[str]
+    name: ClassVar[str]
+    error: ClassVar[str] = ""
+    less: ClassVar[bool] = True
+    percent: ClassVar[bool] = False
+
+    def better(self, one: float, other: float) -> bool:
+        """Whether one value is better than another."""
+        return one < other if self.less else one > other
+
+    def text(self, value: float) -> str:
+        """A value for a reader."""
+        return f"{100 * value:.1f} %" if self.percent else f"{value:.4g}"
+
+    @abstractmethod
+    def value(self, truth: Floats, answers: Floats) -> float:
+        """Of M answers [M, ...]; what is missing in `truth` [M, ...] is left out."""
+
+    def units(self, truth: Floats, answers: Floats) -> Floats:
+        """An error for each answer [M], the less, the better, whose mean is what candidates are compared by.
+
+        Only what can be a task's first metric has it.
+        """
+        raise TypeError(f"{self.name} is no mean over answers, expected a first metric that is")
+
+
+class Accuracy(Metric):
+    """The share of right labels; truth [M] numbers of labels, answers [M, K] their probabilities.
+
+    >>> Accuracy().value(np.array([0, 1]), np.array([[0.9, 0.1], [0.8, 0.2]]))
+    0.5
+    """
+
+    key, name, error, less, percent = "accuracy", "accuracy", "share of wrong labels", False, True
+
+    def value(self, truth: Floats, answers: Floats) -> float:
+        """One less the mean error."""
+        return 1.0 - float(self.units(truth, answers).mean())
+
+    def units(self, truth: Floats, answers: Floats) -> Floats:
+        """1 where the most probable label is wrong."""
+        return np.asarray(answers.argmax(-1) != truth, np.float64)
+
+
+class MacroF1(Metric):
+    """The mean over the labels that there are of 2 TP / (2 TP + FP + FN); each counts alike, however rare it is.
+
+    >>> MacroF1().value(np.array([0, 1, 1]), np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7]]))
+    0.6666666666666666
+    """
+
+    key, name, less = "macro_f1", "macro F1", False
+
+    def value(self, truth: Floats, answers: Floats) -> float:
+        """As scikit-learn's `f1_score(average="macro")`."""
+        said = answers.argmax(-1)
+        labels = np.union1d(truth, said)
+        return float(
+            np.mean([2 * ((said == k) & (truth == k)).sum() / ((said == k).sum() + (truth == k).sum()) for k in labels])
+        )
+
+
+class LogLoss(Metric):
+    """The mean of -log p of the right label, p at least 1e-12: how honest the probabilities are."""
+
+    key, name, error = "log_loss", "log loss", "-log of the probability of the right label"
+
+    def value(self, truth: Floats, answers: Floats) -> float:
+        """The mean."""
+        return float(self.units(truth, answers).mean())
+
+    def units(self, truth: Floats, answers: Floats) -> Floats:
+        """Of each answer."""
+        chosen = np.take_along_axis(answers, np.asarray(truth, np.int64)[..., None], -1)[..., 0]
+        return np.asarray(-np.log(np.maximum(chosen, 1e-12)))
+
+
+class RootMeanSquaredError(Metric):
+    """sqrt(mean (y - f)^2); truth and answers [M].
+
+    >>> RootMeanSquaredError().value(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    1.4142135623730951
+    """
+
+    key, name, error = "rmse", "RMSE", "squared error"
+
+    def value(self, truth: Floats, answers: Floats) -> float:
+        """The root of the mean square."""
+        return float(np.sqrt(self.units(truth, answers).mean()))
+
+    def units(self, truth: Floats, answers: Floats) -> Floats:
+        """Squares."""
+        return np.asarray((truth - answers) ** 2)
+
+
+class MeanAbsoluteError(Metric):
+    """mean |y - f|; truth and answers [M] or [M, N], or answers [M, N, Q] whose middle quantile is the forecast."""
+
+    key, name, error = "mae", "MAE", "mean absolute error"
+
+    def value(self, truth: Floats, answers: Floats) -> float:
+        """The mean over all that is not missing."""
+        return float(np.nanmean(np.abs(truth - self._middle(truth, answers))))
+
+    def units(self, truth: Floats, answers: Floats) -> Floats:
+        """The mean over what each answer says."""
+        off = np.abs(truth - self._middle(truth, answers)).reshape(len(truth), -1)
+        known = np.isfinite(off).sum(1)
+        return np.where(known > 0, np.nansum(off, 1) / np.maximum(known, 1), np.nan)
+
+    @staticmethod
+    def _middle(truth: Floats, answers: Floats) -> Floats:
+        return answers if answers.ndim == truth.ndim else answers[..., answers.shape[-1] // 2]
+
+
+class R2(Metric):
+    """1 - sum (y - f)^2 / sum (y - mean y)^2: 1 is perfect, 0 is no better than the mean."""
+
+    key, name, less = "r2", "R²", False
+
+    def value(self, truth: Floats, answers: Floats) -> float:
+        """0 where all of truth is one number."""
+        spread = float(((truth - truth.mean()) ** 2).sum())
+        return 1.0 - float(((truth - answers) ** 2).sum()) / spread if spread > 0 else 0.0
 
 
 class Score:

@@ -21,6 +21,7 @@ from recurra.data.forecasting.step import LONGEST_SEASON, WEEK, Step
 from recurra.data.scale import Scaler
 from recurra.data.split import Split, check_horizon
 from recurra.data.table import Table
+from recurra.data.transform import Transform
 from recurra.errors import DataError
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _MOST_COLUMNS = 10_000
 
 
 @dataclass(frozen=True, eq=False)
-class Features:
+class Features(Transform):
     """What turns a series into the rows of numbers that the network reads, learned from the training part alone.
 
     A row at t is [I numbers of the encoder | for n = 1 .. N: F numbers known ahead, S seasonal numbers], float32:
@@ -141,14 +142,19 @@ class Features:
         return len(self.seasons)
 
     @cached_property
-    def input_size(self) -> int:
+    def input_size(self) -> int:  # type: ignore[override]
         """I: the numbers that the encoder sees at one step."""
         return 1 + self.season_size + len(self.past) + len(self.past_flags) + self.ahead_size
 
     @cached_property
-    def row_size(self) -> int:
+    def row_size(self) -> int:  # type: ignore[override]
         """I + N * (F + S): the numbers of a whole row."""
         return self.input_size + self.horizon * (self.ahead_size + self.season_size)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The columns that it reads."""
+        return (self.columns.target, *self.columns.past, *self.columns.ahead)
 
     @property
     def names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""Small problems, and an engine that runs trials here, one after another."""
+"""Small data, and an engine that runs trials here, one after another."""
 
 from __future__ import annotations
 
@@ -10,16 +10,14 @@ import numpy as np
 
 from helpers import generator
 from recurra.compare.candidates import choose
-from recurra.compare.classify import Labelled
 from recurra.compare.engines import Source
-from recurra.compare.forecast import Ahead, ahead
-from recurra.compare.problem import Problem
 from recurra.compare.schedule import Schedule
-from recurra.compare.sequences import labelled
 from recurra.compare.settings import Settings
 from recurra.compare.store import Store
 from recurra.compare.trial import run_trial
-from recurra.data import as_table, series_of
+from recurra.tasks.bench import Bench
+from recurra.tasks.classify import Classify
+from recurra.tasks.forecast import Forecast
 
 
 def sequences(count: int = 90, seed: int = 0) -> tuple[list[np.ndarray], list[str]]:
@@ -34,8 +32,16 @@ def sequences(count: int = 90, seed: int = 0) -> tuple[list[np.ndarray], list[st
     return found, [("low", "middle", "high")[k] for k in numbers]
 
 
-def small_labelled() -> Labelled:
-    return labelled(*sequences())
+def bench_of(task, *given, parts=(0.70, 0.15, 0.15), **options) -> Bench:
+    """A task's data as a comparison has them."""
+    found = task.examples(*given, **options)
+    splits = task.split(found, parts, 0)
+    return Bench(task, found, splits, task.transform(found, splits))
+
+
+def small_labelled() -> Bench:
+    x, y = sequences()
+    return bench_of(Classify(), x, y=y)
 
 
 def table(rows: int = 600, seed: int = 0, noise: float = 0.1) -> dict[str, np.ndarray]:
@@ -48,18 +54,18 @@ def table(rows: int = 600, seed: int = 0, noise: float = 0.1) -> dict[str, np.nd
     return {"time": times, "y": y, "open": open_, "wind": rng.normal(size=rows)}
 
 
-def small_ahead(columns: dict[str, Any] | None = None, horizon: int = 6) -> Ahead:
+def small_forecast(columns: dict[str, Any] | None = None, horizon: int = 6, seasons: Any = (24,)) -> Bench:
     data = columns or table()
     past = [n for n in data if n == "wind"]
-    found = series_of(as_table(data), "y", time="time", known_ahead=["open"], past=past)
-    return ahead(found, horizon, seasons=(24,))
+    roles = {"target": "y", "time": "time", "known_ahead": ["open"], "past": past}
+    return bench_of(Forecast(horizon, seasons=seasons), data, **roles)
 
 
 class Here:
     """Trials in this process, in a given order of each handful that can run side by side."""
 
-    def __init__(self, problem: Problem, order: Callable[[list[Any]], list[Any]] = lambda trials: trials) -> None:
-        self.problems = {"tune": problem.tuning_part(), "final": problem}
+    def __init__(self, bench: Bench, order: Callable[[list[Any]], list[Any]] = lambda trials: trials) -> None:
+        self.benches = {"tune": bench.without_test(), "final": bench}
         self.order = order
         self.ran: list[Any] = []
 
@@ -70,13 +76,13 @@ class Here:
                 trials.append(trial)
             for trial in self.order(trials):
                 self.ran.append(trial)
-                source.give(run_trial(trial, self.problems[trial.stage]))
+                source.give(run_trial(trial, self.benches[trial.stage]))
             tick()
 
 
-def scheduled(problem: Problem, folder: Any, names: list[str], **changed: Any) -> Schedule:
+def scheduled(bench: Bench, folder: Any, names: list[str], **changed: Any) -> Schedule:
     chosen = {"budget": 600.0, "trials": 2, "seeds": 2, "parameters": 1500, "epochs": 2, "workers": 1} | changed
     settings = Settings(candidates=names, **chosen)
-    candidates, _ = choose(problem.task, names)
-    store = Store(folder, {"data": problem.fingerprint, "settings": settings.described()})
-    return Schedule(problem, candidates, settings, store, time.monotonic())
+    candidates, _ = choose(type(bench.task), names)
+    store = Store(folder, {"data": bench.fingerprint, "settings": settings.described()})
+    return Schedule(bench, candidates, settings, store, time.monotonic())

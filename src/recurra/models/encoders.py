@@ -1,4 +1,4 @@
-"""The encoders that are compared: recurrent layers of ours, and torch's own linear, convolutional and attention layers.
+"""Encoders: recurrent layers of ours, and torch's own linear, convolutional and attention layers to compare with.
 
 Letters: T steps, B batch, I input size, H features out. Every encoder but the bidirectional one is causal: features
 [T, B, H] of each step depend on that step and on earlier ones alone, so that one forward over a sequence gives what a
@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recurra.cells import from_text
+from recurra.cells import Cell
+from recurra.errors import SettingError
 from recurra.torch import Recurrent
 
 HEADS = 2
@@ -26,18 +28,29 @@ class Encoder(nn.Module, ABC):
     """What all encoders share.
 
     Attributes:
+        input_size: I.
         width: H.
         context: steps that an output depends on; None: all.
         dense: whether it is trained on every step of one window, where others need whole windows before a step.
     """
 
+    input_size: int
     width: int
     context: int | None = None
     dense = False
 
     @abstractmethod
-    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-        """Features [T, B, H] of every step of x [T, B, I], and the state to go on from, if it has one."""
+    def forward(
+        self, x: Tensor, state: Any = None, *, lengths: Tensor | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
+        """Features [T, B, H] of every step of x [T, B, I], and the state to go on from, if it has one.
+
+        Args:
+            x: [T, B, I].
+            state: from an earlier call.
+            lengths: the steps of each row [B]; what comes after them does not matter.
+            reset: [T, B], bool: before which steps a row's state is zero.
+        """
 
     def last(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Features [B, H] of the last step of each row; `lengths` [B] are at least 1."""
@@ -54,18 +67,39 @@ class RecurrentEncoder(Encoder):
     """Any cell, in one or two directions."""
 
     def __init__(
-        self, cell: str, input_size: int, sizes: list[int], dropout: float = 0.0, bidirectional: bool = False
+        self,
+        cell: str | Cell,
+        input_size: int,
+        sizes: Sequence[int],
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        projection: int = 0,
+        pool: str = "last",
     ) -> None:
         super().__init__()
         between = dropout if len(sizes) > 1 else 0.0
-        self.layers = Recurrent(from_text(cell), input_size, sizes, dropout=between, bidirectional=bidirectional)
-        self.width = sizes[-1] * (2 if bidirectional else 1)
+        self.layers = Recurrent(
+            cell, input_size, list(sizes), dropout=between, bidirectional=bidirectional, proj_size=projection
+        )
+        self.input_size = input_size
+        self.width = (projection or sizes[-1]) * (2 if bidirectional else 1)
         self.bidirectional = bidirectional
+        self.pool = None if pool == "last" else pool_of(pool, self.width)
 
-    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, x: Tensor, state: Any = None, *, lengths: Tensor | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """As `Encoder.forward`."""
-        output, state = self.layers(x, state)
+        output, state = self.layers(x, state, lengths=lengths, reset=reset)
         return output, state
+
+    def summary(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """What the pool makes of all outputs."""
+        if self.pool is None:
+            return self.last(x, lengths)
+        pool: Any = self.pool
+        result: Tensor = pool.ends(self.layers(x, lengths=lengths)[0], lengths)
+        return result
 
     def last(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The last output of each direction, in its own order of reading."""
@@ -82,13 +116,15 @@ class Feedforward(Encoder):
 
     def __init__(self, input_size: int, window: int, sizes: list[int], dropout: float = 0.0) -> None:
         super().__init__()
-        self.context, self.width = window, sizes[-1]
+        self.input_size, self.context, self.width = input_size, window, sizes[-1]
         steps: list[nn.Module] = []
         for below, size in zip([input_size * window, *sizes], sizes, strict=False):
             steps += [nn.Linear(below, size), nn.ReLU(), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*steps)
 
-    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, x: Tensor, state: Any = None, *, lengths: Tensor | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """As `Encoder.forward`."""
         assert self.context is not None
         padded = functional.pad(x, (0, 0, 0, 0, self.context - 1, 0))
@@ -108,14 +144,16 @@ class Convolutional(Encoder):
 
     def __init__(self, input_size: int, window: int, channels: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.width = channels
+        self.input_size, self.width = input_size, channels
         layers = reach_layers(window)
         self.context = 1 + (KERNEL - 1) * (2**layers - 1)
         self.enter = nn.Conv1d(input_size, channels, 1)
         self.layers = nn.ModuleList(nn.Conv1d(channels, channels, KERNEL, dilation=2**k) for k in range(layers))
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, x: Tensor, state: Any = None, *, lengths: Tensor | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """As `Encoder.forward`."""
         y = self.enter(x.permute(1, 2, 0))  # [B, C, T]
         for layer in self.layers:
@@ -142,7 +180,7 @@ class Transformer(Encoder):
 
     def __init__(self, input_size: int, window: int, width: int, layers: int, inner: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.context, self.width = window, width
+        self.input_size, self.context, self.width = input_size, window, width
         self.enter = nn.Linear(input_size, width)
         layer = nn.TransformerEncoderLayer(width, HEADS, inner, dropout, norm_first=True)
         self.layers = nn.TransformerEncoder(layer, layers, nn.LayerNorm(width), enable_nested_tensor=False)
@@ -156,7 +194,9 @@ class Transformer(Encoder):
         result: Tensor = self.layers(self.enter(x) + table[:T, None], mask=mask, is_causal=True)
         return result
 
-    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def forward(
+        self, x: Tensor, state: Any = None, *, lengths: Tensor | None = None, reset: Tensor | None = None
+    ) -> tuple[Tensor, Any]:
         """As `Encoder.forward`."""
         window = self.context
         assert window is not None
@@ -179,6 +219,11 @@ class Transformer(Encoder):
         assert self.context is not None
         window, kept = last_rows(x, lengths, self.context)
         return mean_of_first(self.encode(window), kept)
+
+
+def pool_of(kind: str, width: int) -> nn.Module:
+    """What makes one vector of the outputs over time."""
+    raise SettingError(f"pool: got {kind!r}, expected 'last'")
 
 
 def last_steps(x: Tensor, lengths: Tensor, window: int) -> Tensor:

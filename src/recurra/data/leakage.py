@@ -3,25 +3,29 @@
 Some leaks cannot happen: parts are split by time (or by sequence and group), an origin whose targets lie in two parts
 belongs to none, scales and seasons are learned from the training part, and tuning runs on a copy without the test part.
 The others are looked for here: a column that is the target shifted or in disguise, one that is known only afterwards,
-rows out of order, a channel that is the label, and sequences cut from one recording on both sides of a split.
+rows out of order, a column that is the label, and sequences cut from one recording on both sides of a split.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from recurra.compare.problem import Array
-from recurra.data import Series, Split
+from recurra.data.forecasting.series import Series
+from recurra.data.split import PARTS, Split
 from recurra.errors import LeakageError
+
+Array: TypeAlias = NDArray[Any]
 
 CERTAIN, SUSPICIOUS = 0.95, 0.7  # partial correlation with the future, given the target's own past
 ROWS = 6_000  # of training that are looked at
 SHIFTS = 512  # the longest shift that is looked for
 SHARED = 0.05  # the share of test sequences that may have a run of steps in common with training sequences
-NOISE = 0.01  # of a channel's variance, the share within sequences up to which it is one number for each
+NOISE = 0.01  # of a column's variance, the share within sequences up to which it is one number for each
 
 
 def check_columns(series: Sequence[Series], splits: Sequence[Split], horizon: int, seasons: Sequence[int]) -> list[str]:
@@ -129,22 +133,21 @@ def _ranks(values: Array) -> Array:
     return ranks
 
 
-def check_sequences(raw: Sequence[Array], y: Array, parts: Array) -> None:
-    """See that no channel is the label and that the parts share no stretch of a recording.
+def check_shared_steps(raw: Sequence[Array], splits: Sequence[Split]) -> None:
+    """See that the parts share no stretch of a recording.
 
     Args:
         raw: sequences [T, I].
-        y: their labels' numbers.
-        parts: 0, 1, 2 for training, validation, test.
+        splits: of each; one is wholly in one part.
 
     Raises:
-        LeakageError: one is, or they do.
+        LeakageError: they do.
     """
-    _check_channels(raw, y)
+    part = np.array([next(k for k, name in enumerate(PARTS) if np.ptp(split.part(name))) for split in splits])
     length = _telling(raw)
-    train = {run for i in np.flatnonzero(parts == 0) for run in _runs(raw[i], length)}
-    for part, name in ((1, "validation"), (2, "test")):
-        rows = np.flatnonzero(parts == part)
+    train = {run for i in np.flatnonzero(part == 0) for run in _runs(raw[i], length)}
+    for number, name in ((1, "validation"), (2, "test")):
+        rows = np.flatnonzero(part == number)
         shared = [i for i in rows if any(run in train for run in _runs(raw[i], length))]
         if len(shared) > max(1, SHARED * len(rows)):
             raise LeakageError(
@@ -153,8 +156,12 @@ def check_sequences(raw: Sequence[Array], y: Array, parts: Array) -> None:
             )
 
 
-def _check_channels(raw: Sequence[Array], y: Array) -> None:
-    """A channel that is one number for each sequence, by which the labels can be told, is the label."""
+def check_constant_columns(raw: Sequence[Array], y: Array) -> None:
+    """A column that is one number for each sequence, by which the labels can be told, is the label.
+
+    Raises:
+        LeakageError: there is one.
+    """
     rows = np.concatenate(raw)
     for k in range(rows.shape[1]):
         with np.errstate(invalid="ignore"):
@@ -166,7 +173,7 @@ def _check_channels(raw: Sequence[Array], y: Array) -> None:
         spans = sorted((means[y == label].min(), means[y == label].max()) for label in np.unique(y))
         if all(before[1] < after[0] for before, after in pairwise(spans)):
             raise LeakageError(
-                f"channel {k} is one number in each sequence, and it tells the label: it is the label in disguise; "
+                f"column {k} is one number in each sequence, and it tells the label: it is the label in disguise; "
                 "leave it out"
             )
 

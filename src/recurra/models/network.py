@@ -1,0 +1,94 @@
+"""`Network`: an encoder and a task's head on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from recurra.errors import ExportError
+from recurra.models.encoders import Encoder, RecurrentEncoder
+from recurra.runtime import Split
+from recurra.runtime.layers import Layer
+from recurra.torch.export import layers_of
+
+
+class Network(nn.Module):
+    """An encoder over the first I numbers of each row, and a head on its features.
+
+    Letters: T steps, B rows, R numbers of a row, of which the encoder sees the first I, H features, O numbers out. The
+    others, what is known of the time to come, go to the head beside the features.
+
+    Args:
+        encoder: I to H.
+        head: H (and R - I) to O.
+        link: what a model file's network does after the head, such as a softmax; the loss is of what comes before it.
+        whole: whether the answer is for a sequence as a whole, where `lengths` are given, and not for each of its
+            steps.
+    """
+
+    def __init__(self, encoder: Encoder, head: nn.Module, link: nn.Module | None = None, whole: bool = False) -> None:
+        super().__init__()
+        self.encoder, self.head, self.link, self.whole = encoder, head, link, whole
+
+    def forward(
+        self,
+        rows: Tensor,
+        state: Any = None,
+        *,
+        lengths: Tensor | None = None,
+        reset: Tensor | None = None,
+        lead: int = 0,
+    ) -> tuple[Tensor, Any]:
+        """Outputs [T, B, O] of every step, without the link, or of whole sequences [B, O]; and the encoder's state.
+
+        Args:
+            rows: [T, B, R].
+            state: of the encoder, from an earlier call.
+            lengths: the steps of each row [B].
+            reset: [T, B], bool: before which steps a row's state is zero.
+            lead: steps at the beginning that are looked back to and have no output.
+        """
+        x, future = rows.split([self.encoder.input_size, rows.shape[-1] - self.encoder.input_size], -1)
+        if self.whole and lengths is not None:
+            output: Tensor = self.head(self.encoder.summary(x, lengths))
+            return output, None
+        h, state = self.encoder(x, state, lengths=lengths, reset=reset)
+        output = self.head(h[lead:], future[lead:]) if future.shape[-1] else self.head(h[lead:])
+        return output.flatten(2), state
+
+    def linked(self, output: Tensor) -> Tensor:
+        """Outputs as a model file's network gives them."""
+        result: Tensor = output if self.link is None else self.link(output)
+        return result
+
+    def model_layers(self) -> list[Layer]:
+        """What it is in a model file; `recurra.torch.export` asks.
+
+        Raises:
+            ExportError: its encoder is not recurrent.
+        """
+        if not isinstance(self.encoder, RecurrentEncoder):
+            raise ExportError(
+                f"export: a {type(self.encoder).__name__} encoder does not run live, expected recurrent layers"
+            )
+        beside = getattr(self.head, "beside", 0)
+        split: list[Layer] = [Split(self.encoder.input_size, beside)] if beside else []
+        head = nn.Sequential(self.head, *([] if self.link is None else [self.link]))
+        return [*split, *layers_of(self.encoder.layers), *layers_of(head)]
+
+
+class Exported(nn.Module):
+    """A network as a model file has it: rows in, outputs of every step after the link."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """[T, B, R] to [T, B, O]."""
+        return self.network.linked(self.network(rows)[0])
+
+    def model_layers(self) -> list[Layer]:
+        """Those of the network."""
+        return self.network.model_layers()

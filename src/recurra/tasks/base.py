@@ -1,0 +1,301 @@
+"""`Task`: what one kind of problem adds to the machinery, which is the same for all.
+
+A task is five parts, in the way in which a cell is a few lines: `examples` (what there is to learn from), `transform`
+(numbers for the network), `head` (from features to outputs), `loss`, and `decode` (from outputs to an answer).
+Splits, batches, training, baselines, metrics, the report, the model file, `predict`, the live session, the command
+line, the comparison and the doctor follow from them.
+"""
+
+from __future__ import annotations
+
+import importlib
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.data.batches import Batches, Lanes, Piece, Shuffled, Windows
+from recurra.data.leakage import check_shared_steps
+from recurra.data.sequences import Sequences, is_table, read_sequences
+from recurra.data.split import PARTS, Split, split_sequences
+from recurra.data.transform import Standardize, Transform
+from recurra.errors import DataError, ModelFileError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from recurra.models.encoders import Encoder
+    from recurra.tasks.baselines import Baseline
+    from recurra.tasks.bench import Bench, ModelPredictor
+    from recurra.tasks.metrics import Metric
+
+Floats: TypeAlias = NDArray[np.floating[Any]]
+
+BUILT_IN = ("forecast", "classify", "regress")  # modules of `recurra.tasks` with the task of that name
+TOGETHER = 384  # steps with targets in one update of what looks at windows
+RUN = 48  # of them in a row
+BATCH = 32  # whole sequences in an update
+
+
+class Task(ABC):
+    """One kind of problem.
+
+    Letters: M steps at which an answer is wanted, O outputs of the network, H features.
+
+    Attributes:
+        name: the word in the model file and on the command line; a subclass is found by it.
+        metrics: of errors; by the first one candidates are compared.
+        baselines: what a network must beat, the naive ones first.
+        whole: whether an answer is for a sequence as a whole, and live after every step; else one is for each step.
+        stretch: how many steps in a row count as one observation of the error, where it is of each step.
+    """
+
+    name: ClassVar[str]
+    metrics: ClassVar[tuple[Metric, ...]]
+    baselines: ClassVar[tuple[type[Baseline], ...]]
+    whole: ClassVar[bool] = True
+    stretch: int = 100
+
+    columns: tuple[str, ...] = ()  # the names of the I numbers of a step
+    kept: ClassVar[tuple[str, ...]] = ()  # more of the report that a model file keeps
+    roles: Mapping[str, str | None] = {}  # of the other columns of a table: series, time
+
+    _known: ClassVar[dict[str, type[Task]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "name" in cls.__dict__:
+            Task._known[cls.name] = cls
+
+    @staticmethod
+    def named(name: str) -> type[Task]:
+        """The task of that name.
+
+        Raises:
+            ModelFileError: there is none; a task of your own must be imported first.
+        """
+        if name in BUILT_IN:
+            importlib.import_module(f"recurra.tasks.{name}")
+        if name not in Task._known:
+            raise ModelFileError(
+                f"the task is {str(name)[:40]!r}, expected one of {', '.join({*BUILT_IN, *Task._known})}: import the "
+                "module that defines it"
+            )
+        return Task._known[name]
+
+    def examples(self, X: Any, **given: Any) -> Sequence[Any]:
+        """The sequences to learn from, with their targets; by default numbers, as `read_sequences` takes them.
+
+        Raises:
+            DataError: they cannot be used; the message says where.
+        """
+        found = self.opened(X, **given)
+        return found.with_targets(self.targets(found))
+
+    def opened(self, X: Any, **given: Any) -> Sequences:
+        """What X holds; the columns and their roles are kept for what will be read later."""
+        found = read_sequences(X, **given)
+        self.columns = found.columns
+        self.roles = {role: given.get(role) for role in ("series", "time")}
+        return found
+
+    def targets(self, found: Sequences) -> list[Floats]:
+        """A number for each sequence, or for each of its steps, of what was given with them.
+
+        Raises:
+            DataError: it was not given, or is no number.
+        """
+        if found.y is None:
+            raise DataError("y is not given, expected a number for each sequence, or for each of its steps")
+        return checked_targets(found.y, found)
+
+    def transform(self, sequences: Sequence[Any], splits: Sequence[Split]) -> Transform:
+        """What turns sequences into rows, learned from the training part; by default `Standardize`."""
+        return Standardize.fit(sequences, splits, self.columns)
+
+    @abstractmethod
+    def head(self, width: int, transform: Transform, dropout: float) -> nn.Module:
+        """The layers from H = `width` features to O outputs: [..., H] to [..., O]; dropout is part of them."""
+
+    @abstractmethod
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """One number, the mean over the targets that are there, of outputs [..., O] and targets as the transform's."""
+
+    @abstractmethod
+    def decode(self, output: Floats, transform: Transform, name: str) -> Floats:
+        """What outputs [M, O] of a model file's network (after the link) say, in the units of the target, [M, ...]."""
+
+    def link(self) -> nn.Module | None:
+        """What follows the head in a model file, such as a softmax."""
+        return None
+
+    def answer(self, numbers: Floats) -> dict[str, Any]:
+        """One decoded output as a reader wants it, ready for JSON."""
+        return {"answer": numbers.tolist()}
+
+    def windows(self, bench: Bench) -> tuple[int, ...]:
+        """Steps to choose from for what sees a window, the fewest first: half and all of the longest."""
+        longest = max(piece.stop for piece in bench.pieces("train"))
+        return tuple(sorted({max(2, longest // 2), max(2, longest)}))
+
+    def read(self, X: Any, transform: Any, **given: Any) -> Sequence[Any]:
+        """Sequences to predict, or to evaluate where their targets are given.
+
+        Raises:
+            DataError: they cannot be used, or have another width than those of training.
+        """
+        given = {name: value for name, value in given.items() if value is not None}
+        if is_table(X):
+            given = {name: role for name, role in self.roles.items() if role is not None} | given
+        found = read_sequences(X, columns=transform.inputs, **given)
+        width, expected = found.x[0].shape[1], len(transform.inputs)
+        if width != expected:
+            raise DataError(
+                f"sequences: they have {width} numbers a step, expected {expected} as in training: "
+                f"{', '.join(transform.inputs[:12])}"
+            )
+        return found.with_targets(None if found.y is None else self.targets(found))
+
+    def split(self, sequences: Sequence[Any], parts: Any, seed: int) -> list[Split]:
+        """Training, validation and test; by default sequence by sequence, by time or group where these are known."""
+        times = [s.time for s in sequences]
+        return split_sequences(
+            [len(s) for s in sequences],
+            parts,
+            groups=[s.group for s in sequences],
+            times=None if np.isnan(times).any() else times,
+            labels=self.strata(sequences),
+            seed=seed,
+        )
+
+    def strata(self, sequences: Sequence[Any]) -> list[str] | None:
+        """What is to be in all parts alike, by sequence; None where nothing is."""
+        return None
+
+    def steps(self, sequence: Any, split: Split, part: str) -> tuple[int, int]:
+        """The first step and the end of those of a part at which an answer is wanted."""
+        start, stop = split.part(part)
+        return (max(start, stop - 1) if self.whole else start), stop
+
+    def truth(self, sequence: Any, start: int, stop: int) -> Floats:
+        """The targets of some steps in their own units, as `decode` gives them; NaN where they are not known."""
+        y = sequence.target
+        return np.broadcast_to(y, stop - start) if y.ndim == 0 else y[start:stop]
+
+    def errors(self, piece: Piece, answers: Floats, transform: Transform) -> Floats:
+        """The error of each answer [M] of a piece, as a comparison counts them; the less, the better."""
+        return self.metrics[0].units(self.truth(*piece), answers)
+
+    def error_name(self, bench: Bench) -> str:
+        """What `errors` are, in words."""
+        return self.metrics[0].error
+
+    def suspicions(self, bench: Bench) -> list[str]:
+        """What looks as if the data told what they should not, in words.
+
+        Raises:
+            LeakageError: they do.
+        """
+        check_shared_steps([s.x for s in bench.sequences], bench.splits)
+        return []
+
+    def batches(
+        self, transform: Transform, pieces: Sequence[Piece], encoder: Encoder, batch: int | None, chunk: int, seed: int
+    ) -> Batches:
+        """What the network of an encoder is trained on; the same targets in an epoch, whatever the encoder."""
+        if self.whole:
+            return Shuffled(transform, pieces, batch or BATCH, seed)
+        if encoder.context is None:
+            return Lanes(transform, pieces, batch, chunk, seed)
+        length = encoder.context if encoder.dense else RUN
+        return Windows(transform, pieces, TOGETHER, length, 0 if encoder.dense else encoder.context - 1, seed)
+
+    def calibrate(self, network: Any, output: Tensor, targets: Tensor) -> None:  # noqa: B027  (nothing, if it need not)
+        """Adjust a trained network to the validation part, where that makes answers more honest: [M, O], [M, ...]."""
+
+    def described(self, bench: Bench) -> dict[str, Any]:
+        """What a reader wants to know of the data, ready for JSON."""
+        lengths = [len(s) for s in bench.sequences]
+        return {
+            "sequences": len(lengths),
+            "steps": sum(lengths),
+            "lengths": [min(lengths), max(lengths)],
+            "groups": len({s.group for s in bench.sequences}),
+            "columns": list(bench.transform.inputs),
+            "parts": [{"name": part, "sequences": len(bench.pieces(part))} for part in PARTS],
+            "notes": [],
+        }
+
+    def example(self, bench: Bench, predictor: Any) -> dict[str, Any]:
+        """One prediction of the test part, for a comparison's page."""
+        return {}
+
+    def sections(self, bench: Bench, predictor: ModelPredictor) -> list[dict[str, Any]]:
+        """What a report shows of the test part besides the table of metrics, ready for JSON."""
+        return []
+
+    def to_dict(self) -> dict[str, Any]:
+        """What it has learned besides the transform, ready for JSON: part of a model file."""
+        return {"roles": dict(self.roles)}
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> Self:
+        """From `to_dict`; may raise KeyError, TypeError or ValueError where that is something else."""
+        self = cls()
+        self.roles = {str(role): name for role, name in dict(described.get("roles", {})).items()}
+        return self
+
+    @classmethod
+    def transform_from(cls, described: Mapping[str, Any]) -> Transform:
+        """The transform of a model file."""
+        return Standardize.from_dict(described)
+
+    def cut(self, sequence: Any, end: int) -> Any:
+        """A sequence without the steps from `end` on, and without their targets."""
+        y = sequence.target
+        return replace(sequence, x=sequence.x[:end], target=y[:end] if y.ndim else y)
+
+    def pack(self, sequences: Sequence[Any]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Sequences as arrays and JSON, for another process."""
+        arrays = {
+            "x": np.concatenate([s.x for s in sequences]),
+            "lengths": np.array([len(s) for s in sequences], np.int64),
+            "target": np.concatenate([np.ravel(s.target) for s in sequences]),
+            "time": np.array([s.time for s in sequences]),
+        }
+        whole = all(s.target.ndim == 0 for s in sequences)
+        return arrays, {"names": [s.name for s in sequences], "groups": [s.group for s in sequences], "whole": whole}
+
+    @staticmethod
+    def unpack(arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Sequence[Any]:
+        """From what `pack` gave."""
+        cuts = np.cumsum(arrays["lengths"])[:-1]
+        x = np.split(arrays["x"], cuts)
+        y = list(arrays["target"]) if settings["whole"] else np.split(arrays["target"], cuts)
+        found = Sequences(tuple(settings["names"]), tuple(x), (), None, list(settings["groups"]), arrays["time"])
+        return found.with_targets(y)
+
+
+def checked_targets(values: Sequence[Any], sequences: Sequences) -> list[Floats]:
+    """Targets as numbers, [] or [T] each.
+
+    Raises:
+        DataError: one is no number, or one for each step has another length than its sequence.
+    """
+    found: list[Floats] = []
+    for i, value in enumerate(values):
+        try:
+            y = np.asarray(value, np.float64)
+        except (TypeError, ValueError):
+            raise DataError(f"y: number {i} is {str(value)[:40]!r}, expected a number") from None
+        if y.ndim > 1 or np.isinf(y).any() or np.isnan(y).all():
+            raise DataError(f"y: number {i} is {str(value)[:40]}, expected a finite number: leave that sequence out")
+        if y.ndim and len(y) != len(sequences.x[i]):
+            raise DataError(
+                f"y: number {i} has {len(y)} values for {len(sequences.x[i])} steps, expected one for each step"
+            )
+        found.append(y)
+    return found

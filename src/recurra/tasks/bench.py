@@ -1,0 +1,259 @@
+"""`Bench`: a task's data in parts, the transform learned from the first, and how well something does on them."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import math
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.data.batches import Batch, Piece, in_batches, in_order
+from recurra.data.split import Split
+from recurra.data.transform import Transform
+from recurra.runtime.model import Model
+from recurra.tasks.base import Floats, Task
+
+CHUNK = 2048  # steps at once
+GOLDEN = 0.6180339887  # multiples of it spread evenly over 0 to 1
+CONTEXT = (256, 2000)  # steps before the validation part that states come from, at least and at most
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+
+
+class Predictor(Protocol):
+    """Something that answers: a network, or what it must beat."""
+
+    @property
+    def name(self) -> str:
+        """In tables."""
+
+    @property
+    def kind(self) -> str:
+        """ "model", "naive" or "linear"."""
+
+    def predict(self, sequence: Any, start: int, stop: int) -> Floats:
+        """The decoded answers [M, ...] of the steps start .. stop - 1."""
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What networks and baselines are trained on and compared on.
+
+    Attributes:
+        task: with what it has learned.
+        sequences, splits: the data, and the parts of each sequence.
+        transform: learned from the training part.
+    """
+
+    task: Task
+    sequences: Sequence[Any]
+    splits: Sequence[Split]
+    transform: Transform
+
+    def pieces(self, part: str) -> list[Piece]:
+        """The steps of a part at which an answer is wanted, of each sequence that has some."""
+        found = [
+            Piece(s, *self.task.steps(s, split, part)) for s, split in zip(self.sequences, self.splits, strict=True)
+        ]
+        return [piece for piece in found if piece.stop > piece.start]
+
+    def blocks(self, part: str, most: int | None = None) -> list[Piece]:
+        """The pieces of a part in which errors are told apart: each sequence, or stretches of the task's length.
+
+        Where there are more than `most` steps, some of each stretch, so that every time of day comes.
+        """
+        pieces = self.pieces(part)
+        if self.task.whole:
+            return pieces
+        total, stretch = sum(piece.stop - piece.start for piece in pieces), self.task.stretch
+        size = stretch if most is None or total <= most else max(1, math.ceil(stretch * most / total))
+        found = []
+        for sequence, start, stop in pieces:
+            for i, a in enumerate(range(start, stop, stretch)):
+                room = min(a + stretch, stop) - a - size
+                a += int((i * GOLDEN % 1) * (room + 1)) if room > 0 else 0
+                found.append(Piece(sequence, a, min(a + size, stop)))
+        return found
+
+    def errors(self, predictor: Predictor, pieces: Sequence[Piece]) -> Floats:
+        """The mean error of each of some pieces, as the first metric has it; what has no truth is left out."""
+        many = getattr(predictor, "many", None)
+        answered = many(pieces) if many else ((piece, predictor.predict(*piece)) for piece in pieces)
+        found = [self.task.errors(piece, answers, self.transform) for piece, answers in answered]
+        known = [error[np.isfinite(error)] for error in found]
+        return np.array([float(error.mean()) for error in known if len(error)])
+
+    def predictions(self, predictor: Predictor, pieces: Sequence[Piece]) -> tuple[Floats, Floats]:
+        """Truth and answers of all steps of some pieces, [M, ...]."""
+        truth = [self.task.truth(*piece) for piece in pieces]
+        return np.concatenate(truth), np.concatenate([predictor.predict(*piece) for piece in pieces])
+
+    def table_row(self, predictor: Predictor, part: str) -> dict[str, Any]:
+        """All metrics of a predictor on a part, by their keys, with its name and kind."""
+        truth, answers = self.predictions(predictor, self.pieces(part))
+        values = {metric.key: metric.value(truth, answers) for metric in self.task.metrics}
+        return {"name": predictor.name, "kind": predictor.kind, **values}
+
+    def error(self, predictor: Predictor, part: str) -> float:
+        """The mean error on a part, as the first metric has it; the less, the better."""
+        return float(np.nanmean(self.task.metrics[0].units(*self.predictions(predictor, self.pieces(part)))))
+
+    def baselines(self) -> list[Any]:
+        """The task's baselines, fitted to the training part; their settings are chosen on the validation part."""
+        return [kind.fit(self) for kind in self.task.baselines]
+
+    def without_test(self) -> Bench:
+        """The same without the rows of the test part: what is not there cannot leak."""
+        kept = [
+            (self.task.cut(s, split.valid_end), split) for s, split in zip(self.sequences, self.splits, strict=True)
+        ]
+        left = [(s, replace(split, end=split.valid_end)) for s, split in kept if len(s)]
+        return replace(self, sequences=tuple(s for s, _ in left), splits=tuple(split for _, split in left))
+
+    def described(self) -> dict[str, Any]:
+        """What a reader wants to know of the data, ready for JSON, with a hash of all of them."""
+        return {**self.task.described(self), "fingerprint": self.fingerprint}
+
+    @property
+    def fingerprint(self) -> str:
+        """Of all arrays and settings."""
+        arrays, settings = self._packed()
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        for name in sorted(arrays):
+            digest.update(f"{name}{arrays[name].shape}".encode())
+            digest.update(np.ascontiguousarray(arrays[name]).data)
+        return digest.hexdigest()
+
+    def _packed(self) -> tuple[Arrays, dict[str, Any]]:
+        arrays, settings = self.task.pack(self.sequences)
+        return arrays, {
+            "task": self.task.name,
+            "learned": self.task.to_dict(),
+            "transform": self.transform.to_dict(),
+            "splits": [[s.train_end, s.valid_end, s.end] for s in self.splits],
+            "sequences": settings,
+        }
+
+    def to_bytes(self) -> bytes:
+        """As one file for another process: a ZIP archive of arrays, and JSON; no pickle."""
+        arrays, settings = self._packed()
+        out = io.BytesIO()
+        np.savez(out, allow_pickle=False, **arrays)
+        with zipfile.ZipFile(out, "a") as archive:
+            archive.writestr("settings.json", json.dumps(settings))
+        return out.getvalue()
+
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Bench:
+        """What `to_bytes` wrote."""
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            settings = json.loads(archive.read("settings.json"))
+        loaded = np.load(io.BytesIO(content), allow_pickle=False)
+        arrays = {name: loaded[name] for name in loaded.files if name != "settings.json"}
+        kind = Task.named(settings["task"])
+        splits = [Split(*ends) for ends in settings["splits"]]
+        transform = kind.transform_from(settings["transform"])
+        return cls(kind.from_dict(settings["learned"]), kind.unpack(arrays, settings["sequences"]), splits, transform)
+
+
+class ModelPredictor:
+    """A model of the runtime, from the first step of each sequence on, as a live session would run it.
+
+    Args:
+        task, transform: of the model.
+        model: whose rows the transform makes.
+        name: in tables.
+    """
+
+    kind = "model"
+
+    def __init__(self, task: Task, transform: Transform, model: Model, name: str = "") -> None:
+        self.task, self.transform, self.model, self.name = task, transform, model, name
+
+    def predict(self, sequence: Any, start: int, stop: int) -> Floats:
+        """[M, ...]."""
+        return np.concatenate([part for _, part in self.parts(sequence, start, stop)])
+
+    def parts(self, sequence: Any, start: int, stop: int) -> Iterator[tuple[int, Floats]]:
+        """The same in parts, each with its first step; only a part is in memory at once."""
+        session = self.model.session()
+        size = CHUNK if self.model.streams else stop  # two directions need the whole
+        for first in range(0, stop, size):
+            last = min(first + size, stop)
+            out = session.run(self.transform.rows(sequence, first, last))
+            if last > start:
+                yield max(start, first), self.task.decode(out[max(0, start - first) :], self.transform, sequence.name)
+
+
+class NetworkPredictor:
+    """A torch network that may look at a window, where it cannot run in the runtime.
+
+    Args:
+        task, transform: of the network.
+        network: a `recurra.models.Network`.
+        name, kind: in tables.
+    """
+
+    def __init__(self, task: Task, transform: Transform, network: Any, name: str = "", kind: str = "model") -> None:
+        self.task, self.transform, self.network, self.name, self.kind = task, transform, network, name, kind
+
+    def predict(self, sequence: Any, start: int, stop: int) -> Floats:
+        """[M, ...]."""
+        (_, answers), *_ = self.many([Piece(sequence, start, stop)])
+        return answers
+
+    def many(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Floats]]:
+        """The answers of each of some pieces, side by side where that can be."""
+        runs = pieces if self.network.whole or self.network.encoder.context else _joined(pieces)
+        found: dict[int, list[Floats]] = {}
+        for group, batch, output in outputs(self.network, self.transform, runs):
+            values = self.network.linked(output).numpy()
+            for b, run in enumerate(group):
+                chosen = values[b : b + 1] if batch.wanted is None else values[batch.wanted[:, b], b]
+                if len(chosen):
+                    numbers = self.task.decode(chosen, self.transform, run.sequence.name)
+                    found.setdefault(id(run), []).append(numbers)
+        of_sequence = {id(run.sequence): run for run in runs}
+        for piece in pieces:
+            run = piece if id(piece) in found else of_sequence[id(piece.sequence)]
+            answers = np.concatenate(found[id(run)])
+            yield piece, answers[piece.start - run.start : piece.stop - run.start]
+
+
+def _joined(pieces: Sequence[Piece]) -> list[Piece]:
+    """One piece for each sequence, from its first piece's beginning to its last one's end."""
+    found: dict[int, Piece] = {}
+    for piece in pieces:
+        before = found.get(id(piece.sequence), piece)
+        found[id(piece.sequence)] = Piece(piece.sequence, min(before.start, piece.start), max(before.stop, piece.stop))
+    return list(found.values())
+
+
+def outputs(
+    network: Any, transform: Transform, pieces: Sequence[Piece], context: int = CONTEXT[1]
+) -> Iterator[tuple[list[Piece], Batch, Any]]:
+    """The outputs of a torch network, before the link, of some pieces: the pieces, their rows, and outputs [T, B, O];
+    of whole sequences [B, O].
+
+    What keeps a state reads some rows of context before each piece; what looks at a window reads that.
+    """
+    import torch
+
+    with torch.no_grad():
+        if network.whole:
+            for group, batch in in_batches(transform, pieces):
+                yield group, batch, network(torch.from_numpy(batch.rows), lengths=torch.from_numpy(batch.lengths))[0]
+            return
+        window = network.encoder.context
+        for group, chunks in in_order(transform, pieces, 0 if window else context, (window or 1) - 1):
+            state = None
+            for batch in chunks:
+                output, state = network(torch.from_numpy(batch.rows), state, lead=batch.lead)
+                yield group, batch, output
