@@ -17,8 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recurra.cells import Cell
-from recurra.errors import SettingError
-from recurra.torch import Recurrent
+from recurra.torch import Pool, Recurrent
 
 HEADS = 2
 KERNEL = 3  # steps that one convolution sees
@@ -84,31 +83,22 @@ class RecurrentEncoder(Encoder):
         self.input_size = input_size
         self.width = (projection or sizes[-1]) * (2 if bidirectional else 1)
         self.bidirectional = bidirectional
-        self.pool = None if pool == "last" else pool_of(pool, self.width)
+        self.pool = Pool(pool, self.width if pool == "attention" else 0, bidirectional=bidirectional)
 
     def forward(
         self, x: Tensor, state: Any = None, *, lengths: Tensor | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         """As `Encoder.forward`."""
         output, state = self.layers(x, state, lengths=lengths, reset=reset)
-        return output, state
+        return self.pool(output), state
 
     def summary(self, x: Tensor, lengths: Tensor) -> Tensor:
         """What the pool makes of all outputs."""
-        if self.pool is None:
-            return self.last(x, lengths)
-        pool: Any = self.pool
-        result: Tensor = pool.ends(self.layers(x, lengths=lengths)[0], lengths)
-        return result
+        return self.pool.ends(self.layers(x, lengths=lengths)[0], lengths)
 
     def last(self, x: Tensor, lengths: Tensor) -> Tensor:
-        """The last output of each direction, in its own order of reading."""
-        output: Tensor = self.layers(x, lengths=lengths)[0]
-        ends = output[lengths - 1, torch.arange(x.shape[1])]
-        if not self.bidirectional:
-            return ends
-        half = self.width // 2
-        return torch.cat([ends[:, :half], output[0, :, half:]], -1)
+        """The pool of all steps, which for "last" is the last output of each direction, in its own order of reading."""
+        return self.summary(x, lengths)
 
 
 class Feedforward(Encoder):
@@ -219,11 +209,6 @@ class Transformer(Encoder):
         assert self.context is not None
         window, kept = last_rows(x, lengths, self.context)
         return mean_of_first(self.encode(window), kept)
-
-
-def pool_of(kind: str, width: int) -> nn.Module:
-    """What makes one vector of the outputs over time."""
-    raise SettingError(f"pool: got {kind!r}, expected 'last'")
 
 
 def last_steps(x: Tensor, lengths: Tensor, window: int) -> Tensor:

@@ -8,9 +8,8 @@ from torch import Tensor, nn
 
 from recurra.errors import ExportError
 from recurra.models.encoders import Encoder, RecurrentEncoder
-from recurra.runtime import Split
-from recurra.runtime.layers import Layer
-from recurra.torch.export import layers_of
+from recurra.runtime import Op
+from recurra.torch.bridge import layers_of
 
 
 class Network(nn.Module):
@@ -62,7 +61,7 @@ class Network(nn.Module):
         result: Tensor = output if self.link is None else self.link(output)
         return result
 
-    def model_layers(self) -> list[Layer]:
+    def model_layers(self) -> list[Op]:
         """What it is in a model file; `recurra.torch.export` asks.
 
         Raises:
@@ -72,10 +71,8 @@ class Network(nn.Module):
             raise ExportError(
                 f"export: a {type(self.encoder).__name__} encoder does not run live, expected recurrent layers"
             )
-        beside = getattr(self.head, "beside", 0)
-        split: list[Layer] = [Split(self.encoder.input_size, beside)] if beside else []
-        head = nn.Sequential(self.head, *([] if self.link is None else [self.link]))
-        return [*split, *layers_of(self.encoder.layers), *layers_of(head)]
+        parts = [self.encoder.layers, self.encoder.pool, self.head, self.link]
+        return [op for part in parts if part is not None for op in layers_of(part)]
 
 
 class Exported(nn.Module):
@@ -89,6 +86,6 @@ class Exported(nn.Module):
         """[T, B, R] to [T, B, O]."""
         return self.network.linked(self.network(rows)[0])
 
-    def model_layers(self) -> list[Layer]:
+    def model_layers(self) -> list[Op]:
         """Those of the network."""
         return self.network.model_layers()

@@ -9,9 +9,9 @@ import numpy as np
 
 from recurra.cells.trace import get
 from recurra.errors import SettingError
+from recurra.runtime.ops.pool import POOLS
 
 MOST_SIZE = 1 << 14
-POOLS = ("last", "mean", "max", "attention")
 
 
 def check_parameters(estimator: Any) -> None:

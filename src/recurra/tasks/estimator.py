@@ -264,7 +264,7 @@ class Estimator:
         return Piece(sequence, len(sequence) - 1 if self.task_.whole else 0, len(sequence))
 
     def _predictor(self) -> ModelPredictor:
-        layer = next((op for op in self.model_.layers if hasattr(op, "cell")), None)
+        layer = next((op for op in self.model_.ops if hasattr(op, "cell")), None)
         name = layer.cell.name if layer is not None else "model"
         return ModelPredictor(self.task_, self.transform_, self.model_, name.upper() if len(name) < 6 else name)
 

@@ -13,7 +13,7 @@ from recurra.data.forecasting.features import Features
 from recurra.data.forecasting.series import Series
 from recurra.data.forecasting.step import DAY, WEEK
 from recurra.data.split import PARTS
-from recurra.runtime.heads import middle_of
+from recurra.runtime.ops.forecast import middle_of
 from recurra.tasks.baselines import Baseline
 from recurra.tasks.bench import CHUNK, Bench, ModelPredictor, Predictor
 from recurra.tasks.forecast_baselines import Naive, quantile_offsets

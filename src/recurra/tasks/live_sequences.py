@@ -36,7 +36,7 @@ class Live:
     def __init__(self, model: Model) -> None:
         self.model = model
         self.task, self.transform = opened(model)
-        model.check_streams("a live session")
+        model.program().check_streams("a live session")
         series = self.task.roles.get("series")
         self.keys = [] if series is None else [series]
         self.names = [*self.keys, *self.transform.inputs]
