@@ -15,8 +15,8 @@ _STATES: dict[str, dict[str, int | None]] = {
     "last": {},
     "mean": {"mean": None, "count": 1},
     "max": {"max": None},
-    "all": {"mean": None, "count": 1, "max": None},
     "attention": {"largest": 1, "sum": None, "weight": 1},
+    "all": {"mean": None, "count": 1, "max": None},
 }
 POOLS = tuple(_STATES)
 
