@@ -8,9 +8,6 @@ from typing import Any
 from recurra.draw.structure import Layer, Network, Shape, of_model_layer, recurrent_layer
 from recurra.errors import DrawError
 
-_CELLS = {"RNN_TANH": "rnn", "RNN_RELU": "rnn_relu", "LSTM": "lstm", "GRU": "gru"}  # by torch's modes
-_CELL_MODES = {"LSTMCell": "LSTM", "GRUCell": "GRU"}
-
 
 def read_module(module: Any) -> Network:
     """The network of a torch module: a recurrent layer, or a module that has some among its children.
@@ -38,14 +35,14 @@ def read_module(module: Any) -> Network:
 
 
 def _leaves(module: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if is_recurrent(module) or hasattr(module, "model_layers") or not any(True for _ in module.children()):
+    if _is_recurrent(module) or hasattr(module, "model_layers") or not any(True for _ in module.children()):
         yield name or type(module).__name__, module
         return
     for child, part in module.named_children():
         yield from _leaves(part, f"{name}.{child}" if name else child)
 
 
-def is_recurrent(module: Any) -> bool:
+def _is_recurrent(module: Any) -> bool:
     """Whether a module is a recurrent layer, or several, by itself."""
     from torch import nn
 
@@ -56,8 +53,8 @@ def _layers_of(module: Any, known: dict[int, str]) -> Iterator[tuple[int | None,
     """Each layer of a module, after the features that it takes (None: any number)."""
     from torch import nn
 
-    if is_recurrent(module):
-        for entry in entries_of(module):
+    if _is_recurrent(module):
+        for entry in _entries(module):
             cell, arrays = entry[0]
             shapes: dict[str, Shape] = {n: tuple(a.shape) for n, a in arrays.items()}
             own = {n: known[id(a)] for n, a in arrays.items() if id(a) in known}
@@ -75,29 +72,21 @@ def _layers_of(module: Any, known: dict[int, str]) -> Iterator[tuple[int | None,
     yield takes, Layer(_spoken(type(module).__name__), gives, weights, own_names=own)
 
 
-def entries_of(module: Any) -> list[list[tuple[Any, dict[str, Any]]]]:
-    """Cell and arrays of each layer and direction, as `Recurrent.recurrences` gives them; also of torch.nn's layers."""
-    from recurra.cells import get
+def _entries(module: Any) -> list[Any]:
+    """Cell and arrays of each layer and direction; also of torch.nn's single cells, which have no steps."""
+    from torch import nn
 
-    if hasattr(module, "recurrences"):
-        return list(module.recurrences())
+    from recurra.torch.bridge import entries_of
+    from recurra.torch.layers import CELLS
 
-    single = not hasattr(module, "num_layers")
-    mode = _CELL_MODES.get(type(module).__name__) if single else module.mode
-    mode = mode or f"RNN_{module.nonlinearity.upper()}"
-    projected = 0 if single else module.proj_size
-    cell = get("lstm_projected" if projected else _CELLS[mode])
-
-    def arrays(suffix: str) -> dict[str, Any]:
-        wanted = {"W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "c_": "bias_hh"}
-        wanted |= {"R": "weight_hr"} if projected else {}
-        found = {symbol: getattr(module, name + suffix, None) for symbol, name in wanted.items()}
-        return {symbol: array for symbol, array in found.items() if array is not None}
-
-    if single:
-        return [[(cell, arrays(""))]]
-    ends = ("", "_reverse") if module.bidirectional else ("",)
-    return [[(cell, arrays(f"_l{i}{end}")) for end in ends] for i in range(module.num_layers)]
+    if isinstance(module, nn.RNNCellBase):
+        mode = f"RNN_{module.nonlinearity.upper()}" if isinstance(module, nn.RNNCell) else type(module).__name__[:-4]
+        names = {"W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "c_": "bias_hh"}
+        entries: list[Any] = [[(CELLS[mode], {symbol: getattr(module, name) for symbol, name in names.items()})]]
+    else:
+        entries = entries_of(module)
+    without = () if getattr(module, "bias", True) else ("b", "c_")
+    return [[(cell, {n: a for n, a in arrays.items() if n not in without}) for cell, arrays in e] for e in entries]
 
 
 def _spoken(name: str) -> str:

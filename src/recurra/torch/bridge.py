@@ -22,6 +22,7 @@ from recurra.errors import ExportError, RecurraError
 from recurra.runtime import ops
 from recurra.runtime.ops import Op
 from recurra.torch.convolution import BatchNorm1d, CausalConv1d
+from recurra.torch.layers import CELLS
 from recurra.torch.pool import Pool
 from recurra.torch.recurrent import Recurrent
 from recurra.torch.stack import Stack
@@ -93,7 +94,7 @@ def entries_of(module: Any) -> list[Entry]:
     if not isinstance(module, nn.RNNBase):
         entries: list[Entry] = module.recurrences()
         return entries
-    cell = lstm_projected if module.proj_size else _CELLS[module.mode]
+    cell = lstm_projected if module.proj_size else CELLS[module.mode]
 
     def arrays(suffix: str) -> dict[str, Tensor]:
         found = {"W": getattr(module, "weight_ih" + suffix), "U": getattr(module, "weight_hh" + suffix)}
@@ -141,8 +142,6 @@ def _ops_of(name: str, module: nn.Module) -> Sequence[Op]:
         "nn.Sequential or recurra.torch.Stack"
     )
 
-
-_CELLS = {"RNN_TANH": rnn, "RNN_RELU": rnn_relu, "GRU": gru, "LSTM": lstm}  # by torch's modes
 
 # torch.nn's layers by the fingerprint of their equations.
 _STOCK: dict[str, Callable[..., nn.RNNBase]] = {

@@ -19,7 +19,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from recurra.cells import zoo
 from recurra.torch.operator import is_autocast, scan
 
-_CELLS = {"RNN_TANH": zoo.rnn, "RNN_RELU": zoo.rnn_relu, "LSTM": zoo.lstm, "GRU": zoo.gru}  # by torch's modes
+CELLS = {"RNN_TANH": zoo.rnn, "RNN_RELU": zoo.rnn_relu, "LSTM": zoo.lstm, "GRU": zoo.gru}  # by torch's modes
 
 
 class Layer(nn.RNNBase):
@@ -28,7 +28,7 @@ class Layer(nn.RNNBase):
     stock: type[nn.RNNBase]
 
     def _text(self) -> str:
-        return (zoo.lstm_projected if self.proj_size else _CELLS[self.mode]).text
+        return (zoo.lstm_projected if self.proj_size else CELLS[self.mode]).text
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """As the layer of torch.nn: input [T, B, I] (or [T, I], or [B, T, I] if batch_first), or a PackedSequence."""
