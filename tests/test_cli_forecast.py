@@ -81,7 +81,7 @@ def folder(tmp_path_factory):
     )
     columns = ("--known-ahead", "WorkDay", "--past", "Temperature", "--time", "time")
     small = ("--hidden", 3, "--epochs", 1, "--out", path / "m.recurra")
-    result = run("fit", path / "t.csv", "--target", "Demand", "--horizon", 5, *columns, *small)
+    result = run("fit", "forecast", path / "t.csv", "--target", "Demand", "--horizon", 5, *columns, *small)
     (path / "fit.txt").write_text(result.output)
     return path
 
@@ -206,7 +206,7 @@ def test_a_fit_that_cannot_be_done_ends_before_it_begins(name, folder, tmp_path,
         zip(more[::2], more[1::2], strict=True)
     )
     with pytest.raises((RecurraError, OSError)) as error:
-        run("fit", file, *[x for pair in given.items() for x in pair])
+        run("fit", "forecast", file, *[x for pair in given.items() for x in pair])
     text = str(error.value)
     if isinstance(error.value, OSError) and not isinstance(error.value, RecurraError):
         text = f"{error.value.filename}: {error.value.strerror}"
@@ -221,7 +221,7 @@ def test_errors_are_one_line_and_status_2(folder, tmp_path) -> None:
     (tmp_path / "damaged").write_bytes(b"RcrJour\x01 but no more")
     model, table = folder / "m.recurra", folder / "t.csv"
     commands = {
-        "no column": ("fit", table, "--target", "demand", "--horizon", 5, "--out", tmp_path / "x"),
+        "no column": ("fit", "forecast", table, "--target", "demand", "--horizon", 5, "--out", tmp_path / "x"),
         "foreign": ("predict", tmp_path / "foreign", table, "--out", tmp_path / "x"),
         "cut short": ("predict", tmp_path / "cut", table, "--out", tmp_path / "x"),
         "another table": ("predict", model, folder / "fit.txt", "--out", tmp_path / "x"),
@@ -240,7 +240,7 @@ def test_errors_are_one_line_and_status_2(folder, tmp_path) -> None:
 
 def test_ctrl_c_saves_the_best_so_far(folder, tmp_path) -> None:
     process = started(
-        "fit", folder / "t.csv", "--target", "Demand", "--horizon", 5, "--hidden", 3, "--epochs", 100000,
+        "fit", "forecast", folder / "t.csv", "--target", "Demand", "--horizon", 5, "--hidden", 3, "--epochs", 100000,
         "--out", tmp_path / "m.recurra",
     )  # fmt: skip
     checkpoint = tmp_path / "m.recurra.checkpoint"
@@ -272,14 +272,16 @@ def test_a_cell_of_a_script(folder, tmp_path) -> None:
 
 def test_help_is_worth_reading() -> None:
     for command, words in {
-        "fit": ("--known-ahead", "--resume", "my_cells.py:my_cell", "Ctrl-C"),
-        "predict": ("--out", "forecasts.csv", "known ahead"),
+        "fit forecast": ("--known-ahead", "--resume", "my_cells.py:my_cell", "Ctrl-C"),
+        "fit classify": ("--series", "--group", "--bidirectional", "stratified by"),
+        "predict": ("--out", "predictions.csv", "known ahead"),
+        "evaluate": ("MODEL", "all metrics"),
         "stream": ("--snapshot", "--ahead", "JSON", "standard error"),
     }.items():
-        text = CliRunner().invoke(APP, [command, "--help"], env={"COLUMNS": "200"}).output
+        text = CliRunner().invoke(APP, [*command.split(), "--help"], env={"COLUMNS": "200"}).output
         assert all(word in text for word in words), text
 
 
 def test_names_between_commas() -> None:
-    assert fit_module._names("") == []
-    assert fit_module._names('a, b,"c,d"') == ["a", "b", "c,d"]
+    assert fit_module.names("") == []
+    assert fit_module.names('a, b,"c,d"') == ["a", "b", "c,d"]

@@ -56,9 +56,13 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
 
     commands = get_command(app).commands
     for line in re.findall(r"\brecurra [^|<>#\n]+", "".join(blocks(page, "sh")).replace("\\\n", "")):
-        _, command, *rest = line.split()
-        assert command in commands, line
-        options = {option for parameter in commands[command].params for option in parameter.opts}
+        _, word, *rest = line.split()
+        assert word in commands, line
+        command = commands[word]
+        while hasattr(command, "commands"):
+            assert rest and rest[0] in command.commands, line
+            command, rest = command.commands[rest[0]], rest[1:]
+        options = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in rest if word.startswith("--")} <= options, line
 
 

@@ -11,12 +11,13 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from recurra import cells, compare, doctor, draw, engine, errors, reference, runtime
+    from recurra import cells, compare, doctor, draw, engine, errors, keras, onnx, reference, runtime, torch
     from recurra.cells import Cell, cell
     from recurra.conversion import convert
     from recurra.engine import get_num_threads, set_num_threads
     from recurra.runtime import load, save_model
     from recurra.tasks.classify import Classifier
+    from recurra.tasks.estimator import open_model
     from recurra.tasks.forecast import Forecaster
     from recurra.tasks.regress import Regressor
     from recurra.weights import Weights
@@ -39,11 +40,15 @@ _NAMES = {
     "engine": None,
     "errors": None,
     "get_num_threads": "recurra.engine",
+    "keras": None,
     "load": "recurra.runtime",
+    "onnx": None,
+    "open_model": "recurra.tasks.estimator",
     "reference": None,
     "runtime": None,
     "save_model": "recurra.runtime",
     "set_num_threads": "recurra.engine",
+    "torch": None,
 }
 __all__ = [
     "Cell",
@@ -60,11 +65,15 @@ __all__ = [
     "engine",
     "errors",
     "get_num_threads",
+    "keras",
     "load",
+    "onnx",
+    "open_model",
     "reference",
     "runtime",
     "save_model",
     "set_num_threads",
+    "torch",
 ]
 
 

@@ -10,17 +10,23 @@ import typer
 
 from recurra.errors import RecurraError
 
-# In the order in which `recurra --help` lists them; each is a function in a module of its own name.
-COMMANDS = ("demo", "fit", "predict", "stream", "compare", "info", "convert", "draw", "doctor", "cells")
+# In the order in which `recurra --help` lists them; each is a function, or a group, in a module of its own name.
+COMMANDS = (
+    "demo", "fit", "predict", "evaluate", "stream", "compare", "info", "convert", "draw", "doctor", "cells",
+)  # fmt: skip
 
 app = typer.Typer(
-    help="Recurrent networks: from a table of numbers to a live forecast, and to a look inside.",
+    help="Recurrent networks: from data to a live stream of answers, and to a look inside.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
 )
 for _name in COMMANDS:
-    app.command(_name)(getattr(importlib.import_module(f"recurra.cli.{_name}"), _name))
+    _command = getattr(importlib.import_module(f"recurra.cli.{_name}"), _name)
+    if isinstance(_command, typer.Typer):
+        app.add_typer(_command, name=_name)
+    else:
+        app.command(_name)(_command)
 
 
 def main() -> None:

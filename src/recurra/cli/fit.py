@@ -1,39 +1,88 @@
-"""`recurra fit`: from a table to a model file, and what it is worth."""
+"""`recurra fit forecast|classify|regress`: from a table to a model file, and what it is worth."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from recurra.formatting import number, share
+if TYPE_CHECKING:
+    from recurra.tasks.estimator import Estimator
+
+fit = typer.Typer(
+    help="Train a model on a table, compare it with naive answers on its test part, and write a model file.",
+    no_args_is_help=True,
+)
 
 FIT, DATA, NETWORK, TRAINING = "Output", "Data", "Network", "Training"
 
+File = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A table: CSV with a header line, or Parquet.", show_default=False)
+]
+Time = Annotated[
+    str | None,
+    typer.Option(help="The column of times (ISO 8601, or years).", rich_help_panel=DATA, metavar="COLUMN"),
+]
+Target = Annotated[str, typer.Option(help="The column to learn.", rich_help_panel=DATA, metavar="COLUMN")]
+Series = Annotated[
+    str, typer.Option(help="The column that says to which sequence a row belongs.", rich_help_panel=DATA)
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        help="The column that says what a sequence was taken from: no group is in two parts.", rich_help_panel=DATA
+    ),
+]
+Inputs = Annotated[
+    str,
+    typer.Option(
+        help="The columns to learn from, with commas between; without: all that have no other role.",
+        rich_help_panel=DATA,
+        metavar="COLUMNS",
+    ),
+]
+Cell = Annotated[
+    str,
+    typer.Option(
+        help="A cell of the zoo (see `recurra cells`), or of a script: my_cells.py:my_cell.", rich_help_panel=NETWORK
+    ),
+]
+Hidden = Annotated[int, typer.Option(help="Units of a layer.", rich_help_panel=NETWORK)]
+Layers = Annotated[int, typer.Option(help="Recurrent layers.", rich_help_panel=NETWORK)]
+Both = Annotated[
+    bool,
+    typer.Option(
+        "--bidirectional", help="Read from the end too; such a model cannot run live.", rich_help_panel=NETWORK
+    ),
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(help="At most so many; without: as many as the size of the data needs.", rich_help_panel=TRAINING),
+]
+Seed = Annotated[int, typer.Option(help="Of all chance.", rich_help_panel=TRAINING)]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="Go on where a run was killed or stopped.", rich_help_panel=TRAINING)
+]
+Out = Annotated[Path, typer.Option(help="The model file.", rich_help_panel=FIT)]
+Report = Annotated[Path | None, typer.Option(help="A page (HTML) on how good it is.", rich_help_panel=FIT)]
+MODEL = Path("model.recurra")
 
-def fit(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A table: CSV with a header line, or Parquet.", show_default=False)
-    ],
+
+@fit.command()
+def forecast(
+    file: File,
     target: Annotated[
         str, typer.Option(help="The column to forecast.", rich_help_panel=DATA, metavar="COLUMN", show_default=False)
     ],
     horizon: Annotated[
         int, typer.Option(help="How many steps to forecast.", rich_help_panel=DATA, metavar="N", show_default=False)
     ],
-    time: Annotated[
-        str | None,
-        typer.Option(
-            help="The column of times (ISO 8601, or years). Without: a column called time or date; else rows count.",
-            rich_help_panel=DATA,
-            metavar="COLUMN",
-        ),
-    ] = None,
+    time: Time = None,
     known_ahead: Annotated[
         str,
         typer.Option(
@@ -65,30 +114,16 @@ def fit(
             rich_help_panel=DATA,
         ),
     ] = None,
-    cell: Annotated[
-        str,
-        typer.Option(
-            help="A cell of the zoo (see `recurra cells`), or of a script: my_cells.py:my_cell.",
-            rich_help_panel=NETWORK,
-        ),
-    ] = "gru",
-    hidden: Annotated[int, typer.Option(help="Units of a layer.", rich_help_panel=NETWORK)] = 64,
-    layers: Annotated[int, typer.Option(help="Recurrent layers.", rich_help_panel=NETWORK)] = 1,
-    epochs: Annotated[
-        int | None,
-        typer.Option(help="At most so many; without: as many as the size of the data needs.", rich_help_panel=TRAINING),
-    ] = None,
-    seed: Annotated[int, typer.Option(help="Of all chance.", rich_help_panel=TRAINING)] = 0,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on where a run was killed or stopped.", rich_help_panel=TRAINING)
-    ] = False,
-    out: Annotated[Path, typer.Option(help="The model file.", rich_help_panel=FIT)] = Path("model.recurra"),
-    report: Annotated[
-        Path | None, typer.Option(help="A page (HTML) on how well it forecasts.", rich_help_panel=FIT)
-    ] = None,
+    cell: Cell = "gru",
+    hidden: Hidden = 64,
+    layers: Layers = 1,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+    out: Out = MODEL,
+    report: Report = None,
 ) -> None:
-    """Train a forecaster on a table, compare it with naive forecasts on the last part,
-    and write a model file.
+    """The next N values of a column, with intervals.
 
     The table is split by time: 70 % to learn from, 15 % to stop early on, 15 %
     to measure on. Scales, seasons and the calendar are learned from the first
@@ -99,58 +134,132 @@ def fit(
     with the same weights as an unbroken run.
 
     \b
-    recurra fit demand.csv --target Demand --time time --horizon 48 \\
+    recurra fit forecast demand.csv --target Demand --time time --horizon 48 \\
         --known-ahead WorkDay --past Temperature --out demand.recurra --report report.html
     """
     from recurra.cells.script import load_cell
-    from recurra.files import check_writable
     from recurra.tasks.forecast import Forecaster
+
+    roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series, "zone": zone}
+    model = Forecaster(horizon, load_cell(cell), hidden, layers, epochs=epochs, seed=seed)
+    _train(model, file, out, report, resume, target=target, **roles)
+
+
+@fit.command()
+def classify(
+    file: File,
+    series: Series,
+    target: Target,
+    time: Time = None,
+    group: Group = None,
+    inputs: Inputs = "",
+    cell: Cell = "gru",
+    hidden: Hidden = 64,
+    layers: Layers = 1,
+    bidirectional: Both = False,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+    out: Out = MODEL,
+    report: Report = None,
+) -> None:
+    """Which label belongs to a sequence; live, a probability for each label after every step.
+
+    A row of the table is one step of a sequence. All columns that have no other
+    role are its numbers; missing values are allowed. The parts are stratified by
+    label, or by time or group where these are given.
+
+    \b
+    recurra fit classify walks.csv --series walk --target room --group building --out walks.recurra
+    """
+    from recurra.cells.script import load_cell
+    from recurra.tasks.classify import Classifier
+
+    model = Classifier(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed)
+    roles = {"y": target, "groups": group, "series": series, "time": time, "inputs": names(inputs) or None}
+    _train(model, file, out, report, resume, **roles)
+
+
+@fit.command()
+def regress(
+    file: File,
+    series: Series,
+    target: Target,
+    time: Time = None,
+    group: Group = None,
+    inputs: Inputs = "",
+    cell: Cell = "gru",
+    hidden: Hidden = 64,
+    layers: Layers = 1,
+    bidirectional: Both = False,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+    out: Out = MODEL,
+    report: Report = None,
+) -> None:
+    """A number for a sequence; live, the number so far after every step.
+
+    A row of the table is one step of a sequence. All columns that have no other
+    role are its numbers; missing values are allowed.
+
+    \b
+    recurra fit regress engines.csv --series engine --target life --out engines.recurra
+    """
+    from recurra.cells.script import load_cell
+    from recurra.tasks.regress import Regressor
+
+    model = Regressor(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed)
+    roles = {"y": target, "groups": group, "series": series, "time": time, "inputs": names(inputs) or None}
+    _train(model, file, out, report, resume, **roles)
+
+
+def _train(model: Any, file: Path, out: Path, report: Path | None, resume: bool, **roles: Any) -> None:
+    """Train with a bar, save, and say what it is worth."""
+    from recurra.files import check_writable
 
     checkpoint = out.with_name(f"{out.name}.checkpoint")
     for path in (out, report):
         if path is not None:
             check_writable(path)
-    forecaster = Forecaster(horizon, load_cell(cell), hidden, layers, epochs=epochs, seed=seed)
     console = Console()
-    with TrainingBar(console) as bar:
+    with TrainingBar(console, model.task.metrics[0]) as bar:
         try:
-            forecaster.fit(
-                file,
-                target,
-                time=time,
-                known_ahead=_names(known_ahead),
-                past=_names(past),
-                series=series,
-                zone=zone,
-                checkpoint=checkpoint,
-                resume=resume,
-                progress=bar,
-            )
+            model.fit(file, checkpoint=checkpoint, resume=resume, progress=bar, **roles)
         except KeyboardInterrupt:
             console.print("Stopped before the end of the first epoch: there is nothing to save.")
             raise typer.Exit(130) from None
-    forecaster.save(out)
-    if forecaster.history_.ended != "interrupted":
+    model.save(out)
+    if model.history_.ended != "interrupted":
         checkpoint.unlink(missing_ok=True)
-    _tell(console, forecaster)
+    tell(console, model)
     console.print(f"wrote {out}", highlight=False, markup=False)
     if report is not None:
-        from recurra.report.forecast import write_forecast_report
-
-        write_forecast_report(forecaster.report_, report, forecaster.model_)
+        model.report_["model_file"], model.report_["data"]["source"] = out.name, file.name
+        _write_report(model, report)
         console.print(f"wrote {report}", highlight=False, markup=False)
+
+
+def _write_report(model: Estimator, report: Path) -> None:
+    from recurra.files import write_atomically
+    from recurra.report.fit import fit_page
+    from recurra.report.forecast import forecast_page
+
+    page = forecast_page if model.task.name == "forecast" else fit_page
+    write_atomically(report, page(model.report_, model.model_).encode())
 
 
 class TrainingBar:
     """A progress bar of training: the validation error beside the best naive one's, and the time left."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, metric: Any) -> None:
         columns = (
             TextColumn("{task.description}"),
             BarColumn(None),
             TextColumn("{task.fields[error]}"),
             TimeRemainingColumn(),
         )
+        self.metric = metric
         self.bar = Progress(*columns, console=console, transient=True, expand=True)
 
     def __enter__(self) -> TrainingBar:
@@ -162,14 +271,14 @@ class TrainingBar:
         self.bar.stop()
 
     def __call__(self, progress: Any) -> None:
-        """What `Forecaster.fit` calls after every update."""
-        p = progress
+        """What `fit` calls after every update."""
+        p, key = progress, f"valid_{self.metric.key}"
         done = (p.epoch - 1) * p.updates + p.update
         error = ""
-        if "valid_mae" in p.last:
-            error = f"validation MAE {p.last['valid_mae']:.4g}"
+        if key in p.last:
+            error = f"validation {self.metric.error} {p.last[key]:.4g}"
             if p.baseline_error:
-                error += f", naive {p.baseline_error:.4g} ({p.last['valid_mae'] / p.baseline_error - 1:+.0%})"
+                error += f", naive {p.baseline_error:.4g} ({p.last[key] / p.baseline_error - 1:+.0%})"
         self.bar.update(
             self.task,
             description=f"epoch {p.epoch} of {p.epochs}",
@@ -179,9 +288,9 @@ class TrainingBar:
         )
 
 
-def _tell(console: Console, forecaster: Any) -> None:
-    """Print what was done to the data, the table, and the verdict."""
-    report, history = forecaster.report_, forecaster.history_
+def tell(console: Console, model: Estimator) -> None:
+    """Print what was done to the data, the table of metrics, and the verdict."""
+    report, history = model.report_, model.history_
     for note in report["data"]["notes"]:
         console.print(f"note: {note}", highlight=False, markup=False)
     if history.ended == "interrupted":
@@ -189,18 +298,29 @@ def _tell(console: Console, forecaster: Any) -> None:
             f"Stopped: what follows is the best model so far, of epoch {history.best_epoch}; --resume goes on.",
             style="bold",
         )
-    table = Table("on the test part")
-    for name in ("MAE", "MASE", "sMAPE", "coverage"):
-        table.add_column(name, justify="right")
-    for row in report["table"]:
-        cells = [number(row.get(name), 4, "") for name in ("mae", "mase")]
-        cells += [share(row.get("smape"), 2, ""), share(row.get("coverage"), 0, "")]
-        table.add_row(row["name"], *cells, style="bold" if row["kind"] == "model" else None)
-    console.print(table)
+    if report["table"]:
+        console.print(table_of(report["metrics"], report["table"], "on the test part"))
     for sentence in report["verdict"]:
         console.print(sentence, highlight=False, markup=False)
 
 
-def _names(text: str) -> list[str]:
+def table_of(metrics: list[dict[str, Any]], rows: list[dict[str, Any]], title: str) -> Table:
+    """Metrics of the model and of what it is compared with."""
+    table = Table(title)
+    for metric in metrics:
+        table.add_column(metric["name"], justify="right")
+    for row in rows:
+        cells = [_text(metric, row.get(metric["key"])) for metric in metrics]
+        table.add_row(row["name"], *cells, style="bold" if row["kind"] == "model" else None)
+    return table
+
+
+def _text(metric: dict[str, Any], value: float | None) -> str:
+    from recurra.formatting import number, share
+
+    return share(value, 1, missing="") if metric["percent"] else number(value, 4, missing="")
+
+
+def names(text: str) -> list[str]:
     """Names between commas; a name with a comma in it is put between quotes."""
     return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])] if text.strip() else []

@@ -1,4 +1,4 @@
-"""`recurra predict`: forecasts of a table, in a file."""
+"""`recurra predict`: the answers of a model to a table, in a file."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ def predict(
             metavar="FILE", help="A table with the columns that the model was fitted to.", show_default=False
         ),
     ],
-    out: Annotated[Path, typer.Option(help="Where to write: CSV, or Parquet by its ending.")] = Path("forecasts.csv"),
+    out: Annotated[Path, typer.Option(help="Where to write: CSV, or Parquet by its ending.")] = Path("predictions.csv"),
     origins: Annotated[
-        Origins, typer.Option(help="After the last observation of each series, or after all of them.")
+        Origins, typer.Option(help="Of a forecaster: after the last observation of each series, or after all of them.")
     ] = Origins.last,
 ) -> None:
-    """Forecast what follows the last observation of each series in a table.
+    """Write what a model says of a table: forecasts, labels with their probabilities, or numbers.
 
-    Rows after the last observation may say what is known ahead: leave their
-    target and past columns empty. Where they do not, the value of a week before
-    is taken, or the last. One row is written for each step ahead: the series,
-    the origin (the time of the observation), the time, the step, and the
-    quantiles, in the target's units.
+    The file knows its task and its columns. A forecaster writes one row for each
+    step ahead: the series, the origin (the time of the observation), the time,
+    the step, and the quantiles, in the target's units. Rows after the last
+    observation may say what is known ahead: leave their target and past columns
+    empty. Where they do not, the value of a week before is taken, or the last.
+    Any other model writes one row for each sequence.
 
     The numbers are those of `recurra stream`, to the last bit.
 
@@ -44,10 +45,10 @@ def predict(
     """
     from recurra.data.writers import write_table
     from recurra.files import check_writable
-    from recurra.tasks.forecast import Forecaster
+    from recurra.tasks.estimator import open_model
 
     check_writable(out)
-    forecaster = Forecaster.load(model)
-    forecasts = forecaster.predict(file, origins.value)
-    write_table(out, forecasts, forecaster.transform_.clock)
-    typer.echo(f"wrote {out}: {len(forecasts['time'])} rows")
+    estimator = open_model(model)
+    columns, clock = estimator.predictions(file, origins.value)
+    write_table(out, columns, clock)
+    typer.echo(f"wrote {out}: {len(next(iter(columns.values())))} rows")

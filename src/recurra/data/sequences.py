@@ -90,7 +90,8 @@ def read_sequences(
             a dict of arrays, a CSV or Parquet file), whose column `series` says to which sequence a row belongs.
         y: N values, or N arrays [T_n] for a value at each step; the name of a column of a table.
         groups: N names, or the name of a column: what each sequence was taken from.
-        times: N times: when each was taken; of a table, its column `time` at the sequence's first row.
+        times: N times: when each was taken; of a table, its column `time` at the sequence's first row, where that is no
+            mere count.
         series, time: columns of a table; the rows of each sequence must be in the order of time.
         channels_first: whether arrays are [N, I, T], and those of a list [I, T], as aeon has them.
         columns: the columns to take, in this order, as the training had them; None: all that have no other role.
@@ -212,7 +213,7 @@ def _of_table(
     x = tuple(np.ascontiguousarray(numbers[found]) for found in at.values())
     times = None
     if time is not None:
-        ticks = read_times(table, time, None, list(at.values()))[1]
+        clock, ticks, _ = read_times(table, time, None, list(at.values()))
         for found in at.values():
             late = np.flatnonzero(np.diff(ticks[found]) < 0)
             if len(late):
@@ -220,7 +221,8 @@ def _of_table(
                     f"{table.where(int(found[late[0] + 1]))}: its time is before that of the row before it in the same "
                     f"sequence, expected rows in the order of {time!r}: sort them"
                 )
-        times = np.array([float(ticks[found[0]]) for found in at.values()])
+        if clock.kind != "count":  # which is each sequence's own
+            times = np.array([float(ticks[found[0]]) for found in at.values()])
     labels, kept = (_of_each(table, what, values, at) for what, values in (("y", y), ("groups", groups)))
     return Sequences(tuple(at), x, tuple(names), labels, None if kept is None else [str(g) for g in kept], times)
 

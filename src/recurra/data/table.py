@@ -99,8 +99,8 @@ class Table:
             return number(cell)
         except ValueError:
             cure = "correct it, or leave it empty where it is missing"
-            if role == "known-ahead column":
-                cure = "encode words as numbers, one column of 0 and 1 for each"
+            if role in ("known-ahead column", "input column"):
+                cure = "encode words as numbers, one column of 0 and 1 for each, or name the columns to take"
             elif isinstance(cell, str) and cell.count(",") == 1 and cell.replace(",", "").strip("+- ").isdecimal():
                 cure = "write decimals with a point"
             raise DataError(

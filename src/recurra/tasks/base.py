@@ -61,7 +61,7 @@ class Task(ABC):
 
     columns: tuple[str, ...] = ()  # the names of the I numbers of a step
     kept: ClassVar[tuple[str, ...]] = ()  # more of the report that a model file keeps
-    roles: Mapping[str, str | None] = {}  # of the other columns of a table: series, time
+    roles: Mapping[str, str] = {}  # of the other columns of a table: series, time
 
     _known: ClassVar[dict[str, type[Task]]] = {}
 
@@ -99,7 +99,8 @@ class Task(ABC):
         """What X holds; the columns and their roles are kept for what will be read later."""
         found = read_sequences(X, **given)
         self.columns = found.columns
-        self.roles = {role: given.get(role) for role in ("series", "time")}
+        given_names = {role: given.get(role) for role in ("series", "time", "y", "groups")}
+        self.roles = {role: name for role, name in given_names.items() if isinstance(name, str)}
         return found
 
     def targets(self, found: Sequences) -> list[Floats]:
@@ -141,15 +142,20 @@ class Task(ABC):
         longest = max(piece.stop for piece in bench.pieces("train"))
         return tuple(sorted({max(2, longest // 2), max(2, longest)}))
 
-    def read(self, X: Any, transform: Any, **given: Any) -> Sequence[Any]:
-        """Sequences to predict, or to evaluate where their targets are given.
+    def columns_of(self, answers: Floats) -> dict[str, NDArray[Any]]:
+        """Decoded answers [M, ...] as columns of a table."""
+        return {"answer": answers}
+
+    def read(self, X: Any, transform: Any, targets: bool = False, **given: Any) -> Sequence[Any]:
+        """Sequences to predict; or to evaluate, with their targets.
 
         Raises:
             DataError: they cannot be used, or have another width than those of training.
         """
         given = {name: value for name, value in given.items() if value is not None}
         if is_table(X):
-            given = {name: role for name, role in self.roles.items() if role is not None} | given
+            wanted = ("series", "time", "y") if targets else ("series", "time")
+            given = {role: name for role, name in self.roles.items() if role in wanted} | given
         found = read_sequences(X, columns=transform.inputs, **given)
         width, expected = found.x[0].shape[1], len(transform.inputs)
         if width != expected:
@@ -157,7 +163,7 @@ class Task(ABC):
                 f"sequences: they have {width} numbers a step, expected {expected} as in training: "
                 f"{', '.join(transform.inputs[:12])}"
             )
-        return found.with_targets(None if found.y is None else self.targets(found))
+        return found.with_targets(self.targets(found) if targets else None)
 
     def split(self, sequences: Sequence[Any], parts: Any, seed: int) -> list[Split]:
         """Training, validation and test; by default sequence by sequence, by time or group where these are known."""
@@ -245,8 +251,16 @@ class Task(ABC):
     def from_dict(cls, described: Mapping[str, Any]) -> Self:
         """From `to_dict`; may raise KeyError, TypeError or ValueError where that is something else."""
         self = cls()
-        self.roles = {str(role): name for role, name in dict(described.get("roles", {})).items()}
+        self.roles = {str(role): str(name) for role, name in dict(described.get("roles", {})).items()}
         return self
+
+    def anew(self) -> Task:
+        """The same task with nothing learned."""
+        return type(self)()
+
+    def roles_of(self, transform: Any) -> dict[str, Any]:
+        """What `examples` was given besides the table, to give it again."""
+        return {**self.roles, "columns": transform.inputs}
 
     @classmethod
     def transform_from(cls, described: Mapping[str, Any]) -> Transform:

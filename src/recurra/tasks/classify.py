@@ -107,6 +107,11 @@ class Classify(Task):
         shares = dict(zip(map(str, self.labels.tolist()), numbers.tolist(), strict=True))
         return {"label": self.labels[numbers.argmax()].item(), "probabilities": shares}
 
+    def columns_of(self, answers: Floats) -> dict[str, Any]:
+        """The label, and a column for the probability of each."""
+        shares = {f"p({label})": answers[:, k] for k, label in enumerate(self.labels.tolist())}
+        return {"label": self.labels[answers.argmax(-1)], **shares}
+
     def calibrate(self, network: Any, output: Tensor, targets: Tensor) -> None:
         """Divide what the softmax sees by the temperature that has the least log loss (Guo et al. 2017)."""
         import torch

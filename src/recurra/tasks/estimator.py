@@ -14,6 +14,7 @@ import numpy as np
 
 from recurra.cells import Cell, from_text
 from recurra.data.batches import Piece
+from recurra.data.forecasting.clock import Clock
 from recurra.data.transform import Transform
 from recurra.errors import ModelFileError, NotFittedError, SettingError
 from recurra.runtime import Model, load
@@ -107,6 +108,13 @@ class Estimator:
         self.channels_first = channels_first
         self.seed = seed
 
+    _known: ClassVar[dict[str, type[Estimator]]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "task" in cls.__dict__:
+            Estimator._known[cls.task.name] = cls
+
     def make_task(self) -> Task:
         """The task, with nothing learned yet."""
         return self.task()
@@ -120,6 +128,7 @@ class Estimator:
         times: Any = None,
         series: str | None = None,
         time: str | None = None,
+        inputs: Sequence[str] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
         progress: Callable[[Progress], None] | None = None,
@@ -132,6 +141,7 @@ class Estimator:
 
         Args:
             X, y, groups, times, series, time: as `recurra.data.read_sequences` takes them.
+            inputs: the columns of a table to learn from; None: all that have no other role.
             checkpoint: a file that is written after every epoch.
             resume: go on from it, where it is there: the end is the same, to the last bit.
             progress: called after every update and validation, with the best naive error on the validation part.
@@ -143,7 +153,7 @@ class Estimator:
             DataError: the sequences or targets cannot be used; the message says which.
             TrainingError, CheckpointError: see `recurra.train`.
         """
-        given = {"y": y, "groups": groups, "times": times, "series": series, "time": time}
+        given = {"y": y, "groups": groups, "times": times, "series": series, "time": time, "columns": inputs}
         how = {"checkpoint": checkpoint, "resume": resume, "progress": progress, "stop": stop}
         return self._fit(lambda task: task.examples(X, channels_first=self.channels_first, **given), evaluate, **how)
 
@@ -185,9 +195,16 @@ class Estimator:
         """
         return self._decoded(X, series)[1]
 
+    def predictions(self, X: Any, origins: str = "last") -> tuple[dict[str, Any], Any]:
+        """The answers to the sequences of a table, column by column, and the clock of its times."""
+        sequences, answers = self._decoded(X)
+        return {"series": np.array([s.name for s in sequences], object), **self.task_.columns_of(answers)}, Clock(
+            "count"
+        )
+
     def evaluate(self, X: Any, y: Any = None, *, series: str | None = None) -> dict[str, float]:
-        """All metrics of the task on other sequences, by their keys."""
-        sequences = self._read(X, y, series)
+        """All metrics of the task on other sequences, by their keys; of a table, `fit` knows the column of targets."""
+        sequences = self._read(X, y, series, targets=True)
         pieces = [self._piece(s) for s in sequences]
         bench = Bench(self.task_, sequences, [], self.transform_)
         truth, answers = bench.predictions(self._predictor(), pieces)
@@ -232,7 +249,7 @@ class Estimator:
         if not isinstance(task, cls.task):
             raise ModelFileError(
                 f"{source}: the model's task is {task.name!r}, expected {cls.task.name!r}: load it with the class for "
-                "that task, or recurra.open"
+                "that task, or recurra.open_model"
             )
         parameters = dict(model.card.get("parameters", {}))
         known = {name: _tuples(value) for name, value in parameters.items() if name in cls._names()}
@@ -253,11 +270,10 @@ class Estimator:
         sequences, predictor = self._read(X, None, series), self._predictor()
         return sequences, np.concatenate([predictor.predict(*self._piece(s)) for s in sequences])
 
-    def _read(self, X: Any, y: Any, series: str | None) -> Sequence[Any]:
+    def _read(self, X: Any, y: Any, series: str | None, targets: bool = False) -> Sequence[Any]:
         self._check_fitted()
-        found: Sequence[Any] = self.task_.read(
-            X, self.transform_, y=y, series=series, channels_first=self.channels_first
-        )
+        given = {"y": y, "series": series, "channels_first": self.channels_first}
+        found: Sequence[Any] = self.task_.read(X, self.transform_, targets, **given)
         return found
 
     def _piece(self, sequence: Any) -> Piece:
@@ -334,6 +350,19 @@ class Estimator:
 
 
 _DEFAULTS = {name: p.default for name, p in inspect.signature(Estimator).parameters.items()}
+
+
+def open_model(path: str | os.PathLike[str]) -> Any:
+    """The estimator in a model file, whatever its task is: a Forecaster, a Classifier, a Regressor or one of your own.
+
+    Raises:
+        ModelFileError: the file is none, or has no task, or one whose module was not imported.
+    """
+    model = load(path)
+    task, _ = opened(model, str(path))
+    if task.name not in Estimator._known:
+        raise ModelFileError(f"{path}: no estimator has the task {task.name!r}: import the module that defines one")
+    return Estimator._known[task.name].of_model(model, str(path))
 
 
 def opened(model: Model, source: str = "the model") -> tuple[Task, Transform]:

@@ -62,7 +62,7 @@ class Forecast(Task):
         """The series of a table; see `recurra.data.series_of`."""
         return series_of(_table(X), **given)
 
-    def read(self, X: Any, transform: Any, **given: Any) -> list[Series]:
+    def read(self, X: Any, transform: Any, targets: bool = False, **given: Any) -> list[Series]:
         """The series of another table with the same columns."""
         found: list[Series] = transform.series_of(_table(X))
         return found
@@ -172,6 +172,15 @@ class Forecast(Task):
     def from_dict(cls, described: Mapping[str, Any]) -> Self:
         """From `to_dict`."""
         return cls(int(described["horizon"]), described["quantiles"])
+
+    def anew(self) -> Forecast:
+        """With the same horizon and levels."""
+        return Forecast(self.horizon, self.quantiles, self.seasons)
+
+    def roles_of(self, transform: Any) -> dict[str, Any]:
+        """The columns."""
+        c = transform.columns
+        return {"target": c.target, "past": c.past, "known_ahead": c.ahead, "time": c.time, "series": c.series}
 
     @classmethod
     def transform_from(cls, described: Mapping[str, Any]) -> Transform:
@@ -377,6 +386,10 @@ class Forecaster(Estimator):
             raise DataError("predict: no row has a target or a past column, expected some observed rows to go on from")
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         return as_frame(joined, self._source if data is None else data)
+
+    def predictions(self, X: Any, origins: str = "last") -> tuple[dict[str, Any], Any]:
+        """Forecasts of a file, and the clock of its times."""
+        return self.predict(X, "all" if origins == "all" else "last"), self.transform_.clock
 
     def evaluate(self, data: Any) -> dict[str, float]:  # type: ignore[override]
         """MAE, MASE, sMAPE, coverage and pinball loss over all horizons and origins of a table."""

@@ -61,6 +61,10 @@ class Regress(Task):
         """The number."""
         return {"value": float(numbers)}
 
+    def columns_of(self, answers: Floats) -> dict[str, Any]:
+        """The number."""
+        return {"value": answers}
+
     def sections(self, bench: Bench, predictor: ModelPredictor) -> list[dict[str, Any]]:
         """Truth and answers of the test part, evenly spaced where there are many."""
         truth, answers = bench.predictions(predictor, bench.pieces("test"))

@@ -74,9 +74,11 @@ def verdict(metric: Metric, table: Sequence[dict[str, Any]]) -> list[str]:
     if not table:
         return []
     model, others = table[0], table[1:]
-    said = [f"On the test part {model['name']} has {metric.name} {metric.text(model[metric.key])}."]
-    for row in others:
-        said.append(f"{row['name'].capitalize()}: {metric.text(row[metric.key])}.")
+    beside = " and ".join(f"{row['name']} {metric.text(row[metric.key])}" for row in others)
+    said = [
+        f"On the test part {model['name']} has {metric.name} {metric.text(model[metric.key])}.",
+        f"Beside it, {beside}.",
+    ]
     best = min(others, key=lambda row: row[metric.key] if metric.less else -row[metric.key], default=None)
     if best is not None and not metric.better(model[metric.key], best[metric.key]):
         said.append(f"Do not use the recurrent network here: {best['name']} is as good or better, and simpler.")

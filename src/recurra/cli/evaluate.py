@@ -1,0 +1,34 @@
+"""`recurra evaluate`: how good a model is on a table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file of `recurra fit`.", show_default=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A table with the columns that the model was fitted to.", show_default=False
+        ),
+    ],
+) -> None:
+    """Measure a model on data that it has not seen, with all metrics of its task.
+
+    The file knows its task and its columns, that of the target too.
+
+    \b
+    recurra evaluate walks.recurra walks_of_may.csv
+    """
+    from recurra.cli.fit import table_of
+    from recurra.tasks.estimator import open_model
+
+    estimator = open_model(model)
+    values = estimator.evaluate(file)
+    metrics = [m for m in estimator.report_["metrics"] if m["key"] in values]
+    Console().print(table_of(metrics, [{"name": model.name, "kind": "model", **values}], "on this table"))
