@@ -13,37 +13,18 @@ import time
 
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner
 
 from helpers import TESTS, generator
-from recurra import runtime
+from recurra import cli, runtime
 from recurra.cells.script import load_cell
-from recurra.cli import fit as fit_module
-from recurra.cli.fit import fit
-from recurra.cli.predict import predict
-from recurra.cli.stream import stream
+from recurra.cli.fit import names
 from recurra.errors import CellError, RecurraError
-
-APP = typer.Typer()
-for _command in (fit, predict, stream):
-    APP.command()(_command)
-# As the program runs them: what goes wrong is one line and status 2.
-PROGRAM = """
-import sys, typer
-from recurra.errors import RecurraError
-from recurra.cli.{0} import {0}
-import recurra.cli
-app = typer.Typer(pretty_exceptions_enable=False)
-app.command()({0})
-recurra.cli.app = app
-recurra.cli.main()
-"""
 
 
 def run(*arguments, stdin=""):
     """A command in this process: its result, an error as an exception."""
-    result = CliRunner().invoke(APP, [str(a) for a in arguments], input=stdin, standalone_mode=False)
+    result = CliRunner().invoke(cli.app, [str(a) for a in arguments], input=stdin, standalone_mode=False)
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     return result
@@ -52,7 +33,7 @@ def run(*arguments, stdin=""):
 def started(command, *arguments, **options):
     """A command in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-c", PROGRAM.format(command), *map(str, arguments)],
+        [sys.executable, "-W", "error", "-m", "recurra", command, *map(str, arguments)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=os.environ | {"PYTHONPATH": str(TESTS), "OMP_NUM_THREADS": "1", "COLUMNS": "300"},
@@ -278,10 +259,10 @@ def test_help_is_worth_reading() -> None:
         "evaluate": ("MODEL", "all metrics"),
         "stream": ("--snapshot", "--ahead", "JSON", "standard error"),
     }.items():
-        text = CliRunner().invoke(APP, [*command.split(), "--help"], env={"COLUMNS": "200"}).output
+        text = CliRunner().invoke(cli.app, [*command.split(), "--help"], env={"COLUMNS": "200"}).output
         assert all(word in text for word in words), text
 
 
 def test_names_between_commas() -> None:
-    assert fit_module.names("") == []
-    assert fit_module.names('a, b,"c,d"') == ["a", "b", "c,d"]
+    assert names("") == []
+    assert names('a, b,"c,d"') == ["a", "b", "c,d"]

@@ -60,7 +60,7 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
         assert word in commands, line
         command = commands[word]
         while hasattr(command, "commands"):
-            assert rest and rest[0] in command.commands, line
+            assert [*rest, ""][0] in command.commands, line
             command, rest = command.commands[rest[0]], rest[1:]
         options = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in rest if word.startswith("--")} <= options, line
