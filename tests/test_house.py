@@ -23,7 +23,7 @@ LAYERS = (
     ("torch", "keras", "onnx", "runtime"),
     ("conversion", "data", "models", "train"),
     ("tasks",),
-    ("compare", "doctor", "draw", "server"),
+    ("compare", "doctor", "draw", "serve"),
     ("report",),
     ("demo",),
     ("cli", "__main__"),

@@ -160,7 +160,7 @@ def _replay(forecaster: Forecaster, data: Data, model: Path) -> dict[str, Any]:
             writer = csv.writer(file)
             writer.writerow(data)
             writer.writerows(zip(*(column.tolist() for column in data.values()), strict=True))
-        command = [sys.executable, "-m", "recurra.tasks.replay", str(model), str(table), str(expected), str(last)]
+        command = [sys.executable, "-m", "recurra.serve.replay", str(model), str(table), str(expected), str(last)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RecurraError(f"the replay failed: {done.stderr.strip()[-500:]}")

@@ -40,11 +40,13 @@ def stream(
     tail -f readings.csv | recurra stream demand.recurra --snapshot demand.state >> forecasts.csv
     """
     from recurra.runtime import load
-    from recurra.tasks.stream import read_lines
-    from recurra.tasks.stream import stream as run
+    from recurra.serve.stream import read_lines
+    from recurra.serve.stream import stream as run
+    from recurra.tasks.estimator import open_live
 
+    live = open_live(load(model), str(model))
     try:
-        done = run(load(model), read_lines(sys.stdin.buffer), sys.stdout, sys.stderr, snapshot=snapshot, ahead=ahead)
+        done = run(live, read_lines(sys.stdin.buffer), sys.stdout, sys.stderr, snapshot=snapshot, ahead=ahead)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     typer.echo(str(done), err=True)

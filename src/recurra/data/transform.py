@@ -25,7 +25,17 @@ class LiveTransform(Protocol):
     """The rows of a transform, one at a time."""
 
     def push(self, x: Any) -> F32:
-        """The network's row [R] of the next step."""
+        """The network's row [R] of the next step.
+
+        Raises:
+            DataError: it cannot be taken; nothing has changed.
+        """
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """All that it remembers, by name: copies, for `restore`."""
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from what `state` gave, in this or another process."""
 
 
 class Transform(ABC):
@@ -223,3 +233,10 @@ class _LiveStandardize:
     def push(self, x: Any) -> F32:
         """The row [R] of a step: numbers in the order of the columns, or a mapping by their names."""
         return self.transform.scaled(self.transform.numbers(x))
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Nothing."""
+        return {}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """From nothing."""

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
     from recurra.models.encoders import Encoder
     from recurra.tasks.baselines import Baseline
+    from recurra.runtime.model import Model
     from recurra.tasks.bench import Bench, ModelPredictor
+    from recurra.tasks.live import Live
     from recurra.tasks.metrics import Metric
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
@@ -136,6 +138,12 @@ class Task(ABC):
     def answer(self, numbers: Floats) -> dict[str, Any]:
         """One decoded output as a reader wants it, ready for JSON."""
         return {"answer": numbers.tolist()}
+
+    def live(self, model: Model, transform: Transform) -> Live:
+        """A live session of a model of this task."""
+        from recurra.tasks.live_sequences import LiveSequences
+
+        return LiveSequences(model, self, transform)
 
     def windows(self, bench: Bench) -> tuple[int, ...]:
         """Steps to choose from for what sees a window, the fewest first: half and all of the longest."""

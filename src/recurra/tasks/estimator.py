@@ -26,7 +26,7 @@ from recurra.tasks.report import build_report, card_of, parameters_of
 from recurra.train import History, Progress
 
 if TYPE_CHECKING:
-    from recurra.tasks.live_sequences import Live
+    from recurra.tasks.live import Live
 
 RECIPE = tuple(Recipe.__dataclass_fields__)
 
@@ -218,10 +218,9 @@ class Estimator:
 
     def live(self) -> Live:
         """A live session: one step in, an answer out, for any number of sequences side by side."""
-        from recurra.tasks.live_sequences import Live
-
         self._check_fitted()
-        return Live(self.model_)
+        found: Live = self.task_.live(self.model_, self.transform_)
+        return found
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the model file, for `load`, `recurra.load` and the command line.
@@ -387,6 +386,17 @@ def opened(model: Model, source: str = "the model") -> tuple[Task, Transform]:
             f"{transform.row_size}, expected the same: save the model again"
         )
     return task, transform
+
+
+def open_live(model: Model, source: str = "the model") -> Live:
+    """A live session of a model that an estimator made, whatever its task; torch is not imported.
+
+    Raises:
+        ModelFileError: it has no task, or that is unreadable.
+        SessionError: the network reads sequences in both directions.
+    """
+    task, transform = opened(model, source)
+    return task.live(model, transform)
 
 
 def _best_naive(bench: Bench) -> float | None:

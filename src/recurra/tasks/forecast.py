@@ -40,6 +40,9 @@ from recurra.train import Progress
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from recurra.runtime.model import Model
+    from recurra.tasks.live_forecast import LiveForecaster
+
 ARRAYS = ("ticks", "target", "past", "ahead")  # of a series
 
 
@@ -106,6 +109,12 @@ class Forecast(Task):
     def _quantiles(self, output: Tensor) -> Tensor:
         quantiles: Tensor = output.unflatten(-1, (-1, len(self.quantiles)))
         return quantiles
+
+    def live(self, model: Model, transform: Any) -> LiveForecaster:
+        """One row in, forecasts out, for any number of series; times, gaps and announcements are understood."""
+        from recurra.tasks.live_forecast import LiveForecaster
+
+        return LiveForecaster(model)
 
     def decode(self, output: Floats, transform: Any, name: str) -> Floats:
         """Quantiles [M, N, Q] in the target's units."""
@@ -405,13 +414,6 @@ class Forecaster(Estimator):
     def score(self, data: Any) -> float:  # type: ignore[override]
         """Minus the MAE of the median over all horizons and origins of a table: the larger, the better."""
         return -self.evaluate(data)["mae"]
-
-    def live(self) -> Any:
-        """A live session: one row in, forecasts out, for any number of series."""
-        from recurra.tasks.live import LiveForecaster
-
-        self._check_fitted()
-        return LiveForecaster(self.model_)
 
     def _given(self, data: Any) -> Sequence[Series]:
         self._check_fitted()

@@ -1,29 +1,32 @@
-"""`Live`: an answer after every step, in the bits of answers to whole sequences; no torch."""
+"""`LiveSequences`: an answer to the steps so far, after every step of every sequence; no torch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
-from recurra.errors import DataError
+import numpy as np
+
 from recurra.runtime.model import Model
-from recurra.runtime.session import Session
-from recurra.tasks.estimator import opened
+from recurra.tasks.live import Live
+
+if TYPE_CHECKING:
+    from recurra.data.transform import Transform
+    from recurra.tasks.base import Task
 
 
-class Live:
+class LiveSequences(Live):
     """Answers of a model that an estimator made, one step after the other, for any number of sequences side by side.
 
     An answer is that of the task for all steps so far: a label with a probability for each, or a number. What
-    `predict` says of a whole sequence is what this says after its last step, to the last bit.
+    `predict` says of a whole sequence is what this says after its last step, to the last bit. Where the training table
+    had a column that names the sequences, so has an observation; a column that is none of the model's is passed over,
+    which `notes` says once.
 
-    Attributes:
-        model, task, transform: what it runs.
-        names: the columns of a step; the first of them, its `keys`, says of which sequence it is.
-
-    Raises:
-        ModelFileError: no estimator made the model.
-        SessionError: the network reads sequences in both directions.
+    Args:
+        model: from `recurra.load`.
+        task, transform: those of the model.
 
     >>> import numpy as np, recurra
     >>> rng = np.random.default_rng(0)
@@ -31,73 +34,62 @@ class Live:
     >>> live = recurra.Classifier(hidden=4, epochs=1).fit(X, y, evaluate=False).live()
     >>> sorted(live.step([0.5])["probabilities"])
     ['0', '1']
+    >>> live.fields
+    ['label', 'probabilities.0', 'probabilities.1']
     """
 
-    def __init__(self, model: Model) -> None:
-        self.model = model
-        self.task, self.transform = opened(model)
-        model.program().check_streams("a live session")
-        series = self.task.roles.get("series")
-        self.keys = [] if series is None else [series]
-        self.names = [*self.keys, *self.transform.inputs]
-        self._push = self.transform.live().push
-        self._sessions: dict[str, Session] = {}
+    def __init__(self, model: Model, task: Task, transform: Transform) -> None:
+        series = task.roles.get("series")
+        super().__init__(model, transform, [] if series is None else [series], transform.inputs)
+        self.task, self.transform = task, transform
 
-    def step(self, x: Any, sequence: str = "") -> dict[str, Any]:
-        """Take one step of a sequence: the answer so far.
+    def step(self, observation: Any, series: str = "") -> dict[str, Any] | None:
+        """Take one step of a sequence: the answer so far; None where the network answers at some steps only.
 
         Args:
-            x: I numbers in the order of the columns; or a mapping by their names, in which what is missing may be left
-                out, and the column of the sequence's name says which it is.
-            sequence: its name.
+            observation: I numbers in the order of the columns; or a mapping by their names, in which what is missing
+                is None, an empty text or left out.
+            series: the name of the sequence, where it is not in a column of the observation.
 
         Raises:
             DataError: something is no number, or there are more or fewer; nothing has changed.
         """
-        if self.keys and isinstance(x, Mapping):
-            rest = {name: value for name, value in x.items() if name != self.keys[0]}
-            if len(rest) < len(x):
-                x, sequence = rest, str(x[self.keys[0]]).strip()
-        row = self._push(x)
-        session = self._sessions.get(sequence)
-        if session is None:
-            session = self._sessions[sequence] = self.model.session()
-        output = session.step(row)
-        return self.task.answer(self.task.decode(output[None], self.transform, sequence)[0])
+        named: dict[str, Any] = {}
+        if isinstance(observation, Mapping):
+            if self.keys and not series:
+                series = self._series_of(observation, self.keys[0])
+                named = {self.keys[0]: series}
+            for name in observation.keys() - set(self.names) - self._said:
+                self._said.add(name)
+                self.notes.append(f"there is no column {name!r} in the model: it is passed over")
+            observation = np.array([self._number(observation, name) for name in self.transform.inputs])
+        one = self._series.get(series) or self._begun(series)
+        row = one.rows.push(observation)
+        self._series[series] = one
+        output = one.session.step(row)
+        if output is None:
+            return None
+        return named | self.task.answer(self.task.decode(output[None], self.transform, series)[0])
 
-    def end(self, sequence: str = "") -> None:
-        """Forget a sequence that has ended; its next step begins anew."""
-        self._sessions.pop(sequence, None)
+    @cached_property
+    def fields(self) -> list[str]:
+        """The sequence, and what the task answers."""
+        nothing = self.task.decode(np.zeros((1, self.model.output_size), np.float32), self.transform, "")[0]
+        return [*self.keys, *_flat(self.task.answer(nothing))]
 
-    @property
-    def sequences(self) -> list[str]:
-        """The names of the sequences that have begun."""
-        return list(self._sessions)
+    def cells(self, answer: Mapping[str, Any]) -> list[str]:
+        """An answer as the cells of a line; numbers to the last bit."""
+        return [value if isinstance(value, str) else repr(value) for value in _flat(answer).values()]
 
-    def snapshot(self) -> bytes:
-        """All that it remembers, as bytes, for `restore` in this or another process."""
-        parts = [(name.encode(), session.snapshot()) for name, session in self._sessions.items()]
-        return b"".join(len(b).to_bytes(4, "little") + b for part in parts for b in part)
+    def to_dict(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer as it is."""
+        return dict(answer)
 
-    def restore(self, snapshot: bytes) -> None:
-        """Go on from a snapshot.
 
-        Raises:
-            SessionError: it is damaged, or of another model; nothing has changed.
-            DataError: it is no snapshot.
-        """
-        parts, at = list[bytes](), 0
-        while at < len(snapshot):
-            size = int.from_bytes(snapshot[at : at + 4], "little")
-            parts.append(bytes(snapshot[at + 4 : at + 4 + size]))
-            at += 4 + size
-        if at != len(snapshot) or len(parts) % 2:
-            raise DataError(
-                f"restore: got {len(snapshot)} bytes that are no snapshot, expected what snapshot() returns"
-            )
-        sessions = {}
-        for name, state in zip(parts[::2], parts[1::2], strict=True):
-            session = self.model.session()
-            session.restore(state)
-            sessions[name.decode()] = session
-        self._sessions = sessions
+def _flat(answer: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """An answer without mappings and lists in it: `probabilities.up`, `answer.1`."""
+    found: dict[str, Any] = {}
+    for name, value in answer.items():
+        inner = dict(enumerate(value, 1)) if isinstance(value, list) else value
+        found |= _flat(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else {f"{prefix}{name}": value}
+    return found

@@ -1,19 +1,19 @@
-"""`stream`: observations in, one a line; forecasts out, one a line; and a state that survives the process."""
+"""`stream`: observations in, one a line; answers out, one a line; and a state that survives the process."""
 
 from __future__ import annotations
 
 import os
 import stat
+import time as stopwatch
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
 
 from recurra.data.readers import read_table
 from recurra.errors import DataError, RecurraError
-from recurra.runtime.model import Model
-from recurra.tasks.journal import Journal
-from recurra.tasks.lines import LineForm
-from recurra.tasks.live import Forecast, LiveForecaster
+from recurra.serve.journal import Journal
+from recurra.serve.lines import LineFormat
+from recurra.tasks.live import Live
 
 LONGEST_LINE = 1 << 20  # bytes
 
@@ -23,29 +23,31 @@ class Summary:
     """What a stream was.
 
     Attributes:
-        forecasts: lines that gave one.
-        announcements: lines that said what is known ahead.
+        answer: what an answer is called.
+        answers: lines that gave one.
+        announcements: lines that said what is known of a time to come.
         bad: lines that could not be taken.
         skipped: lines that the snapshot had already.
-        seconds: the time that forecasts took, in all.
+        seconds: the time that answers took, in all.
     """
 
-    forecasts: int = 0
+    answer: str = "answer"
+    answers: int = 0
     announcements: int = 0
     bad: int = 0
     skipped: int = 0
     seconds: float = 0.0
 
     def __str__(self) -> str:
-        parts = [_count(self.forecasts, "forecast")]
-        if self.forecasts:
-            parts[0] += f" at {self.seconds / self.forecasts * 1e6:.0f} µs each"
+        parts = [_count(self.answers, self.answer)]
+        if self.answers:
+            parts[0] += f" at {self.seconds / self.answers * 1e6:.0f} µs each"
         more = ((self.announcements, "announcement"), (self.bad, "bad line"), (self.skipped, "known line"))
         return ", ".join([*parts, *(_count(n, what) for n, what in more if n)])
 
 
 def stream(
-    model: Model,
+    live: Live,
     lines: Iterable[bytes | str],
     out: TextIO,
     errors: TextIO,
@@ -53,12 +55,10 @@ def stream(
     snapshot: str | os.PathLike[str] | None = None,
     ahead: str | os.PathLike[str] | None = None,
 ) -> Summary:
-    """Write a forecast for every observation, and flush it before the next is read.
+    """Write an answer for every observation, and flush it before the next is read.
 
-    A line is a row of CSV (the first line is the header) or a JSON object; forecasts have the same form: the series
-    (where there are several), the time of the observation, and the quantiles of 1, 2 .. N steps later, named q0.1+1,
-    q0.5+1 .. in CSV, and lists of N numbers in JSON. `LiveForecaster` says what is a missing value and what an
-    announcement.
+    A line is a row of CSV (the first line is the header), a JSON object, or a JSON list of all values; answers have the
+    same format. The class of the live session says what they hold, and what is a missing value or an announcement.
 
     A line that cannot be taken is reported, with its number, and passed over; so is one whose time is not after the
     last. Missing values and rows are reported and taken as missing.
@@ -66,26 +66,26 @@ def stream(
     With a snapshot a process that was killed, at whatever moment, goes on where it was when it is started again, with
     the bits of one that was not. The input may then be the rest or the whole: rows that were taken before are passed
     over, which is said once (without a column of times the input must be the rest). A line enters the snapshot just
-    before its forecast is written: whoever has seen a forecast need not give its observation again, and each counts
-    exactly once. Where `out` is a file that is appended to, each forecast comes exactly once, too. A pipe
-    cannot be asked what it was given: if the kill came in the microseconds between the snapshot and the pipe, one
-    forecast is missing there, and it comes when its observation is the first line that is given again. The snapshot
-    survives the process; with the machine's power at most the last lines are lost, which can be given again.
+    before its answer is written: whoever has seen an answer need not give its observation again, and each counts
+    exactly once. Where `out` is a file that is appended to, each answer comes exactly once, too. A pipe cannot be asked
+    what it was given: if the kill came in the microseconds between the snapshot and the pipe, one answer is missing
+    there, and it comes when its observation is the first line that is given again. The snapshot survives the process;
+    with the machine's power at most the last lines are lost, which can be given again.
 
     Args:
-        model: from `recurra.load`.
+        live: from `Estimator.live`, or `recurra.tasks.estimator.open_live`.
         lines: bytes (UTF-8) or text, as `read_lines` gives them of a file.
-        out: where forecasts go.
+        out: where answers go.
         errors: where reports go.
         snapshot: a file that keeps the state.
-        ahead: a table whose rows have a time and known-ahead columns: announced before the first line.
+        ahead: a table of times to come and their known-ahead columns: announced before the first line.
 
     Raises:
         DataError: the header lacks a column, or the table of what is ahead cannot be used.
         SessionError: the snapshot is damaged, of another model, or in use.
         OSError: a file cannot be read or written.
     """
-    run = _Run(LiveForecaster(model), out, errors)
+    run = _Run(live, out, errors)
     try:
         if snapshot is not None:
             run.go_on(snapshot)
@@ -112,14 +112,14 @@ def read_lines(file: BinaryIO) -> Iterator[bytes]:
 class _Run:
     """A stream at work."""
 
-    def __init__(self, live: LiveForecaster, out: TextIO, errors: TextIO) -> None:
+    def __init__(self, live: Live, out: TextIO, errors: TextIO) -> None:
         self.live, self.out, self.errors = live, out, errors
-        self.summary = Summary()
-        self.form: LineForm | None = None
+        self.summary = Summary(live.answer)
+        self.format: LineFormat | None = None
         self.journal: Journal | None = None
         self.number = 0
         self.known: dict[str, int] = {}  # the last time of each series that the snapshot had
-        self.pending: tuple[str, int, str] | None = None  # the last forecast before, which a pipe may lack
+        self.pending: tuple[tuple[str, int] | None, str] | None = None  # the place and the text of the last answer
         self.file = _regular(out)
 
     def go_on(self, path: str | os.PathLike[str]) -> None:
@@ -129,20 +129,20 @@ class _Run:
             return
         about = self.journal.about
         self.live.restore(self.journal.state)
-        self.form = LineForm(about["header"], about["separator"]) if about["form"] else None
-        text, size = str(about["pending"]), int(about["size"])
-        forecast: Forecast | None = None
-        for line, size in self.journal.lines:  # noqa: B007  (the size before the last forecast)
-            assert self.form is not None
-            forecast = self.live.step(self.form.row(line.decode()))
-        if self.journal.lines:
-            text = self.text(forecast)
+        if about["format"]:
+            self.format = LineFormat(self.live.names, about["header"], about["separator"])
+        text, size, place = str(about["pending"]), int(about["size"]), None
+        for line, size in self.journal.lines:  # noqa: B007  (the size before the last answer)
+            assert self.format is not None
+            observation = self.format.observation(line.decode())
+            place = self.live.place(observation)
+            text = self.text(self.live.step(observation))
         self.live.notes.clear()
-        self.known = {name: tick for name in self.live.series if (tick := self.live.last(name)) is not None}
+        self.known = {name: time for name in self.live.series if (time := self.live.last(name)) is not None}
         if self.file is not None and about["file"] == list(self.file) and size >= 0:
             self.write(self.rest(text, size))
-        elif forecast is not None:
-            self.pending = (forecast.series, self.known[forecast.series], text)
+        elif text and place is not None:
+            self.pending = (place, text)
 
     def rest(self, text: str, size: int) -> str:
         """What the output, which had this size before, lacks of a text: all, nothing, or the end of a cut line."""
@@ -156,8 +156,8 @@ class _Run:
     def announce(self, path: str | os.PathLike[str]) -> None:
         """Take what a table says of the time to come."""
         table = read_table(path)
-        for name in (*self.live.keys, *self.live.features.columns.ahead):
-            table.column(name)
+        for name in self.live.announced:
+            table.require(name)
         for row in range(len(table)):
             try:
                 self.live.announce({name: column[row] for name, column in table.columns.items()})
@@ -174,67 +174,67 @@ class _Run:
             return
         if not text.strip():
             return
-        if self.form is None:
-            self.begin(text)
-            if not self.form.is_json:  # type: ignore[attr-defined]
+        if self.format is None:
+            self.format = self.begin(text)
+            if not self.format.is_json:
                 return
-        elif self.form.is_header(text):
+        elif self.format.is_header(text):
             return
-        self.observe(text)
+        self.observe(text, self.format)
 
-    def begin(self, first: str) -> None:
-        """Learn the form of the lines, and write the header of the forecasts."""
-        self.form = LineForm.of(first, self.live.names)
-        f, keys = self.live.features, self.live.keys
-        head = self.form.head(keys if f.columns.time is not None else [*keys, "row"], f.horizon, self.live.levels)
+    def begin(self, first: str) -> LineFormat:
+        """Learn the format of the lines, and write the header of the answers."""
+        self.format = LineFormat.of(first, self.live.names)
+        head = self.format.head(self.live)
         self.save(head)
         self.write(head)
+        return self.format
 
-    def observe(self, text: str) -> None:
-        """A line that is a row."""
-        assert self.form is not None
+    def observe(self, text: str, form: LineFormat) -> None:
+        """A line that is an observation."""
         try:
-            row = self.form.row(text)
-            if self.known and self.is_known(row):
+            observation = form.observation(text)
+            if self.known and self.is_known(observation):
                 return
-            forecast = self.live.step(row)
+            began = stopwatch.perf_counter()
+            answer = self.live.step(observation)
+            seconds = stopwatch.perf_counter() - began
         except RecurraError as error:
             self.bad(str(error))
             return
-        for note in self.live.notes:
-            self.report(note)
-        self.live.notes.clear()
-        if forecast is None:
+        if self.live.notes:
+            for note in self.live.notes:
+                self.report(note)
+            self.live.notes.clear()
+        if answer is None:
             self.summary.announcements += 1
         else:
-            self.summary.forecasts += 1
-            self.summary.seconds += forecast.seconds
-        written = self.text(forecast)
+            self.summary.answers += 1
+            self.summary.seconds += seconds
+        written = self.text(answer)
         grown = self.journal is not None and self.journal.add(text.encode(), self.size())
         self.write(written)
         if grown:
             self.save()
 
-    def text(self, forecast: Forecast | None) -> str:
-        """A forecast as a line; nothing for an announcement."""
-        c = self.live.features.columns
-        assert self.form is not None
-        return "" if forecast is None else self.form.line(forecast, c.series, c.time or "row")
+    def text(self, answer: Any) -> str:
+        """An answer as a line; nothing where there is none."""
+        assert self.format is not None
+        return "" if answer is None else self.format.line(self.live, answer)
 
-    def is_known(self, row: Mapping[str, Any]) -> bool:
-        """Whether the snapshot had this row already."""
-        if self.live.features.columns.time is None:
-            self.known = {}
+    def is_known(self, observation: Mapping[str, Any]) -> bool:
+        """Whether the snapshot had this observation already."""
+        place = self.live.place(observation)
+        if place is None:
             return False
-        name, tick = self.live.place(row)
         pending, self.pending = self.pending, None
-        if pending is not None and (name, tick) == pending[:2]:
-            self.write(pending[2])
-        if tick > self.known.get(name, tick - 1):
+        if pending is not None and place == pending[0]:
+            self.write(pending[1])
+        series, time = place
+        if time > self.known.get(series, time - 1):
             return False
         if not self.summary.skipped:
-            last = self.live.features.clock.text(self.known[name])
-            self.report(f"rows up to {last} are in the snapshot: they are passed over")
+            self.report("rows that are in the snapshot are passed over")
         self.summary.skipped += 1
         return True
 
@@ -262,10 +262,10 @@ class _Run:
         """Write the state in the place of the lines; `pending` is what will be written next."""
         if self.journal is None:
             return
-        form = self.form
+        form = self.format
         self.journal.begin(
             self.live.snapshot(),
-            form=form is not None,
+            format=form is not None,
             header=form.header if form else [],
             separator=form.separator if form else ",",
             file=None if self.file is None else list(self.file),
@@ -275,7 +275,7 @@ class _Run:
 
     def end(self) -> None:
         """After the last line."""
-        if self.form is not None:
+        if self.format is not None:
             self.save()
 
 

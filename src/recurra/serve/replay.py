@@ -1,4 +1,4 @@
-"""A table replayed to a model as if it came in live: `python -m recurra.tasks.replay MODEL TABLE FORECASTS LAST`.
+"""A table replayed to a model as if it came in live: `python -m recurra.serve.replay MODEL TABLE FORECASTS LAST`.
 
 Every reading goes in alone, in its order; what is known ahead is announced a horizon before. The forecasts after the
 last rows are compared with those of FORECASTS, a .npy file [LAST, N, Q] that another process wrote.
@@ -20,7 +20,7 @@ import numpy as np
 
 from recurra.errors import RecurraError
 from recurra.runtime import load
-from recurra.tasks.live import Forecast, LiveForecaster
+from recurra.tasks.live_forecast import Forecast, LiveForecaster
 
 
 def forecasts(live: LiveForecaster, rows: Iterator[dict[str, Any]]) -> Iterator[Forecast]:

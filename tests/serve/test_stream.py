@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 from helpers import TESTS
 from recurra.errors import DataError, SessionError
-from recurra.tasks import journal as journal_module
-from recurra.tasks.journal import Journal
-from recurra.tasks.live import LiveForecaster
-from recurra.tasks.stream import LONGEST_LINE, read_lines, stream
+from recurra.serve import journal as journal_module
+from recurra.serve.journal import Journal
+from recurra.serve.stream import LONGEST_LINE, read_lines, stream
+from recurra.tasks.live_forecast import LiveForecaster
 from tasks.networks import forecaster, rows_of, table_of, whole_forecasts
 
 TABLE = table_of(60)
@@ -48,7 +48,7 @@ def json_lines(table=TABLE):
 
 def run(lines, model=MODEL, **options):
     out, errors = io.StringIO(), io.StringIO()
-    summary = stream(model, lines, out, errors, **options)
+    summary = stream(LiveForecaster(model), lines, out, errors, **options)
     return out.getvalue(), errors.getvalue(), summary
 
 
@@ -67,7 +67,7 @@ def test_csv_in_csv_out(ahead) -> None:
     assert len(head) == 1 + 5 * 3
     assert [row[0] for row in rows] == [str(t) for t in SERIES.time]
     assert (np.array([row[1:] for row in rows], float).reshape(-1, 5, 3) == WANT).all()
-    assert summary.forecasts == 60
+    assert summary.answers == 60
     missing = sum(np.isnan(TABLE.columns[n]).sum() for n in ("y", "temperature"))
     assert errors.count("is missing at") == missing > 0
     assert errors.count("holiday") == 1  # unknown at the end of the table, said once
@@ -268,10 +268,11 @@ def test_the_state_is_written_anew_when_the_lines_are_many(tmp_path) -> None:
 KILLED = """
 import os, sys
 from recurra import engine, load
-from recurra.tasks.stream import read_lines, stream
+from recurra.serve.stream import read_lines, stream
+from recurra.tasks.live_forecast import LiveForecaster
 engine.set_num_threads(1)
 assert "torch" not in sys.modules
-stream(load(sys.argv[1]), read_lines(sys.stdin.buffer), sys.stdout, sys.stderr, snapshot=sys.argv[2])
+stream(LiveForecaster(load(sys.argv[1])), read_lines(sys.stdin.buffer), sys.stdout, sys.stderr, snapshot=sys.argv[2])
 assert "torch" not in sys.modules
 """
 
@@ -320,9 +321,9 @@ def test_a_kill_between_the_forecast_and_the_snapshot(tmp_path) -> None:
         for there in (0, 1, 7, None):
             out_path, state = tmp_path / f"out {taken} {there}", tmp_path / f"s {taken} {there}"
             with out_path.open("a", encoding="utf-8") as out, pytest.raises(OSError, match="killed"):
-                stream(MODEL, lines, Killed(out, taken, there), io.StringIO(), snapshot=state)
+                stream(LiveForecaster(MODEL), lines, Killed(out, taken, there), io.StringIO(), snapshot=state)
             with out_path.open("a", encoding="utf-8") as out:
-                stream(MODEL, lines[taken:], out, io.StringIO(), snapshot=state)
+                stream(LiveForecaster(MODEL), lines[taken:], out, io.StringIO(), snapshot=state)
             assert out_path.read_text() == whole
 
 
@@ -331,7 +332,7 @@ def test_a_pipe_gets_the_last_forecast_when_its_line_is_given_first(first, tmp_p
     lines, whole = csv_lines(), run(csv_lines())[0].splitlines(keepends=True)
     out = Killed(io.StringIO(), 20, 0)
     with pytest.raises(OSError, match="killed"):
-        stream(MODEL, lines, out, io.StringIO(), snapshot=tmp_path / "s")
+        stream(LiveForecaster(MODEL), lines, out, io.StringIO(), snapshot=tmp_path / "s")
     assert out.file.getvalue() == "".join(whole[:19])
     again, _, _ = run([lines[0], *lines[first:]], snapshot=tmp_path / "s")
     assert again == "".join(whole[19 if first == 19 else 20 :])
