@@ -129,7 +129,11 @@ def test_the_command_streams_any_model_file_without_torch(path) -> None:
         "assert not {'torch', 'pandas', 'pyarrow', 'narwhals', 'sklearn', 'scipy'} & set(sys.modules)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(path)], input="id,a,b\ns,1,2\ns,,3\n", capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", code, str(path)],
+        input="id,a,b\ns,1,2\ns,,3\n",
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3

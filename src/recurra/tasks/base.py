@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from recurra.models.encoders import Encoder
-    from recurra.tasks.baselines import Baseline
     from recurra.runtime.model import Model
+    from recurra.tasks.baselines import Baseline
     from recurra.tasks.bench import Bench, ModelPredictor
     from recurra.tasks.live import Live
     from recurra.tasks.metrics import Metric

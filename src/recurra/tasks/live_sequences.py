@@ -90,6 +90,6 @@ def _flat(answer: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """An answer without mappings and lists in it: `probabilities.up`, `answer.1`."""
     found: dict[str, Any] = {}
     for name, value in answer.items():
-        inner = dict(enumerate(value, 1)) if isinstance(value, list) else value
+        inner = {str(i): one for i, one in enumerate(value, 1)} if isinstance(value, list) else value
         found |= _flat(inner, f"{prefix}{name}.") if isinstance(inner, Mapping) else {f"{prefix}{name}": value}
     return found
