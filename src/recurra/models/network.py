@@ -71,7 +71,9 @@ class Network(nn.Module):
             raise ExportError(
                 f"export: a {type(self.encoder).__name__} encoder does not run live, expected recurrent layers"
             )
-        parts = [self.encoder.layers, self.encoder.pool, self.head, self.link]
+        pool = self.encoder.pool
+        pools = pool.how != "last" or pool.bidirectional  # the last output of one direction is what comes in
+        parts = [self.encoder.layers, pool if pools else None, self.head, self.link]
         return [op for part in parts if part is not None for op in layers_of(part)]
 
 

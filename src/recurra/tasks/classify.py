@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -104,8 +105,14 @@ class Classify(Task):
 
     def answer(self, numbers: Floats) -> dict[str, Any]:
         """The most probable label, and the probability of each."""
-        shares = dict(zip(map(str, self.labels.tolist()), numbers.tolist(), strict=True))
-        return {"label": self.labels[numbers.argmax()].item(), "probabilities": shares}
+        labels, names = self._names
+        shares = numbers.tolist()
+        return {"label": labels[numbers.argmax()], "probabilities": dict(zip(names, shares, strict=True))}
+
+    @cached_property
+    def _names(self) -> tuple[list[Any], list[str]]:
+        """The labels, and as text."""
+        return self.labels.tolist(), [str(label) for label in self.labels.tolist()]
 
     def columns_of(self, answers: Floats) -> dict[str, Any]:
         """The label, and a column for the probability of each."""
