@@ -218,3 +218,56 @@ def test_a_forecast_model(tmp_path: Path) -> None:
     assert findings.layers[0].hidden_size == 8
     assert findings.retraining is not None
     assert findings.network.loss > 0
+
+
+def labelled_table(tmp_path: Path, count: int = 60) -> Path:
+    """Sequences of 35 to 45 steps whose first number says the label."""
+    rng = np.random.default_rng(0)
+    lines = ["who,a,b,label"]
+    for i in range(count):
+        x = 0.3 * rng.normal(size=(int(rng.integers(35, 46)), 2))
+        x[0, 0] = 2.0 if i % 2 else -2.0
+        lines += [f"s{i},{a},{b},{'up' if i % 2 else 'down'}" for a, b in x]
+    path = tmp_path / "sequences.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_a_classifier_is_examined_through_its_task(tmp_path: Path) -> None:
+    path = labelled_table(tmp_path)
+    model = recurra.Classifier("rnn", hidden=8, epochs=1, seed=0).fit(path, "label", series="who")
+    model.save(tmp_path / "c.recurra")
+    findings = examine_file(tmp_path / "c.recurra", path, target="label", lag=30)
+    assert findings.layers[0].cell == "rnn"
+    # The loss is the task's, of the network that the file has: cross entropy at the end, on the last sequences.
+    sequences = model.task_.read(str(path), model.transform_, y="label")
+    T = min(256, int(np.median([len(s) for s in sequences])))
+    kept = [s for s in sequences if len(s) >= T][-16:]
+    rows = np.stack([model.transform_.rows(s, 0, len(s))[-T:] for s in kept], axis=1)
+    shares = model.model_.run(rows)[-1]
+    right = np.array([int(s.target) for s in kept])
+    assert findings.network.loss == pytest.approx(float(-np.log(shares[np.arange(16), right]).mean()), rel=1e-4)
+    blind = examine_file(tmp_path / "c.recurra", path, lag=30)
+    assert blind.network.loss != pytest.approx(findings.network.loss)
+
+
+def test_what_is_retrained_of_a_classifier_is_one_again(tmp_path: Path) -> None:
+    path = labelled_table(tmp_path)
+    model = recurra.Classifier("rnn", hidden=8, epochs=1, seed=0).fit(path, "label", series="who")
+    model.save(tmp_path / "c.recurra")
+    with pytest.raises(DoctorError, match=r"no columns for the outputs.*name the target"):
+        examine_file(tmp_path / "c.recurra", path, lag=30, retrain=True)
+    findings = examine_file(tmp_path / "c.recurra", path, target="label", lag=30, retrain=True, steps=10)
+    tried = findings.retraining
+    assert {"orthogonal", "time_reversal"} <= {t.name for t in tried.trials}, "its answers are at the end"
+    orthogonal = next(t for t in tried.trials if t.remedies == ("orthogonal",))
+    tried.trials, orthogonal.loss = [orthogonal], 0.0
+    save_best(findings, tmp_path / "c.recurra", tmp_path / "best.recurra")
+    best = recurra.Classifier.load(tmp_path / "best.recurra")
+    shares = best.predict_proba(str(path))
+    np.testing.assert_allclose(shares.sum(1), 1.0, rtol=1e-5)
+    assert best.classes_.tolist() == ["down", "up"]
+    with torch.no_grad():
+        rows = torch.randn(7, 3, 2)
+        scores = orthogonal.module(rows)
+    np.testing.assert_allclose(best.model_.run(rows.numpy())[-1], scores.softmax(-1), atol=1e-5)

@@ -22,6 +22,10 @@ def doctor(
         bool, typer.Option("--retrain", help="Try the remedies by short retraining, and keep the best.")
     ] = False,
     cure: Annotated[bool, typer.Option("--cure", hidden=True)] = False,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help="The column of labels or numbers, of a model that gives one for each sequence."),
+    ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Also write an HTML page to this file.")] = None,
     tensorboard: Annotated[Path | None, typer.Option("--tensorboard", help="Also write into this folder.")] = None,
     lag: Annotated[int | None, typer.Option("--lag", help="Steps back that the task needs; 20 if not given.")] = None,
@@ -34,7 +38,7 @@ def doctor(
     from recurra.doctor.model_file import examine_file, save_best
 
     retrain = retrain or cure
-    findings = examine_file(model, file, retrain=retrain, lag=lag, steps=steps)
+    findings = examine_file(model, file, target=target, retrain=retrain, lag=lag, steps=steps)
     console = Console()
     console.print(findings.show(console.width), highlight=False, markup=False)
     if retrain and findings.healthy:

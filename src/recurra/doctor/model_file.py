@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,23 +13,27 @@ import torch
 from torch import Tensor, nn
 
 from recurra import runtime
-from recurra.data import Features, read_table
+from recurra.data import read_table
 from recurra.data.table import Table
+from recurra.data.transform import Transform
 from recurra.doctor.examine import examine
 from recurra.doctor.findings import Findings
-from recurra.doctor.models import anew
+from recurra.doctor.models import anew, as_module
 from recurra.doctor.retrain import retrain as try_remedies
 from recurra.errors import DoctorError
-from recurra.models import pinball
 from recurra.runtime.model import Model
+from recurra.tasks.base import Task
+from recurra.tasks.estimator import opened
+from recurra.torch import Stack
+from recurra.torch.bridge import layers_of
 
 STEPS, ROWS = 256, 16  # of what is examined
 HELD_OUT = 0.2  # the last windows, in time, that trials are compared on
 
 
 @dataclass
-class Windows:
-    """Stretches of the data in the order of time: x [T, N, I] or ids [T, N], and y [T, N, O] where there is one."""
+class Stretches:
+    """Some of the data, of one length: x [T, N, I] or ids [T, N]; y [T, N, ...], or [1, N, ...] of whole sequences."""
 
     x: Tensor
     y: Tensor | None
@@ -35,7 +41,7 @@ class Windows:
 
     @property
     def late(self) -> slice:
-        """The last windows."""
+        """The last ones."""
         N = self.x.shape[1]
         return slice(N - max(1, round(HELD_OUT * N)), N)
 
@@ -49,33 +55,51 @@ def examine_file(
     model: str | os.PathLike[str],
     file: str | os.PathLike[str],
     *,
+    target: str | None = None,
     retrain: bool = False,
     lag: int | None = None,
     steps: int = 200,
 ) -> Findings:
     """Examine a model of a file on a table of a file; with `retrain`, try the remedies too if it is not healthy.
 
-    A forecast model reads a table as `Forecaster.fit` does. Any other takes a table with a column for each of its
-    inputs, as the network takes them, and after those perhaps one for each output that it should give.
+    The model of a task reads a table as its `predict` does, and its loss is the task's. Any other takes a table with a
+    column for each of its inputs, as the network takes them, and after those perhaps one for each output that it should
+    give.
+
+    Args:
+        model: a model file.
+        file: CSV or Parquet.
+        target: the column of labels or numbers, of a task that has one for each sequence or step; a forecaster knows
+            its own. Without it gradients are those of a fixed random combination of the outputs.
+        retrain: whether to try remedies.
+        lag: how many steps back the task needs the network to look.
+        steps: of each retraining.
 
     Raises:
         ModelFileError, DataError: a file cannot be read.
         DoctorError: the columns do not fit the model, the table is too short, or retraining is wanted without outputs.
     """
     loaded = runtime.load(model)
-    table = read_table(file)
-    windows = _of_forecast(loaded, table) if loaded.preprocessing.get("task") == "forecast" else _of(loaded, table)
-    x, y = windows.x[:, -ROWS:], None if windows.y is None else windows.y[:, -ROWS:]
-    findings = examine(loaded, x, y, windows.loss, lag=lag)
+    make: Callable[[], nn.Module] = partial(anew, loaded)
+    network, source = as_module(loaded), str(file)
+    if "task" in loaded.preprocessing:
+        task, transform = opened(loaded, str(model))
+        stretches = _of_task(task, transform, task.read(source, transform, y=target), source)
+        network, make = _of_a_task(loaded, task, as_module), partial(_of_a_task, loaded, task, anew)
+    else:
+        stretches = _of(loaded, read_table(file))
+    x, y = stretches.x[:, -ROWS:], None if stretches.y is None else stretches.y[:, -ROWS:]
+    findings = examine(network, x, y, stretches.loss, lag=lag)
     if retrain and not findings.healthy:
-        if windows.y is None or not windows.late.start:
+        if stretches.y is None or not stretches.late.start:
             raise DoctorError(
-                f"doctor --retrain: {table.source} has {windows.x.shape[1]} stretches of {len(windows.x)} rows"
-                + (" and no columns for the outputs" if windows.y is None else "")
-                + ", expected several, and what the network should give: add columns or rows"
+                f"doctor --retrain: {source} has {stretches.x.shape[1]} stretches of {len(stretches.x)} rows"
+                + (" and no columns for the outputs" if stretches.y is None else "")
+                + ", expected several, and what the network should give: add rows or columns, or name the target"
             )
-        late = (windows.x[:, windows.late], windows.y[:, windows.late])
-        try_remedies(lambda: anew(loaded), windows.batch, windows.loss, findings, held_out=late, steps=steps, clip=1.0)
+        late = (stretches.x[:, stretches.late], stretches.y[:, stretches.late])
+        draw, loss = stretches.batch, stretches.loss
+        try_remedies(make, draw, loss, findings, held_out=late, steps=steps, clip=1.0)
     return findings
 
 
@@ -92,11 +116,12 @@ def save_best(findings: Findings, model: str | os.PathLike[str], path: str | os.
         raise DoctorError("doctor --save: no remedy was better than the network as it was, so there is nothing to save")
     best, before = findings.retraining.best, runtime.load(model)
     card = {"doctor": {"remedies": list(best.remedies), "loss": best.loss, "steps": findings.retraining.steps}}
-    export(best.module, path, preprocessing=before.preprocessing, card=card)
+    module = best.module.whole_network() if isinstance(best.module, TaskNetwork) else best.module
+    export(module, path, preprocessing=before.preprocessing, card=card)
     return best.module
 
 
-def _of(model: Model, table: Table) -> Windows:
+def _of(model: Model, table: Table) -> Stretches:
     names, inputs = list(table.columns), 1 if model.vocabulary_size else model.input_size
     if len(names) not in (inputs, inputs + model.output_size):
         raise DoctorError(
@@ -105,9 +130,9 @@ def _of(model: Model, table: Table) -> Windows:
         )
     columns = np.stack([table.numbers(name) for name in names], axis=-1)
     ids = _ids(model, columns[:, 0], table) if model.vocabulary_size else None
-    x = _cut(columns[:, :inputs].astype(np.float32) if ids is None else ids, table)
-    y = _cut(columns[:, inputs:].astype(np.float32), table) if len(names) > inputs else None
-    return Windows(x, y, None if y is None else _square)
+    x = _cut(columns[:, :inputs].astype(np.float32) if ids is None else ids, table.source)
+    y = _cut(columns[:, inputs:].astype(np.float32), table.source) if len(names) > inputs else None
+    return Stretches(x, y, None if y is None else _square)
 
 
 def _ids(model: Model, column: np.ndarray, table: Table) -> np.ndarray:
@@ -126,27 +151,56 @@ def _square(output: Tensor, y: Tensor) -> Tensor:
     return ((output - y.nan_to_num()).square() * there).sum() / there.sum().clamp(min=1)
 
 
-def _cut(rows: np.ndarray, table: Table) -> Tensor:
+def _cut(rows: np.ndarray, source: str) -> Tensor:
     """[rows, ...] to stretches [T, N, ...]; what does not fill one at the beginning is left out."""
     T = min(STEPS, max(len(rows) // 4, min(len(rows), 32)))
     if T < 2:
-        raise DoctorError(f"doctor: {table.source} has {len(rows)} rows, expected at least 2")
+        raise DoctorError(f"doctor: {source} has {len(rows)} rows, expected at least 2")
     N = len(rows) // T
     parts = rows[len(rows) - N * T :].reshape(N, T, *rows.shape[1:])
     return torch.from_numpy(np.ascontiguousarray(parts.swapaxes(0, 1)))
 
 
-def _of_forecast(model: Model, table: Table) -> Windows:
-    features = Features.from_dict(model.preprocessing.get("transform", model.preprocessing.get("features", {})))
-    levels = torch.tensor(model.preprocessing["quantiles"], dtype=torch.float32)
-    xs, ys = [], []
-    for series in features.series_of(table):
-        xs.append(_cut(features.rows(series, 0, len(series)), table))
-        ys.append(_cut(features.targets(series, 0, len(series)), table))
-    T = min(len(x) for x in xs)
-    x, y = (torch.cat([p[-T:] for p in parts], dim=1) for parts in (xs, ys))
+def _of_task(task: Task, transform: Transform, sequences: Sequence[Any], source: str) -> Stretches:
+    """Rows and targets as the task's own transform makes them, and its loss."""
+    rows = [transform.rows(s, 0, len(s)) for s in sequences]
+    targets = [transform.targets(s, 0, len(s)) for s in sequences]
+    if task.whole:
+        # The ends of sequences of one length, which is that of most of them.
+        T = min(STEPS, int(np.median([len(r) for r in rows])))
+        kept = [(r[-T:], t[-1]) for r, t in zip(rows, targets, strict=True) if len(r) >= T]
+        x = torch.from_numpy(np.stack([r for r, _ in kept], axis=1))
+        y = torch.from_numpy(np.stack([t for _, t in kept])[None])
+    else:
+        xs, ys = ([_cut(part, source) for part in parts] for parts in (rows, targets))
+        T = min(len(x) for x in xs)
+        x, y = (torch.cat([p[-T:] for p in parts], dim=1) for parts in (xs, ys))
+    known = bool(y.isfinite().any())
 
     def loss(output: Tensor, target: Tensor) -> Tensor:
-        return pinball(output.unflatten(-1, (-1, len(levels))), target, levels)
+        return task.loss(output, target[0] if task.whole else target)
 
-    return Windows(x, y, loss)
+    return Stretches(x, y if known else None, loss if known else None)
+
+
+class TaskNetwork(nn.Module):
+    """A model file's network as its task's loss takes it: without the link, and of whole sequences the last output."""
+
+    def __init__(self, network: nn.Module, link: nn.Module | None, whole: bool) -> None:
+        super().__init__()
+        self.network, self.link, self.whole = network, link, whole
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Outputs [T, B, O], or [B, O] of whole sequences, from rows [T, B, R]."""
+        output: Tensor = self.network(x)
+        return output[-1] if self.whole else output
+
+    def whole_network(self) -> Stack:
+        """As a model file has it: with the link, and outputs of every step."""
+        return Stack(self.network, *(() if self.link is None else (self.link,)))
+
+
+def _of_a_task(model: Model, task: Task, make: Callable[[Model], nn.Module]) -> TaskNetwork:
+    link = task.link()
+    without = model if link is None else Model(model.ops[: -len(layers_of(link))])
+    return TaskNetwork(make(without), link, task.whole)
