@@ -58,7 +58,7 @@ def run_demo(
     """
     from rich.console import Console
 
-    from recurra.report.forecast import write_forecast_report
+    from recurra.report import write_report
     from recurra.tasks.forecast import Forecaster
 
     began = time.perf_counter()
@@ -81,7 +81,7 @@ def run_demo(
     report["live"] = {"microseconds": live["step"], "difference": live["difference"], **live}
     report["model_file"], report["unit"], report["data"]["source"] = model.name, "GW", SOURCE
     report["seconds"]["total"] = time.perf_counter() - began
-    write_forecast_report(report, page, forecaster.model_)
+    write_report(report, page, forecaster.model_)
     console.print(f"[bold]4[/]  Written: {model} ({model.stat().st_size / 1024:.0f} KiB) and {page}")
     _print_live(live, report, console)
     seconds = report["seconds"]

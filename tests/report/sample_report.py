@@ -22,6 +22,7 @@ def sample_report(seed: int = 0, horizon: int = 48, unit: str = "GW") -> dict[st
         }
 
     return {
+        "task": "forecast",
         "target": "Demand",
         "unit": unit,
         "step": "30 minutes",

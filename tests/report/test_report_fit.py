@@ -167,6 +167,28 @@ def test_any_task_shows_tables_and_lines() -> None:
         fit_page(sample([{"kind": "pie"}]))
 
 
+def test_fitted_tasks_have_pages(tmp_path: Any) -> None:
+    """What estimators say of themselves is what the page reads."""
+    import recurra
+    from recurra.report import write_report
+
+    X = RNG.normal(size=(60, 9, 2)).cumsum(1)
+    rising = np.where(X[:, -1, 0] > 0, "up", "down")
+    for estimator, y, wanted in (
+        (recurra.Classifier(hidden=4, epochs=2), rising, ("Label by label", "What its probabilities are worth")),
+        (recurra.Regressor(hidden=4, epochs=2), X[:, -1, 0], ("Answers and the truth",)),
+    ):
+        report = estimator.fit(X, y).report_
+        write_report(report, tmp_path / "page.html", estimator.model_)
+        page = (tmp_path / "page.html").read_text()
+        for heading in (*wanted, "Against the baselines", "Training", "The network", "The data"):
+            assert f"<h2>{heading}</h2>" in page
+        rows = {row[0]: row for row in rows_of(page, report["metrics"][0]["name"])}
+        assert list(rows) == [row["name"] for row in report["table"]]
+        assert all(len(row) == 1 + len(report["metrics"]) for row in rows.values())
+        assert "None" not in text_of(page)
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
 @pytest.mark.parametrize("width", [400, 1280])
 def test_a_browser_shows_it_whole(width: int, tmp_path: Any) -> None:

@@ -13,7 +13,8 @@ import pytest
 from sample_report import sample_report
 
 from recurra.draw.themes import PAGE
-from recurra.report.forecast import forecast_page, write_forecast_report
+from recurra.report import write_report
+from recurra.report.forecast import forecast_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -79,10 +80,10 @@ def test_the_page_stands_alone_and_follows_the_theme() -> None:
 
 def test_writing_is_all_or_nothing(tmp_path: Path) -> None:
     path = tmp_path / "report.html"
-    write_forecast_report(sample_report(), path)
+    write_report(sample_report(), path)
     before = path.read_bytes()
     with pytest.raises(KeyError):
-        write_forecast_report({k: v for k, v in sample_report().items() if k != "table"}, path)
+        write_report({k: v for k, v in sample_report().items() if k != "table"}, path)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 

@@ -235,18 +235,11 @@ def _train(model: Any, file: Path, out: Path, report: Path | None, resume: bool,
     tell(console, model)
     console.print(f"wrote {out}", highlight=False, markup=False)
     if report is not None:
+        from recurra.report import write_report
+
         model.report_["model_file"], model.report_["data"]["source"] = out.name, file.name
-        _write_report(model, report)
+        write_report(model.report_, report, model.model_)
         console.print(f"wrote {report}", highlight=False, markup=False)
-
-
-def _write_report(model: Estimator, report: Path) -> None:
-    from recurra.files import write_atomically
-    from recurra.report.fit import fit_page
-    from recurra.report.forecast import forecast_page
-
-    page = forecast_page if model.task.name == "forecast" else fit_page
-    write_atomically(report, page(model.report_, model.model_).encode())
 
 
 class TrainingBar:

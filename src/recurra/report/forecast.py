@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +24,7 @@ from recurra.report.charts import (
     numbers,
 )
 from recurra.report.fit import Report, against_baselines, parity, parts_of, the_network, training, unit_of
-from recurra.report.page import Beside, Chart, Code, Section, Styled, Text, render, write
+from recurra.report.page import Beside, Chart, Code, Section, Styled, Text, render
 
 METRICS: list[dict[str, Any]] = [
     {"key": "mae", "name": "MAE", "less": True, "percent": False},
@@ -36,23 +35,16 @@ METRICS: list[dict[str, Any]] = [
 ]
 
 
-def write_forecast_report(report: Report, path: str | os.PathLike[str], model: Any = None) -> None:
-    """Write the page in one move: a reader sees the old page or the new one.
+def forecast_page(report: Report, model: Any = None) -> str:
+    """The page as text.
 
     Args:
         report: what `Forecaster.report_` has.
-        path: where to write.
         model: the network, to be drawn unrolled: what `recurra.draw.network` takes.
 
     Raises:
         MissingExtraError: Matplotlib or Jinja2 is not installed.
-        OSError: the file cannot be written; what was there is untouched.
     """
-    write(forecast_page(report, model), path)
-
-
-def forecast_page(report: Report, model: Any = None) -> str:
-    """The page as text; see `write_forecast_report`."""
     sections = [
         _forecast(report),
         against_baselines(

@@ -137,11 +137,12 @@ class Classify(Task):
         return {**super().described(bench), "labels": labels}
 
     def sections(self, bench: Bench, predictor: ModelPredictor) -> list[dict[str, Any]]:
-        """Which labels are taken for which on the test part; rows are the truth."""
+        """Which labels are taken for which on the test part, rows being the truth; whether probabilities are honest."""
         truth, answers = bench.predictions(predictor, bench.pieces("test"))
         K, said = len(self.labels), answers.argmax(-1)
         counts = np.bincount(truth.astype(int) * K + said, minlength=K * K).reshape(K, K)
-        return [{"kind": "confusion", "labels": [str(v) for v in self.labels.tolist()], "counts": counts.tolist()}]
+        confusion = {"kind": "confusion", "labels": [str(v) for v in self.labels.tolist()], "counts": counts.tolist()}
+        return [confusion, {"kind": "calibration", **_calibration(answers.max(-1), said == truth)}]
 
     def to_dict(self) -> dict[str, Any]:
         """The labels."""
@@ -155,6 +156,18 @@ class Classify(Task):
         if self.labels.ndim != 1 or len(self.labels) < 2:
             raise ValueError(f"{len(self.labels)} labels")
         return self
+
+
+def _calibration(given: Floats, right: np.ndarray[Any, Any]) -> dict[str, list[Any]]:
+    """In tenths of the probability `given` to the most probable label: its mean, and the share that is right.
+
+    >>> _calibration(np.array([0.92, 0.98, 0.55]), np.array([True, False, True]))
+    {'said': [0.55, 0.95], 'right': [1.0, 0.5], 'counts': [1, 2]}
+    """
+    tenth = np.minimum((10 * given).astype(int), 9)
+    of = [tenth == k for k in np.unique(tenth)]
+    said, true = ([round(float(values[one].mean()), 6) for one in of] for values in (given, right))
+    return {"said": said, "right": true, "counts": [int(one.sum()) for one in of]}
 
 
 class Classifier(Estimator):
