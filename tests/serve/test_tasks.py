@@ -122,6 +122,30 @@ def test_columns_of_no_use_are_said_once(path) -> None:
     assert errors.getvalue() == "line 1: there is no column 'c' in the model: it is passed over\n"
 
 
+def test_an_empty_line_ends_a_sequence_without_a_name(tmp_path) -> None:
+    """Also where the process ends after any line."""
+    x = [generator("unnamed", i).normal(size=(3 + i % 4, 1)) for i in range(30)]
+    model = recurra.Classifier(**SMALL).fit(x, ["a", "b"] * 15, evaluate=False)
+    given = [f"[{v}]\n" for v in x[1][:, 0]] + ["\n", "\n"] + [f"[{v}]\n" for v in x[2][:, 0]]
+    out = io.StringIO()
+    for line in given:
+        stream(model.live(), [line], out, io.StringIO(), snapshot=tmp_path / "s")
+    rows = [json.loads(line)["probabilities"] for line in out.getvalue().splitlines()]
+    want = [model.predict_proba([one[: t + 1]])[0] for one in x[1:3] for t in range(len(one))]
+    assert np.array([[row["a"], row["b"]] for row in rows], np.float32).tobytes() == np.array(want).tobytes()
+    killed, out = model.live(), io.StringIO()
+    journal = tmp_path / "killed"
+    with pytest.raises(KeyboardInterrupt):
+        stream(killed, interrupted(given[:6]), out, io.StringIO(), snapshot=journal)
+    stream(model.live(), given[6:], out, io.StringIO(), snapshot=journal)
+    assert [json.loads(line)["probabilities"] for line in out.getvalue().splitlines()] == rows
+
+
+def interrupted(lines):
+    yield from lines
+    raise KeyboardInterrupt
+
+
 def test_the_command_streams_any_model_file_without_torch(path) -> None:
     """Only NumPy and the native module."""
     code = (

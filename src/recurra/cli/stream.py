@@ -1,4 +1,4 @@
-"""`recurra stream`: a live forecast after every line of standard input."""
+"""`recurra stream`: an answer after every line of standard input."""
 
 from __future__ import annotations
 
@@ -20,21 +20,25 @@ def stream(
         typer.Option(help="A table of times to come and their known-ahead columns, announced at the start."),
     ] = None,
 ) -> None:
-    """Read observations from standard input, one a line, and write a forecast for
-    each, at once.
+    """Read observations from standard input, one a line, and write what the model
+    says of each, at once: a forecast; or, of the steps of a sequence so far, a
+    label with the probability of each, or a number.
 
-    Lines are CSV, the first with the names of the columns, or JSON objects;
-    forecasts have the same form. In CSV the column q0.5+3 is the median three
-    steps later; in JSON "q0.5" is the list of the medians of all steps.
+    Lines are CSV, the first with the names of the columns, or JSON: objects, or
+    lists of all values; answers have the same form. Of a forecast the column
+    q0.5+3 is the median three steps later; in JSON "q0.5" is the list of the
+    medians of all steps. Sequences are told apart by the column that named them
+    in training; without one, an empty line ends a sequence.
 
-    A line with a later time, known-ahead columns and no target says what is
-    known ahead, and gives no forecast. Values that are missing, rows that were
-    left out, and lines that cannot be read are reported on standard error, and
-    the stream goes on.
+    A forecaster's line with a later time, known-ahead columns and no target says
+    what is known ahead, and gives no forecast. Values that are missing, rows that
+    were left out, and lines that cannot be read are reported on standard error,
+    and the stream goes on.
 
-    With --snapshot the input may be the rest or the whole after a restart: each
-    observation counts exactly once. In a file that is appended to (>>) each
-    forecast is there exactly once, whenever the process was killed.
+    With --snapshot a restarted stream goes on where it was: each observation
+    counts exactly once, and where there are times, the input may be the rest or
+    the whole. In a file that is appended to (>>) each answer is there exactly
+    once, whenever the process was killed.
 
     \b
     tail -f readings.csv | recurra stream demand.recurra --snapshot demand.state >> forecasts.csv

@@ -197,14 +197,7 @@ def _of_table(
             f"{table.source}: X is a table, but series is not given, expected the name of the column that says to "
             f"which sequence a row belongs: one of {', '.join(list(table.columns)[:12])}"
         )
-    key = table.column(series, "series column")
-    rows: dict[str, list[int]] = {}
-    for row, value in enumerate(key):
-        name = "" if value is None or value != value else str(value).strip()
-        if not name:
-            raise DataError(f"{table.where(row)}: the series {series!r} is missing, expected a name in every row")
-        rows.setdefault(name, []).append(row)
-    at = {name: np.array(found) for name, found in rows.items()}
+    at = table.groups(series)
     roles = {series, time, y if isinstance(y, str) else None, groups if isinstance(groups, str) else None}
     names = list(columns) if columns is not None else [n for n in table.columns if n not in roles]
     if not names:

@@ -87,6 +87,23 @@ class Table:
             )
         return values
 
+    def groups(self, name: str) -> dict[str, NDArray[np.int64]]:
+        """The rows of each series, by its name in a column, in the order in which they first come.
+
+        Raises:
+            DataError: there is no such column, or a name is missing; the message names the row.
+
+        >>> Table({"shop": np.array(["b", "a", "b"], object)}).groups("shop")
+        {'b': array([0, 2]), 'a': array([1])}
+        """
+        rows: dict[str, list[int]] = {}
+        for row, value in enumerate(self.column(name, "series column")):
+            series = "" if value is None or value != value else str(value).strip()
+            if not series:
+                raise DataError(f"{self.where(row)}: the series {name!r} is missing, expected a name in every row")
+            rows.setdefault(series, []).append(row)
+        return {series: np.array(found) for series, found in rows.items()}
+
     def strings(self, name: str) -> Any:
         """A column of text as Arrow's strings; None where it is another, or PyArrow is not installed."""
         if isinstance(self.columns, arrow.TextColumns):

@@ -133,6 +133,10 @@ class _Run:
             self.format = LineFormat(self.live.names, about["header"], about["separator"])
         text, size, place = str(about["pending"]), int(about["size"]), None
         for line, size in self.journal.lines:  # noqa: B007  (the size before the last answer)
+            text = ""
+            if not line.strip():
+                self.live.empty_line()
+                continue
             assert self.format is not None
             observation = self.format.observation(line.decode())
             place = self.live.place(observation)
@@ -173,6 +177,8 @@ class _Run:
             self.bad(f"byte {line[error.start]:#04x} is no UTF-8, expected text in UTF-8")
             return
         if not text.strip():
+            if self.live.empty_line():
+                self.keep(text)
             return
         if self.format is None:
             self.format = self.begin(text)
@@ -211,9 +217,12 @@ class _Run:
         else:
             self.summary.answers += 1
             self.summary.seconds += seconds
-        written = self.text(answer)
-        grown = self.journal is not None and self.journal.add(text.encode(), self.size())
-        self.write(written)
+        self.keep(text, self.text(answer))
+
+    def keep(self, line: str, answer: str = "") -> None:
+        """Put a line into the snapshot, and then write its answer."""
+        grown = self.journal is not None and self.journal.add(line.encode(), self.size())
+        self.write(answer)
         if grown:
             self.save()
 

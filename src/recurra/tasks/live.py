@@ -83,6 +83,10 @@ class Live(ABC):
     def to_dict(self, answer: Any) -> dict[str, Any]:
         """An answer, ready for JSON."""
 
+    def empty_line(self) -> bool:
+        """Take a line without an observation between two with one: whether that changed anything."""
+        return False
+
     def place(self, observation: Mapping[str, Any]) -> tuple[str, int] | None:
         """The series of an observation and its time as a whole number; None where the task has no times."""
         return None

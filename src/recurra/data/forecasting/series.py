@@ -147,7 +147,7 @@ def put_on_step(
     values = data.numbers(columns.target, "target")
     past_values = _matrix(data, columns.past, "past column")
     ahead_values = _matrix(data, columns.ahead, "known-ahead column")
-    groups = _groups(data, columns.series)
+    groups = {"": np.arange(len(data))} if columns.series is None else data.groups(columns.series)
     clock, times, more = read_times(data, columns.time, zone, list(groups.values()), clock=clock)
     notes = [*notes, *more]
     for group, rows in groups.items():
@@ -196,19 +196,6 @@ def _one(
             own.append(f"{column}: {empty} of {len(array)} values are missing")
     ticks = step.add(int(times[rows[0]]), np.arange(T))
     return Series(name, ticks, target, past, ahead, observed, step, clock, columns, tuple(own))
-
-
-def _groups(table: Table, series: str | None) -> dict[str, NDArray[np.int64]]:
-    """The rows of each series, by its name."""
-    if series is None:
-        return {"": np.arange(len(table))}
-    groups: dict[str, list[int]] = {}
-    for row, value in enumerate(table.column(series, "series column")):
-        name = "" if value is None or value != value else str(value).strip()
-        if not name:
-            raise DataError(f"{table.where(row)}: the series {series!r} is missing, expected a name in every row")
-        groups.setdefault(name, []).append(row)
-    return {name: np.array(rows) for name, rows in groups.items()}
 
 
 def _step(table: Table, times: list[NDArray[np.int64]], clock: Clock) -> Step:
