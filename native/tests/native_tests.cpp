@@ -192,6 +192,10 @@ void run(const Layout& layout, const Isa& isa, int cell, const Case& c) {
         const std::vector<double> dR = twofold.dR;
         check(differences(twofold, twofold.R, dR), "differences of R", name, isa.name);
     }
+    for (size_t k = 0; k < twofold.initial.size(); ++k) {
+        const std::vector<double> d = twofold.d_initial[k];
+        check(differences(twofold, twofold.initial[k], d), "differences of an initial state", name, isa.name);
+    }
     for (int i = 0; i < layout.parameters; ++i) {
         const std::vector<double> dp = twofold.dp[i];
         check(differences(twofold, twofold.parameters[i], dp), "differences of a parameter", name, isa.name);
