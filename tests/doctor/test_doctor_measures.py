@@ -178,6 +178,21 @@ def test_memory_against_a_plain_loop() -> None:
     assert memory.horizon == max(faint)
 
 
+def test_memory_of_a_layer_against_a_plain_loop() -> None:
+    torch.manual_seed(5)
+    layer = LSTM(3, 6)
+    model = Stack(layer, nn.Linear(6, 2)).double()
+    x = noise(30, 4)
+    memory = doctor.examine(model, x).layers[0].memory
+    move = x.std((0, 1), correction=0) * torch.tensor([1.0, -1.0, 1.0])
+    for lag, change in zip(memory.lags, memory.changes, strict=True):
+        other = x.clone()
+        other[29 - lag] += move
+        assert change == pytest.approx(
+            float((layer(other)[0][-1] - layer(x)[0][-1]).norm().detach()), rel=1e-6, abs=1e-12
+        )
+
+
 def test_words_are_moved_to_other_words() -> None:
     torch.manual_seed(5)
     model = Stack(nn.Embedding(11, 4), GRU(4, 6), nn.Linear(6, 11))

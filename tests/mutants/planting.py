@@ -87,8 +87,7 @@ def _constants(home: ModuleType, source: str, other: str) -> Iterator[tuple[Modu
             continue
         scope = dict(vars(home))
         exec(compile(ast.Module([b], []), str(home.__file__), "exec"), scope)
-        for target in b.targets if isinstance(b, ast.Assign) else [b.target]:
-            name = ast.unparse(target)
+        for name in (n.id for n in ast.walk(b) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)):
             was = vars(home)[name]
             for module in list(sys.modules.values()):
                 if getattr(module, "__name__", "").startswith("recurra") and vars(module).get(name) is was:

@@ -17,10 +17,12 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from mutants.planting import planted
@@ -30,6 +32,7 @@ TESTS = HERE.parent
 ROOMS = tuple(sorted(path.stem for path in (HERE / "faults").glob("*.toml")))
 # Rooms whose framework must be alone in its process.
 PROCESSES = {"keras": {"KERAS_BACKEND": "torch", "OMP_NUM_THREADS": "1"}}
+_SETTINGS = "_hypothesis_internal_use_settings"  # where Hypothesis keeps those of a test
 # What a fault must not end in: it is to give a wrong answer, and not a crash that anybody would see.
 CRASHES = (NameError, AttributeError, TypeError, ImportError, SyntaxError, LookupError)
 
@@ -63,13 +66,13 @@ def unnoticed(room: str, word: str = "", tell: Callable[[str], object] = len) ->
         return [] if done.returncode == 0 else (done.stdout + done.stderr[-2000:]).splitlines()
     faults = [fault for fault in faults_of(room) if word in fault.name]
     named = dict.fromkeys(str(TESTS / test) for fault in faults for test in fault.tests)
-    gardener = Gardener(faults, tell)
+    runner = Runner(faults, tell)
     options = ["-o", "addopts=", "-s", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:terminal", "-W", "ignore"]
-    status = pytest.main([*options, f"--rootdir={TESTS.parent}", *named], plugins=[gardener])
-    return gardener.lines if gardener.ran else [f"pytest ended with {status!r}: a test has another name"]
+    status = pytest.main([*options, f"--rootdir={TESTS.parent}", *named], plugins=[runner])
+    return runner.lines if runner.ran else [f"pytest ended with {status!r}: a test has another name"]
 
 
-class Gardener:
+class Runner:
     """A plugin that runs the collected tests once as they are, then those of each fault with it, then all again."""
 
     def __init__(self, faults: list[Fault], tell: Callable[[str], object]) -> None:
@@ -79,6 +82,11 @@ class Gardener:
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """In place of pytest's own."""
         self.ran = True
+        with _quick(session.items):
+            self._run(session)
+        return True
+
+    def _run(self, session: pytest.Session) -> None:
         self._all_green(session.items, "before any fault")
         for fault in self.faults:
             self.tell(fault.name)
@@ -86,7 +94,6 @@ class Gardener:
                 for test in fault.tests:
                     self._expect_red(fault, test, [i for i in session.items if _is(i, test)])
         self._all_green(session.items, "after the faults")
-        return True
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> object:
@@ -110,6 +117,21 @@ class Gardener:
         self.error = None
         item.ihook.pytest_runtest_protocol(item=item, nextitem=None)
         return self.error is None
+
+
+@contextmanager
+def _quick(items: list[pytest.Item]) -> Iterator[None]:
+    """Hypothesis looks for a failing example and for no simpler one."""
+    tests = {item.obj for item in items if hasattr(getattr(item, "obj", None), _SETTINGS)}
+    before = {test: getattr(test, _SETTINGS) for test in tests}
+    try:
+        for test, settings in before.items():
+            quick = hypothesis.settings(settings, phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate))
+            setattr(test, _SETTINGS, quick)
+        yield
+    finally:
+        for test, settings in before.items():
+            setattr(test, _SETTINGS, settings)
 
 
 def _is(item: pytest.Item, test: str) -> bool:
