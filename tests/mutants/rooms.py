@@ -73,7 +73,7 @@ def unnoticed(room: str, word: str = "", tell: Callable[[str], object] = len) ->
 
 
 class Runner:
-    """A plugin that runs the collected tests once as they are, then those of each fault with it, then all again."""
+    """A plugin that runs the tests of each fault with it, and then all of them once as they are."""
 
     def __init__(self, faults: list[Fault], tell: Callable[[str], object]) -> None:
         self.faults, self.tell, self.lines, self.ran = faults, tell, list[str](), False
@@ -87,13 +87,14 @@ class Runner:
         return True
 
     def _run(self, session: pytest.Session) -> None:
-        self._all_green(session.items, "before any fault")
         for fault in self.faults:
             self.tell(fault.name)
             with planted(fault.file, fault.old, fault.new):
                 for test in fault.tests:
                     self._expect_red(fault, test, [i for i in session.items if _is(i, test)])
-        self._all_green(session.items, "after the faults")
+        self.lines += [
+            f"{item.nodeid} is red without a fault: {self.error}" for item in session.items if not self._passes(item)
+        ]
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> object:
@@ -101,9 +102,6 @@ class Runner:
         if call.excinfo is not None and self.error is None:
             self.error = call.excinfo.value
         return (yield)
-
-    def _all_green(self, items: list[pytest.Item], when: str) -> None:
-        self.lines += [f"{item.nodeid} is red {when}: {self.error}" for item in items if not self._passes(item)]
 
     def _expect_red(self, fault: Fault, test: str, items: list[pytest.Item]) -> None:
         for item in items:
