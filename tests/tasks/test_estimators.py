@@ -88,7 +88,7 @@ def fitted(request: pytest.FixtureRequest) -> Any:
 
 def answers(model: Any, X: Any) -> np.ndarray:
     """What `predict` computes, [N, K] or [N, 1]."""
-    if isinstance(X, list) and "series" in model.task_.roles and model.task_.roles["series"]:
+    if isinstance(X, list) and model.task_.roles.get("series"):
         X = long_table(X)
     found = model.predict_proba(X) if hasattr(model, "predict_proba") else model.predict(X)
     return found.reshape(len(found), -1)
@@ -156,7 +156,7 @@ def test_labels_are_those_of_the_most_probable(fitted: Any) -> None:
     if not hasattr(fitted, "classes_"):
         return
     new = sequences(6, key="new")
-    found = fitted.predict(long_table(new) if fitted.task_.roles["series"] else new)
+    found = fitted.predict(long_table(new) if fitted.task_.roles.get("series") else new)
     shares = answers(fitted, new)
     assert found.tolist() == fitted.classes_[shares.argmax(1)].tolist()
     np.testing.assert_allclose(shares.sum(1), 1, atol=1e-6)
