@@ -83,7 +83,7 @@ def train(
     module: Any,
     batches: Callable[[int], Iterable[Batch]],
     loss: Callable[[Batch], Any],
-    validate: Callable[[], dict[str, float]],
+    validate: Callable[[], dict[str, float]] | None,
     settings: Settings,
     *,
     updates: int,
@@ -102,7 +102,7 @@ def train(
         batches: of an epoch, numbered from 0; the same whenever it is asked for the same epoch.
         loss: one number to be made smaller, of a batch. It may carry states from batch to batch of an epoch.
         validate: what is to be recorded, by name; the first number is the error, the smaller, the better. It is called
-            without gradients.
+            without gradients. None: nothing is held out, and the weights are those of the last epoch.
         settings: how.
         updates: batches of an epoch.
         checkpoint: a file that is written after every epoch, in one move: safetensors, with no code in it.
@@ -184,7 +184,7 @@ class _Run:
         self,
         batches: Callable[[int], Iterable[Batch]],
         loss: Callable[[Batch], Any],
-        validate: Callable[[], dict[str, float]],
+        validate: Callable[[], dict[str, float]] | None,
     ) -> None:
         """One epoch, its validation, and its checkpoint."""
         import torch
@@ -202,12 +202,12 @@ class _Run:
                 return
             self.module.eval()
             with torch.no_grad():
-                measured = {name: float(value) for name, value in validate().items()}
-        error = next(iter(measured.values()))
+                measured = {name: float(value) for name, value in validate().items()} if validate else {}
+        error = next(iter(measured.values()), 0.0)
         if not math.isfinite(error):
             raise TrainingError(f"training: the validation error is {error} in epoch {number + 1}; {_CURE}")
         self.history.epochs.append({"epoch": number + 1, "train_loss": total / max(1, i), **measured})
-        if error < self.history.best_error:
+        if error < self.history.best_error or not validate:
             self.history.best_epoch, self.history.best_error = number + 1, error
             self.best = {n: t.detach().clone() for n, t in self.module.state_dict().items()}
         self.seconds.append(time.perf_counter() - began)

@@ -22,6 +22,7 @@ MOST_KEPT = 1 << 28  # bytes of rows that are kept between epochs; beyond it the
 MOST_TOGETHER = 64  # sequences that are read at once outside training
 STEPS = 512  # of a chunk there
 TOGETHER = 8  # batches of sequences of about one length, so that there is little padding
+MANY = 8 * TOGETHER  # batches of an epoch from which on that is done: fewer would be the same in every epoch
 
 F32: TypeAlias = NDArray[np.float32]
 
@@ -182,7 +183,7 @@ class Windows(Batches):
 
 
 class Shuffled(Batches):
-    """Whole sequences in another order in each epoch, those of about one length together.
+    """Whole sequences in another order in each epoch; where they are many, those of about one length together.
 
     Args:
         transform: learned.
@@ -201,6 +202,10 @@ class Shuffled(Batches):
         rng = np.random.default_rng([self.seed, number])
         order = rng.permutation(len(self.examples.pieces))
         size = self.batch * TOGETHER
+        if self.updates < MANY:
+            for at in range(0, len(order), self.batch):
+                yield self.examples.batch(order[at : at + self.batch])
+            return
         groups = [order[at : at + size] for at in range(0, len(order), size)]
         sorted_ = [group[np.argsort(self.examples.lengths[group], kind="stable")] for group in groups]
         batches = [group[at : at + self.batch] for group in sorted_ for at in range(0, len(group), self.batch)]
@@ -222,7 +227,7 @@ class _Examples:
     def __init__(self, transform: Transform, pieces: Sequence[Piece]) -> None:
         self.transform, self.pieces = transform, pieces
         self.lengths = np.array([piece.stop for piece in pieces], np.int64)
-        self.ends = all(stop - start == 1 for _, start, stop in pieces)
+        self.ends = not any(piece.sequence.target.ndim for piece in pieces)
         self.made: dict[int, tuple[F32, F32]] = {}
         self.keep = int(self.lengths.sum()) * transform.row_size * 4 <= MOST_KEPT
 
@@ -235,9 +240,11 @@ class _Examples:
         if self.ends:
             return Batch(rows, np.stack([target[0] for _, target in made]), lengths)
         targets = np.full((*rows.shape[:2], *made[0][1].shape[1:]), np.nan, np.float32)
+        wanted = np.zeros(rows.shape[:2], bool)
         for b, (_, target) in enumerate(made):
-            targets[lengths[b] - len(target) : lengths[b], b] = target
-        return Batch(rows, targets, lengths)
+            at = slice(lengths[b] - len(target), lengths[b])
+            targets[at, b], wanted[at, b] = target, True
+        return Batch(rows, targets, lengths, wanted=wanted)
 
     def _made(self, i: int) -> tuple[F32, F32]:
         if i in self.made:

@@ -81,9 +81,10 @@ class RecurrentEncoder(Encoder):
             cell, input_size, list(sizes), dropout=between, bidirectional=bidirectional, proj_size=projection
         )
         self.input_size = input_size
-        self.width = (projection or sizes[-1]) * (2 if bidirectional else 1)
         self.bidirectional = bidirectional
-        self.pool = Pool(pool, self.width if pool == "attention" else 0, bidirectional=bidirectional)
+        width = (projection or sizes[-1]) * (2 if bidirectional else 1)
+        self.pool = Pool(pool, width if pool == "attention" else 0, bidirectional=bidirectional)
+        self.width = width * (3 if pool == "all" else 1)
 
     def forward(
         self, x: Tensor, state: Any = None, *, lengths: Tensor | None = None, reset: Tensor | None = None

@@ -22,13 +22,20 @@ class Network(nn.Module):
         encoder: I to H.
         head: H (and R - I) to O.
         link: what a model file's network does after the head, such as a softmax; the loss is of what comes before it.
-        whole: whether the answer is for a sequence as a whole, where `lengths` are given, and not for each of its
-            steps.
+        whole: whether it is trained on whole sequences, with `lengths`.
+        every: whether it answers every step of them, and not only the last.
     """
 
-    def __init__(self, encoder: Encoder, head: nn.Module, link: nn.Module | None = None, whole: bool = False) -> None:
+    def __init__(
+        self,
+        encoder: Encoder,
+        head: nn.Module,
+        link: nn.Module | None = None,
+        whole: bool = False,
+        every: bool = False,
+    ) -> None:
         super().__init__()
-        self.encoder, self.head, self.link, self.whole = encoder, head, link, whole
+        self.encoder, self.head, self.link, self.whole, self.every = encoder, head, link, whole, every
 
     def forward(
         self,
@@ -49,7 +56,7 @@ class Network(nn.Module):
             lead: steps at the beginning that are looked back to and have no output.
         """
         x, future = rows.split([self.encoder.input_size, rows.shape[-1] - self.encoder.input_size], -1)
-        if self.whole and lengths is not None:
+        if self.whole and not self.every and lengths is not None:
             output: Tensor = self.head(self.encoder.summary(x, lengths))
             return output, None
         h, state = self.encoder(x, state, lengths=lengths, reset=reset)

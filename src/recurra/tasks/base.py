@@ -192,7 +192,7 @@ class Task(ABC):
     def steps(self, sequence: Any, split: Split, part: str) -> tuple[int, int]:
         """The first step and the end of those of a part at which an answer is wanted."""
         start, stop = split.part(part)
-        return (max(start, stop - 1) if self.whole else start), stop
+        return (max(start, stop - 1) if self.whole and not sequence.target.ndim else start), stop
 
     def truth(self, sequence: Any, start: int, stop: int) -> Floats:
         """The targets of some steps in their own units, as `decode` gives them; NaN where they are not known."""

@@ -57,6 +57,16 @@ class Bench:
     splits: Sequence[Split]
     transform: Transform
 
+    @property
+    def every(self) -> bool:
+        """Whether whole sequences have a target for each of their steps."""
+        return self.task.whole and any(s.target.ndim for s in self.sequences)
+
+    def all_for_training(self) -> Bench:
+        """The same with everything in the training part, and the transform learned of it."""
+        splits = [Split(len(s), len(s), len(s)) for s in self.sequences]
+        return replace(self, splits=splits, transform=self.task.transform(self.sequences, splits))
+
     def pieces(self, part: str) -> list[Piece]:
         """The steps of a part at which an answer is wanted, of each sequence that has some."""
         found = [

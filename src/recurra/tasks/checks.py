@@ -12,6 +12,7 @@ from recurra.errors import SettingError
 from recurra.runtime.ops.pool import POOLS
 
 MOST_SIZE = 1 << 14
+MAY_BE_ZERO = ("dropout", "noise")
 
 
 def check_parameters(estimator: Any) -> None:
@@ -32,7 +33,7 @@ def check_parameters(estimator: Any) -> None:
     def real(name: str, low: float, high: float) -> None:
         value = getattr(estimator, name)
         number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
-        if not (number and math.isfinite(value) and low <= value < high and (value > low or name == "dropout")):
+        if not (number and math.isfinite(value) and low <= value < high and (value > low or name in MAY_BE_ZERO)):
             raise SettingError(f"{call}: {name}={value!r}, expected a number above {low:g} and below {high:g}")
 
     whole("horizon", 1, 10_000)
@@ -42,9 +43,10 @@ def check_parameters(estimator: Any) -> None:
     whole("epochs", 1, 1_000_000, none=True)
     whole("batch", 1, MOST_SIZE, none=True)
     whole("chunk", 1, 100_000)
-    whole("patience", 1, 1_000_000)
+    whole("patience", 1, 1_000_000, none=True)
     whole("seed", 0, 2**63 - 1)
     real("dropout", 0, 1)
+    real("noise", 0, 100)
     real("learning_rate", 0, 10)
     real("clip", 0, 1e9)
     if hasattr(estimator, "quantiles"):

@@ -15,13 +15,14 @@ import numpy as np
 from recurra.cells import Cell, from_text
 from recurra.data.batches import Piece
 from recurra.data.forecasting.clock import Clock
+from recurra.data.split import Split
 from recurra.data.transform import Transform
 from recurra.errors import ModelFileError, NotFittedError, SettingError
 from recurra.runtime import Model, load
 from recurra.tasks.base import Floats, Task
 from recurra.tasks.bench import Bench, ModelPredictor
 from recurra.tasks.checks import check_parameters
-from recurra.tasks.learn import Recipe, learn, to_runtime
+from recurra.tasks.learn import Recipe, learn, learn_again, to_runtime
 from recurra.tasks.report import build_report, card_of, parameters_of
 from recurra.train import History, Progress
 
@@ -44,13 +45,18 @@ class Estimator:
         hidden: H, of each layer.
         layers: recurrent layers.
         bidirectional: whether layers read from the end too; such a network cannot run live.
-        pool: what of the outputs over time the head sees: "last", "mean", "max" or "attention".
+        pool: what of the outputs over time the head sees: "last", "mean", "max", "attention", or "all": the last, the
+            mean and the max side by side.
         projection: the size of the output, for a cell that projects it; None: half of hidden.
         dropout: the share dropped in training.
-        epochs: at most so many; None: about 800 updates.
+        noise: added to the numbers of each step in training, in standard deviations of their column.
+        refit: whether, once the report is made, the network is trained again on all sequences, for as many epochs as
+            had the least validation error; the report is of the network that had not seen the test part.
+        epochs: at most so many; None: about 800 updates, but 12 epochs at least and 200 at most.
         batch: sequences (or parallel stretches of long ones) in an update; None: 32 (up to 16).
         chunk: steps of truncated back-propagation, where states are carried.
-        learning_rate, clip, patience: see `recurra.train.Settings`.
+        learning_rate, clip: see `recurra.train.Settings`.
+        patience: epochs without a better validation error before training stops; None: it does not stop early.
         parts: the shares of training, validation and test, the last of which may be 0; or the name of its part
             ("train", "valid", "test") for each sequence.
         channels_first: whether arrays are [N, I, T].
@@ -78,15 +84,17 @@ class Estimator:
         hidden: int = 64,
         layers: int = 1,
         bidirectional: bool = False,
-        pool: str = "last",
+        pool: str = "all",
         projection: int | None = None,
         dropout: float = 0.2,
+        noise: float = 0.5,
+        refit: bool = True,
         epochs: int | None = None,
         batch: int | None = None,
         chunk: int = 24,
         learning_rate: float = 3e-3,
         clip: float = 1.0,
-        patience: int = 10,
+        patience: int | None = None,
         parts: Any = (0.70, 0.15, 0.15),
         channels_first: bool = False,
         seed: int = 0,
@@ -98,6 +106,8 @@ class Estimator:
         self.pool = pool
         self.projection = projection
         self.dropout = dropout
+        self.noise = noise
+        self.refit = refit
         self.epochs = epochs
         self.batch = batch
         self.chunk = chunk
@@ -166,12 +176,22 @@ class Estimator:
         bench = Bench(task, sequences, splits, task.transform(sequences, splits))
         naive = _best_naive(bench)
         identity = {"parameters": parameters_of(self), "data": bench.fingerprint}
-        network, history = learn(bench, self.recipe(), baseline=naive, identity=identity, **how)
+        recipe = self.recipe()
+        if bench.every and recipe.bidirectional:
+            raise SettingError(
+                f"{type(self).__name__}: y has a number for each step, and a network of both directions has seen what "
+                "comes after it, expected bidirectional=False"
+            )
+        network, history, held = learn(bench, recipe, baseline=naive, identity=identity, **how)
         trained = clock.perf_counter()
-        self.model_ = to_runtime(bench, network)
-        self.task_, self.transform_, self.history_ = task, bench.transform, history
-        self._take(self.model_, task, bench.transform)
-        self.report_ = self._report(bench, network, evaluate) | {"baseline_error": naive}
+        self.history_ = history
+        self._take(to_runtime(bench, network), task, bench.transform)
+        self.report_ = self._report(bench, network, evaluate) | {"baseline_error": naive, "refit": False}
+        if self.refit and history.ended in ("complete", "early"):
+            everything, network = learn_again(bench, recipe, history, held, how["progress"], how["stop"])
+            trained = clock.perf_counter()
+            self._take(to_runtime(everything, network), task, everything.transform)
+            self.report_["refit"] = True
         self.report_["seconds"] = {"training": trained - began, "total": clock.perf_counter() - began}
         self.model_.card = card_of(self, bench)
         return self
@@ -205,9 +225,8 @@ class Estimator:
     def evaluate(self, X: Any, y: Any = None, *, series: str | None = None) -> dict[str, float]:
         """All metrics of the task on other sequences, by their keys; of a table, `fit` knows the column of targets."""
         sequences = self._read(X, y, series, targets=True)
-        pieces = [self._piece(s) for s in sequences]
-        bench = Bench(self.task_, sequences, [], self.transform_)
-        truth, answers = bench.predictions(self._predictor(), pieces)
+        bench = Bench(self.task_, sequences, [Split(0, 0, len(s)) for s in sequences], self.transform_)
+        truth, answers = bench.predictions(self._predictor(), bench.pieces("test"))
         return {metric.key: metric.value(truth, answers) for metric in self.task_.metrics}
 
     def score(self, X: Any, y: Any = None) -> float:

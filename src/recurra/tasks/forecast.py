@@ -261,6 +261,7 @@ class Forecaster(Estimator):
 
     task = Forecast
     series_: list[Series]
+    pool, noise, refit = "last", 0.0, False  # what a forecaster's rows have no use for
 
     def __init__(
         self,

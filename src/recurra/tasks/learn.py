@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,8 @@ class Recipe:
     chunk: int
     learning_rate: float
     clip: float
-    patience: int
+    patience: int | None
+    noise: float
     seed: int
 
 
@@ -72,21 +73,28 @@ def network_of(bench: Bench, encoder: Encoder, dropout: float) -> Network:
     from recurra.models import Network
 
     head = bench.task.head(encoder.width, bench.transform, dropout)
-    return Network(encoder, head, bench.task.link(), bench.task.whole)
+    return Network(encoder, head, bench.task.link(), bench.task.whole, bench.every)
 
 
-def loss_of(bench: Bench, network: Network) -> Callable[[Batch], Tensor]:
-    """The loss of a batch as `train` wants it; states are carried from batch to batch of an epoch."""
+def loss_of(bench: Bench, network: Network, noise: float = 0.0) -> Callable[[Batch], Tensor]:
+    """The loss of a batch as `train` wants it; states are carried from batch to batch of an epoch.
+
+    With noise, so many standard deviations of it are added to the numbers of each step; flags stay as they are.
+    """
     import torch
 
     state: Any = None
+    numbers = len(bench.transform.inputs)
 
     def loss(batch: Batch) -> Tensor:
         nonlocal state
         lengths = None if batch.lengths is None else torch.from_numpy(batch.lengths)
         reset = torch.from_numpy(batch.reset) if batch.reset is not None and batch.reset.any() else None
-        begin = None if batch.first else state
-        output, state = network(torch.from_numpy(batch.rows), begin, lengths=lengths, reset=reset, lead=batch.lead)
+        begin, rows = None if batch.first else state, torch.from_numpy(batch.rows)
+        if noise:
+            x, flags = rows[..., :numbers], rows[..., numbers:]
+            rows = torch.cat([x + noise * torch.randn_like(x), flags], -1)
+        output, state = network(rows, begin, lengths=lengths, reset=reset, lead=batch.lead)
         state = _detached(state)
         return bench.task.loss(output, torch.from_numpy(batch.targets))
 
@@ -133,6 +141,9 @@ def context_of(bench: Bench) -> int:
     return int(np.clip(2 * max(s for s in seasons if 2 * s <= high), low, high))
 
 
+Held: TypeAlias = "tuple[Tensor, Tensor]"
+
+
 def learn(
     bench: Bench,
     recipe: Recipe,
@@ -143,8 +154,8 @@ def learn(
     stop: Callable[[Progress], bool] | None = None,
     baseline: float | None = None,
     identity: dict[str, Any] | None = None,
-) -> tuple[Network, History]:
-    """The network of a recipe trained and calibrated, and how it went.
+) -> tuple[Network, History, Held]:
+    """The network of a recipe trained and calibrated, how it went, and what it was calibrated by.
 
     Args:
         bench: the data.
@@ -154,36 +165,57 @@ def learn(
         identity: what a checkpoint must agree on.
     """
     network = recurrent_network(bench, recipe)
+    how = {"checkpoint": checkpoint, "resume": resume, "identity": identity, "stop": stop}
+    told = progress and (lambda p: progress(replace(p, baseline_error=baseline)))
+    with torch_threads(1 if recipe.hidden <= ALONE else None):
+        history = _train(bench, network, recipe, validate_of(bench, network), progress=told, **how)
+        held = calibrate(bench, network)
+    return network, history, held
+
+
+def learn_again(
+    bench: Bench,
+    recipe: Recipe,
+    history: History,
+    held: Held,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[Progress], bool] | None = None,
+) -> tuple[Bench, Network]:
+    """All sequences as a training part, and the network of a recipe trained on them.
+
+    Nothing is held out: it is trained for as many epochs as were best in `history`, and calibrated by what `learn` held
+    out.
+    """
+    everything = bench.all_for_training()
+    network = recurrent_network(everything, recipe)
+    with torch_threads(1 if recipe.hidden <= ALONE else None):
+        recipe = replace(recipe, epochs=history.best_epoch)
+        _train(everything, network, recipe, None, progress=progress, stop=stop)
+        bench.task.calibrate(network, *held)
+    return everything, network
+
+
+def _train(
+    bench: Bench, network: Network, recipe: Recipe, validate: Callable[[], dict[str, float]] | None, **how: Any
+) -> History:
     batches = bench.task.batches(
         bench.transform, bench.pieces("train"), network.encoder, recipe.batch, recipe.chunk, recipe.seed
     )
+    epochs = recipe.epochs or int(np.clip(-(-UPDATES // batches.updates), *EPOCHS))
     settings = Settings(
-        epochs=recipe.epochs or int(np.clip(-(-UPDATES // batches.updates), *EPOCHS)),
+        epochs=epochs,
         learning_rate=recipe.learning_rate,
         clip=recipe.clip,
-        patience=recipe.patience,
+        patience=recipe.patience or epochs,
         seed=recipe.seed,
     )
-    with torch_threads(1 if recipe.hidden <= ALONE else None):
-        history = train(
-            network,
-            batches.epoch,
-            loss_of(bench, network),
-            validate_of(bench, network),
-            settings,
-            updates=batches.updates,
-            checkpoint=checkpoint,
-            resume=resume,
-            identity=identity,
-            progress=progress and (lambda p: progress(replace(p, baseline_error=baseline))),
-            stop=stop,
-        )
-        calibrate(bench, network)
-    return network, history
+    loss = loss_of(bench, network, recipe.noise)
+    return train(network, batches.epoch, loss, validate, settings, updates=batches.updates, **how)
 
 
-def calibrate(bench: Bench, network: Network) -> None:
-    """Let the task adjust a trained network to the validation part."""
+def calibrate(bench: Bench, network: Network) -> Held:
+    """Let the task adjust a trained network to the validation part; returns what it was adjusted by: outputs and
+    targets."""
     import torch
 
     some: list[tuple[Tensor, Tensor]] = []
@@ -195,6 +227,7 @@ def calibrate(bench: Bench, network: Network) -> None:
     every = max(1, sum(len(targets) for _, targets in some) // MOST_CALIBRATED)
     output, targets = (torch.cat(parts)[::every] for parts in zip(*some, strict=True))
     bench.task.calibrate(network, output, targets)
+    return output, targets
 
 
 def to_runtime(bench: Bench, network: Network) -> Model:

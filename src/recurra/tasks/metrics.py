@@ -113,8 +113,8 @@ class RootMeanSquaredError(Metric):
     key, name, error = "rmse", "RMSE", "squared error"
 
     def value(self, truth: Floats, answers: Floats) -> float:
-        """The root of the mean square."""
-        return float(np.sqrt(self.units(truth, answers).mean()))
+        """The root of the mean square of all that is not missing."""
+        return float(np.sqrt(np.nanmean(self.units(truth, answers))))
 
     def units(self, truth: Floats, answers: Floats) -> Floats:
         """Squares."""
@@ -148,6 +148,7 @@ class R2(Metric):
 
     def value(self, truth: Floats, answers: Floats) -> float:
         """0 where all of truth is one number."""
+        truth, answers = truth[np.isfinite(truth)], answers[np.isfinite(truth)]
         spread = float(((truth - truth.mean()) ** 2).sum())
         return 1.0 - float(((truth - answers) ** 2).sum()) / spread if spread > 0 else 0.0
 
