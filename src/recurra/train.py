@@ -38,7 +38,8 @@ class Settings:
         learning_rate: at its highest, after `warm_up` updates.
         weight_decay: of AdamW, on matrices only.
         clip: the largest norm of all gradients together.
-        patience: epochs without a better validation error before training stops.
+        patience: epochs without a better validation error before training stops; None: it goes to the end, and the
+            weights are those of the last epoch.
         warm_up: updates over which the learning rate rises from zero.
         seed: of all chance in training.
     """
@@ -47,7 +48,7 @@ class Settings:
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
     clip: float = 1.0
-    patience: int = 10
+    patience: int | None = 10
     warm_up: int = 50
     seed: int = 0
 
@@ -176,7 +177,7 @@ class _Run:
             return False
         if done >= self.settings.epochs:
             self.history.ended = "complete"
-        elif done and done - self.history.best_epoch >= self.settings.patience:
+        elif self.settings.patience and done and done - self.history.best_epoch >= self.settings.patience:
             self.history.ended = "early"
         return self.history.ended == "unfinished"
 
@@ -207,7 +208,7 @@ class _Run:
         if not math.isfinite(error):
             raise TrainingError(f"training: the validation error is {error} in epoch {number + 1}; {_CURE}")
         self.history.epochs.append({"epoch": number + 1, "train_loss": total / max(1, i), **measured})
-        if error < self.history.best_error or not validate:
+        if error < self.history.best_error or not (validate and self.settings.patience):
             self.history.best_epoch, self.history.best_error = number + 1, error
             self.best = {n: t.detach().clone() for n, t in self.module.state_dict().items()}
         self.seconds.append(time.perf_counter() - began)

@@ -52,6 +52,7 @@ class Task(ABC):
         metrics: of errors; by the first one candidates are compared.
         baselines: what a network must beat, the naive ones first.
         whole: whether an answer is for a sequence as a whole, and live after every step; else one is for each step.
+        noise: on inputs in training, in standard deviations, where nothing else is said.
         stretch: how many steps in a row count as one observation of the error, where it is of each step.
     """
 
@@ -59,6 +60,7 @@ class Task(ABC):
     metrics: ClassVar[tuple[Metric, ...]]
     baselines: ClassVar[tuple[type[Baseline], ...]]
     whole: ClassVar[bool] = True
+    noise: ClassVar[float] = 0.5
     stretch: int = 100
 
     columns: tuple[str, ...] = ()  # the names of the I numbers of a step

@@ -30,8 +30,10 @@ def check_parameters(estimator: Any) -> None:
                 f"{call}: {name}={value!r}, expected a whole number from {low} to {high}{', or None' if none else ''}"
             )
 
-    def real(name: str, low: float, high: float) -> None:
+    def real(name: str, low: float, high: float, none: bool = False) -> None:
         value = getattr(estimator, name)
+        if none and value is None:
+            return
         number = isinstance(value, (int, float, np.floating, np.integer)) and not isinstance(value, bool)
         if not (number and math.isfinite(value) and low <= value < high and (value > low or name in MAY_BE_ZERO)):
             raise SettingError(f"{call}: {name}={value!r}, expected a number above {low:g} and below {high:g}")
@@ -46,7 +48,7 @@ def check_parameters(estimator: Any) -> None:
     whole("patience", 1, 1_000_000, none=True)
     whole("seed", 0, 2**63 - 1)
     real("dropout", 0, 1)
-    real("noise", 0, 100)
+    real("noise", 0, 100, none=True)
     real("learning_rate", 0, 10)
     real("clip", 0, 1e9)
     if hasattr(estimator, "quantiles"):

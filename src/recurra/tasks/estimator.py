@@ -49,14 +49,16 @@ class Estimator:
             mean and the max side by side.
         projection: the size of the output, for a cell that projects it; None: half of hidden.
         dropout: the share dropped in training.
-        noise: added to the numbers of each step in training, in standard deviations of their column.
-        refit: whether, once the report is made, the network is trained again on all sequences, for as many epochs as
-            had the least validation error; the report is of the network that had not seen the test part.
+        noise: added to the numbers of each step in training, in standard deviations of their column; None: as the task
+            has it, 0.5 for labels and 0.3 for numbers.
+        refit: whether, once the report is made, the network is trained again on all sequences, for as many epochs; the
+            report is of the network that had not seen the test part.
         epochs: at most so many; None: about 800 updates, but 12 epochs at least and 200 at most.
         batch: sequences (or parallel stretches of long ones) in an update; None: 32 (up to 16).
         chunk: steps of truncated back-propagation, where states are carried.
         learning_rate, clip: see `recurra.train.Settings`.
-        patience: epochs without a better validation error before training stops; None: it does not stop early.
+        patience: epochs without a better validation error before training stops; None: it goes to the end, since small
+            validation parts say little of when to stop.
         parts: the shares of training, validation and test, the last of which may be 0; or the name of its part
             ("train", "valid", "test") for each sequence.
         channels_first: whether arrays are [N, I, T].
@@ -87,7 +89,7 @@ class Estimator:
         pool: str = "all",
         projection: int | None = None,
         dropout: float = 0.2,
-        noise: float = 0.5,
+        noise: float | None = None,
         refit: bool = True,
         epochs: int | None = None,
         batch: int | None = None,

@@ -48,7 +48,7 @@ class Recipe:
     learning_rate: float
     clip: float
     patience: int | None
-    noise: float
+    noise: float | None
     seed: int
 
 
@@ -183,8 +183,7 @@ def learn_again(
 ) -> tuple[Bench, Network]:
     """All sequences as a training part, and the network of a recipe trained on them.
 
-    Nothing is held out: it is trained for as many epochs as were best in `history`, and calibrated by what `learn` held
-    out.
+    Nothing is held out: it is trained for as many epochs as `history` came to, and calibrated by what `learn` held out.
     """
     everything = bench.all_for_training()
     network = recurrent_network(everything, recipe)
@@ -206,10 +205,10 @@ def _train(
         epochs=epochs,
         learning_rate=recipe.learning_rate,
         clip=recipe.clip,
-        patience=recipe.patience or epochs,
+        patience=recipe.patience,
         seed=recipe.seed,
     )
-    loss = loss_of(bench, network, recipe.noise)
+    loss = loss_of(bench, network, bench.task.noise if recipe.noise is None else recipe.noise)
     return train(network, batches.epoch, loss, validate, settings, updates=batches.updates, **how)
 
 

@@ -28,6 +28,7 @@ class Regress(Task):
     """A number for each sequence."""
 
     name = "regress"
+    noise = 0.3
     metrics = (RootMeanSquaredError(), MeanAbsoluteError(), R2())
     baselines = (MeanOfTraining, RidgeOnSummaries)
 
