@@ -53,8 +53,8 @@ def check_parameters(estimator: Any) -> None:
     real("clip", 0, 1e9)
     if hasattr(estimator, "quantiles"):
         check_quantiles(call, estimator.quantiles)
-    pool = getattr(estimator, "pool", "last")
-    if pool not in POOLS:
+    pool = getattr(estimator, "pool", None)
+    if pool is not None and pool not in POOLS:
         raise SettingError(f"{call}: pool={pool!r}, expected one of {', '.join(POOLS)}")
     cell = get(estimator.cell)
     if estimator.projection is not None and cell.projection is None:

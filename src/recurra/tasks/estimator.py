@@ -46,7 +46,7 @@ class Estimator:
         layers: recurrent layers.
         bidirectional: whether layers read from the end too; such a network cannot run live.
         pool: what of the outputs over time the head sees: "last", "mean", "max", "attention", or "all": the last, the
-            mean and the max side by side.
+            mean and the max side by side; None: all, or the last where there is a target for every step.
         projection: the size of the output, for a cell that projects it; None: half of hidden.
         dropout: the share dropped in training.
         noise: added to the numbers of each step in training, in standard deviations of their column; None: as the task
@@ -86,7 +86,7 @@ class Estimator:
         hidden: int = 64,
         layers: int = 1,
         bidirectional: bool = False,
-        pool: str = "all",
+        pool: str | None = None,
         projection: int | None = None,
         dropout: float = 0.2,
         noise: float | None = None,

@@ -39,7 +39,7 @@ class Recipe:
     hidden: int
     layers: int
     bidirectional: bool
-    pool: str
+    pool: str | None
     projection: int | None
     dropout: float
     epochs: int | None
@@ -59,11 +59,12 @@ def recurrent_network(bench: Bench, recipe: Recipe) -> Network:
     from recurra.models.encoders import RecurrentEncoder
 
     cell, sizes = get(recipe.cell), [recipe.hidden] * recipe.layers
+    pool = recipe.pool or ("last" if bench.every else "all")
     projection = (recipe.projection or max(1, recipe.hidden // 2)) if cell.projection is not None else 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         encoder = RecurrentEncoder(
-            cell, bench.transform.input_size, sizes, recipe.dropout, recipe.bidirectional, projection, recipe.pool
+            cell, bench.transform.input_size, sizes, recipe.dropout, recipe.bidirectional, projection, pool
         )
         return network_of(bench, encoder, recipe.dropout)
 
