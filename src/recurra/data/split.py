@@ -46,9 +46,14 @@ class Split:
 
 
 def split_by_time(
-    series: Sequence[Series], parts: tuple[float, float, float] = (0.70, 0.15, 0.15), *, horizon: int = 1
+    series: Sequence[Series],
+    parts: tuple[float, float, float] | tuple[Any, Any] = (0.70, 0.15, 0.15),
+    *,
+    horizon: int = 1,
 ) -> list[Split]:
     """One split for each series.
+
+    `parts` are three shares, or two times: the first ones of validation and of test.
 
     Several series are cut at the same two times, so that a test never lies before the training of another series; the
     times are such that the parts have these shares of all rows. Rows that only count are cut series by series.
@@ -61,8 +66,15 @@ def split_by_time(
     [Split(train_end=14, valid_end=17, end=20)]
     """
     check_horizon(horizon)
+    if len(parts) == 2:
+        splits = _at_times(series, parts)
+        _check_parts(splits, horizon, max(one.observed for one in series), None)
+        return splits
     if len(parts) != 3 or not min(parts) > 0 or abs(sum(parts) - 1) > 1e-6:
-        raise DataError(f"the parts are {parts}, expected three shares whose sum is 1, such as (0.7, 0.15, 0.15)")
+        raise DataError(
+            f"the parts are {parts}, expected three shares whose sum is 1, such as (0.7, 0.15, 0.15), or the two times "
+            "at which validation and test begin"
+        )
     shares = np.cumsum(parts)[:2]
     if series[0].columns.time is None or len(series) == 1:
         ends = [[round(share * one.observed) for share in shares] for one in series]
@@ -71,17 +83,37 @@ def split_by_time(
         cuts = [ticks[min(round(share * len(ticks)), len(ticks) - 1)] for share in shares]
         ends = [[int(np.searchsorted(one.ticks[: one.observed], cut)) for cut in cuts] for one in series]
     splits = [Split(a, b, one.observed) for (a, b), one in zip(ends, series, strict=True)]
+    _check_parts(splits, horizon, max(one.observed for one in series), min(parts))
+    return splits
+
+
+def _at_times(series: Sequence[Series], times: Sequence[Any]) -> list[Split]:
+    """Validation and test begin at two times of the data's clock."""
+    clock = series[0].clock
+    try:
+        first, second = (clock.read(time) for time in times)
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"the parts are {times}: {error}") from None
+    if first >= second:
+        raise DataError(f"the parts are {times}, expected the time at which validation begins before that of test")
+    ends = [np.searchsorted(one.ticks[: one.observed], [first, second]) for one in series]
+    return [Split(int(a), int(b), one.observed) for (a, b), one in zip(ends, series, strict=True)]
+
+
+def _check_parts(splits: Sequence[Split], horizon: int, longest: int, share: float | None) -> None:
+    """Raise DataError where no series has an origin in some part."""
     for name in PARTS:
         if all(len(range(*split.origins(name, horizon))) == 0 for split in splits):
-            longest = max(one.observed for one in series)
-            share = min(parts)
+            cure = "choose other times"
+            if share is not None:
+                cure = (
+                    f"give about {int(np.ceil((horizon + 1) / share))} rows or more, or a horizon of at most "
+                    f"{max(0, int(share * longest) - 1)}"
+                )
             raise DataError(
                 f"{longest} rows are too few for a horizon of {horizon}: the {name} part has "
-                f"{max(len(range(*s.part(name))) for s in splits)}, expected more than {horizon}: give about "
-                f"{int(np.ceil((horizon + 1) / share))} rows or more, or a horizon of at most "
-                f"{max(0, int(share * longest) - 1)}"
+                f"{max(len(range(*s.part(name))) for s in splits)}, expected more than {horizon}: {cure}"
             )
-    return splits
 
 
 def check_horizon(horizon: int) -> None:
