@@ -50,7 +50,7 @@ def test_the_data_are_those_of_2014() -> None:
     assert data["Demand"].mean() == pytest.approx(4.61, abs=0.01)
 
 
-@pytest.mark.parametrize(("task", "said"), [("classify", "free day"), ("regress", "GW at its peak")])
+@pytest.mark.parametrize(("task", "said"), [("classify", "24:00  "), ("regress", "GW at its peak")])
 def test_days_are_told_apart_and_their_peaks_are_foretold(task, said, tmp_path) -> None:
     out = io.StringIO()
     report = run_days_demo(task, tmp_path, epochs=2, console=Console(file=out, width=200))

@@ -1,4 +1,4 @@
-"""`run_days_demo`: the demos of whole sequences, days of electricity demand: the kind of a day, the height of its peak."""
+"""`run_days_demo`: demos of whole sequences, days of electricity demand: the kind of a day, the height of its peak."""
 
 from __future__ import annotations
 

@@ -70,3 +70,17 @@ def test_it_is_compared(tmp_path) -> None:
     assert {row["name"] for row in found.rows} == {"mean", "gru", "cnn"}
     assert all(row["error"] == "" for row in found.rows)
     assert isinstance(recurra.open_model(tmp_path / found.model), PeakCounter)
+
+
+def test_the_doctor_examines_it(fitted, tmp_path) -> None:
+    fitted.save(tmp_path / "peaks.recurra")
+    rows = [(f"w{i}", float(v)) for i, x in enumerate(walks(40)) for v in x[:, 0]]
+    table = {"walk": np.array([r[0] for r in rows], object), "x0": np.array([r[1] for r in rows])}
+    lines = ["walk,x0", *(f"{w},{v!r}" for w, v in zip(table["walk"], table["x0"].tolist(), strict=True))]
+    (tmp_path / "walks.csv").write_text("\n".join(lines))
+    own = PeakCounter(hidden=6, epochs=2).fit(tmp_path / "walks.csv", series="walk")
+    own.save(tmp_path / "own.recurra")
+    from recurra.doctor.model_file import examine_file
+
+    findings = examine_file(tmp_path / "own.recurra", tmp_path / "walks.csv")
+    assert findings.layers
