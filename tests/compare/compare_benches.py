@@ -11,10 +11,10 @@ import numpy as np
 from helpers import generator
 from recurra.compare.candidates import choose
 from recurra.compare.engines import Source
+from recurra.compare.run_trial import run_trial
 from recurra.compare.schedule import Schedule
 from recurra.compare.settings import Settings
 from recurra.compare.store import Store
-from recurra.compare.trial import run_trial
 from recurra.tasks.bench import Bench
 from recurra.tasks.classify import Classify
 from recurra.tasks.forecast import Forecast

@@ -10,7 +10,7 @@ from compare_trials import final, tune
 
 from helpers import generator
 from recurra.compare import compare
-from recurra.compare.trial import run_trial
+from recurra.compare.run_trial import run_trial
 from recurra.errors import DataError, LeakageError
 from recurra.tasks.classify import Classify
 from recurra.tasks.forecast import Forecast
@@ -128,7 +128,7 @@ def test_imputation_and_scaling_of_sequences_see_the_training_part_alone():
 def test_no_window_of_training_reaches_over_the_split(name):
     """Every target of every training step is in the training part, also for windows that overlap."""
     from recurra.compare.candidates import CANDIDATES
-    from recurra.compare.trial import network_of
+    from recurra.compare.run_trial import network_of
 
     bench = small_forecast()
     end, N = bench.splits[0].train_end, bench.task.horizon

@@ -10,7 +10,7 @@ from torch import nn
 from recurra.compare.candidates import CANDIDATES
 from recurra.compare.live import step_of
 from recurra.compare.measure import lags, longer, measured, reach, seconds_of_step
-from recurra.compare.trial import fit_baseline, network_of, run_trial
+from recurra.compare.run_trial import fit_baseline, network_of, run_trial
 from recurra.models import Network
 from recurra.models.encoders import Encoder
 from recurra.tasks.bench import NetworkPredictor

@@ -201,7 +201,7 @@ def test_the_board_shows_the_leaderboard_so_far(tmp_path):
 def test_a_fault_of_any_kind_is_an_outcome(monkeypatch):
     from compare_trials import tune
 
-    from recurra.compare.trial import run_trial
+    from recurra.compare.run_trial import run_trial
 
     bench = small_labelled().without_test()
     monkeypatch.setattr(type(bench.task), "loss", lambda self, output, targets: 1 / 0)

@@ -15,8 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
+from recurra.compare.run_trial import run_trial
 from recurra.compare.store import decode
-from recurra.compare.trial import Outcome, Trial, run_trial
+from recurra.compare.trial import Outcome, Trial
 from recurra.compare.worker import THREADS
 from recurra.tasks.bench import Bench
 

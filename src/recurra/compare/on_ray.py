@@ -16,8 +16,9 @@ from dataclasses import asdict
 from typing import Any
 
 from recurra.compare.engines import Source
+from recurra.compare.run_trial import run_trial
 from recurra.compare.store import decode, encode
-from recurra.compare.trial import Outcome, Trial, run_trial
+from recurra.compare.trial import Outcome, Trial
 from recurra.compare.worker import THREADS, one_thread
 from recurra.errors import MissingExtraError
 from recurra.tasks.bench import Bench

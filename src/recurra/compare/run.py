@@ -18,10 +18,11 @@ from recurra.compare.candidates import Candidate, choose
 from recurra.compare.engines import Engine, InProcess, Local
 from recurra.compare.progress import Watch
 from recurra.compare.results import Comparison, Row, add_tests, row_of, sort_rows
+from recurra.compare.run_trial import fit_baseline, network_of
 from recurra.compare.schedule import REST, Schedule
 from recurra.compare.settings import Settings
 from recurra.compare.store import Store
-from recurra.compare.trial import Outcome, Trial, fit_baseline, network_of
+from recurra.compare.trial import Outcome, Trial
 from recurra.compare.verdict import verdict
 from recurra.errors import MissingExtraError, RecurraError
 from recurra.files import write_atomically

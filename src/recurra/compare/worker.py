@@ -29,8 +29,9 @@ def one_thread() -> None:
 
 def main(tune: str, final: str) -> None:
     """Run trials until standard input ends."""
+    from recurra.compare.run_trial import run_trial
     from recurra.compare.store import encode
-    from recurra.compare.trial import Trial, run_trial
+    from recurra.compare.trial import Trial
     from recurra.tasks.bench import Bench
 
     out = os.fdopen(os.dup(1), "w")
