@@ -233,6 +233,12 @@ def labelled_table(tmp_path: Path, count: int = 60) -> Path:
     return path
 
 
+def without_labels(path: Path) -> Path:
+    blind = path.with_name("blind.csv")
+    blind.write_text("".join(line.rpartition(",")[0] + "\n" for line in path.read_text().splitlines()))
+    return blind
+
+
 def test_a_classifier_is_examined_through_its_task(tmp_path: Path) -> None:
     path = labelled_table(tmp_path)
     model = recurra.Classifier("rnn", hidden=8, epochs=1, seed=0).fit(path, "label", series="who")
@@ -240,14 +246,15 @@ def test_a_classifier_is_examined_through_its_task(tmp_path: Path) -> None:
     findings = examine_file(tmp_path / "c.recurra", path, target="label", lag=30)
     assert findings.layers[0].cell == "rnn"
     # The loss is the task's, of the network that the file has: cross entropy at the end, on the last sequences.
-    sequences = model.task_.read(str(path), model.transform_, y="label")
+    sequences = model.task_.read(str(path), model.transform_, targets=True)
     T = min(256, int(np.median([len(s) for s in sequences])))
     kept = [s for s in sequences if len(s) >= T][-16:]
     rows = np.stack([model.transform_.rows(s, 0, len(s))[-T:] for s in kept], axis=1)
     shares = model.model_.run(rows)[-1]
     right = np.array([int(s.target) for s in kept])
     assert findings.network.loss == pytest.approx(float(-np.log(shares[np.arange(16), right]).mean()), rel=1e-4)
-    blind = examine_file(tmp_path / "c.recurra", path, lag=30)
+    assert examine_file(tmp_path / "c.recurra", path, lag=30).network.loss == findings.network.loss
+    blind = examine_file(tmp_path / "c.recurra", without_labels(path), lag=30)
     assert blind.network.loss != pytest.approx(findings.network.loss)
 
 
@@ -256,7 +263,7 @@ def test_what_is_retrained_of_a_classifier_is_one_again(tmp_path: Path) -> None:
     model = recurra.Classifier("rnn", hidden=8, epochs=1, seed=0).fit(path, "label", series="who")
     model.save(tmp_path / "c.recurra")
     with pytest.raises(DoctorError, match=r"no columns for the outputs.*name the target"):
-        examine_file(tmp_path / "c.recurra", path, lag=30, retrain=True)
+        examine_file(tmp_path / "c.recurra", without_labels(path), lag=30, retrain=True)
     findings = examine_file(tmp_path / "c.recurra", path, target="label", lag=30, retrain=True, steps=10)
     tried = findings.retraining
     assert {"orthogonal", "time_reversal"} <= {t.name for t in tried.trials}, "its answers are at the end"

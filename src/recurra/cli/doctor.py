@@ -24,7 +24,7 @@ def doctor(
     cure: Annotated[bool, typer.Option("--cure", hidden=True)] = False,
     target: Annotated[
         str | None,
-        typer.Option("--target", help="The column of labels or numbers, of a model that gives one for each sequence."),
+        typer.Option("--target", help="The column of labels or numbers; as in training if not given."),
     ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Also write an HTML page to this file.")] = None,
     tensorboard: Annotated[Path | None, typer.Option("--tensorboard", help="Also write into this folder.")] = None,

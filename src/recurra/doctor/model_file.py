@@ -69,8 +69,8 @@ def examine_file(
     Args:
         model: a model file.
         file: CSV or Parquet.
-        target: the column of labels or numbers, of a task that has one for each sequence or step; a forecaster knows
-            its own. Without it gradients are those of a fixed random combination of the outputs.
+        target: the column of labels or numbers; as in training if not given. Where the table has none, gradients are
+            those of a fixed random combination of the outputs.
         retrain: whether to try remedies.
         lag: how many steps back the task needs the network to look.
         steps: of each retraining.
@@ -84,7 +84,7 @@ def examine_file(
     network, source = as_module(loaded), str(file)
     if "task" in loaded.preprocessing:
         task, transform = opened(loaded, str(model))
-        stretches = _of_task(task, transform, task.read(source, transform, y=target), source)
+        stretches = _of_task(task, transform, _sequences(task, transform, read_table(file), target), source)
         network, make = _of_a_task(loaded, task, as_module), partial(_of_a_task, loaded, task, anew)
     else:
         stretches = _of(loaded, read_table(file))
@@ -159,6 +159,12 @@ def _cut(rows: np.ndarray, source: str) -> Tensor:
     N = len(rows) // T
     parts = rows[len(rows) - N * T :].reshape(N, T, *rows.shape[1:])
     return torch.from_numpy(np.ascontiguousarray(parts.swapaxes(0, 1)))
+
+
+def _sequences(task: Task, transform: Transform, table: Table, target: str | None) -> Sequence[Any]:
+    if target is not None:
+        return task.read(table, transform, targets=True, y=target)
+    return task.read(table, transform, targets=task.roles.get("y") in table.columns)
 
 
 def _of_task(task: Task, transform: Transform, sequences: Sequence[Any], source: str) -> Stretches:
