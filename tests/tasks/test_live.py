@@ -68,13 +68,13 @@ def test_rows_that_are_left_out_are_missing_and_snapshots_go_on(data) -> None:
 
 def test_an_announcement_gives_no_forecast_and_changes_the_next() -> None:
     rows = rows_of(TABLE)
-    plain, told = LiveForecaster(MODEL), LiveForecaster(MODEL)
-    for live in (plain, told):
+    plain, announced_to = LiveForecaster(MODEL), LiveForecaster(MODEL)
+    for live in (plain, announced_to):
         live.step(rows[0])
-    assert told.step({"time": rows[2]["time"], "holiday": 1 - rows[2]["holiday"]}) is None
-    assert told.step({"time": rows[2]["time"], "holiday": 7.0, "y": "", "temperature": " "}) is None
-    assert (plain.step(rows[1]).quantiles != told.step(rows[1]).quantiles).any()
-    assert told.step({**rows[2], "y": None}) is not None  # null is an observation whose value is missing
+    assert announced_to.step({"time": rows[2]["time"], "holiday": 1 - rows[2]["holiday"]}) is None
+    assert announced_to.step({"time": rows[2]["time"], "holiday": 7.0, "y": "", "temperature": " "}) is None
+    assert (plain.step(rows[1]).quantiles != announced_to.step(rows[1]).quantiles).any()
+    assert announced_to.step({**rows[2], "y": None}) is not None  # null is an observation whose value is missing
 
 
 def test_what_is_missing_is_said() -> None:

@@ -135,8 +135,7 @@ class LiveFeatures:
         Raises:
             DataError: it is of other features; nothing has changed.
         """
-        own = self.state()
-        for name, array in own.items():
+        for name, array in self.state().items():
             got = state.get(name)
             lead = 1 if name.startswith("announced") else 0
             if got is None or got.dtype != array.dtype or got.shape[lead:] != array.shape[lead:]:

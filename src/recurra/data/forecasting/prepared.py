@@ -47,8 +47,8 @@ class Prepared:
         flags = [np.isnan(past[i]) for i in f.past_flags]
         values = [_first(remembered(p, 1)) for p in (self.target, *past)]
         changes = [self._change(m, s) for m, s in zip(self.memories[1:], f.seasons[1:], strict=True)]
-        own = [values[0], np.isnan(self.target), *changes, *values[1:], *flags]
-        self.encoder = np.concatenate([np.stack(own, 1, dtype=np.float32), now], 1, dtype=np.float32)
+        of_now = [values[0], np.isnan(self.target), *changes, *values[1:], *flags]
+        self.encoder = np.concatenate([np.stack(of_now, 1, dtype=np.float32), now], 1, dtype=np.float32)
 
     def _change(self, memory: F32, season: int) -> F32:
         """The target less what was remembered of one season earlier, [T]; 0 where one is missing."""

@@ -184,18 +184,18 @@ def _one(
     observed = int(np.flatnonzero(seen)[-1]) + 1 if seen.any() else 0
     if not columns.ahead:
         observed = T
-    own = list(notes)
+    said = list(notes)
     filled = T - len(rows)
     if filled:
         gap = int(rows[int(np.argmax(np.diff(index) > 1)) + 1])
-        place_ = table.where(gap).rpartition(", ")[2]
-        own.append(f"{filled} {'row' if filled == 1 else 'rows'} filled in as missing, the first before {place_}")
+        where = table.where(gap).rpartition(", ")[2]
+        said.append(f"{filled} {'row' if filled == 1 else 'rows'} filled in as missing, the first before {where}")
     for column, array in ((columns.target, target[:observed]), *zip(columns.past, past[:observed].T, strict=True)):
         empty = int(np.isnan(array).sum()) - filled
         if empty > 0:
-            own.append(f"{column}: {empty} of {len(array)} values are missing")
+            said.append(f"{column}: {empty} of {len(array)} values are missing")
     ticks = step.add(int(times[rows[0]]), np.arange(T))
-    return Series(name, ticks, target, past, ahead, observed, step, clock, columns, tuple(own))
+    return Series(name, ticks, target, past, ahead, observed, step, clock, columns, tuple(said))
 
 
 def _step(table: Table, times: list[NDArray[np.int64]], clock: Clock) -> Step:
