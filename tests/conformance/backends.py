@@ -216,7 +216,7 @@ KERAS_BACKENDS = tuple(
     Backend(name, dtype, from_module("keras_layers", run), FRAMEWORK | NO_STEPS, KERAS, cells, share)
     for dtype in (np.float64, np.float32)
     for name, run, cells, share in (
-        (f"keras-recurrent-{dtype.__name__}", "run_recurrent", None, 5),
+        (f"keras-recurrent-{dtype.__name__}", "run_recurrent", None, 7),
         (f"keras-drop-in-{dtype.__name__}", "run_drop_in", KERAS_NAMES, 2),
     )
 )

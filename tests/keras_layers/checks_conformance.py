@@ -15,7 +15,7 @@ from helpers import ALL_CELLS
 from recurra.cells import Cell
 
 # On JAX, where each network compiles for long, a few settings of each cell in one dtype.
-JAX = [replace(b, share=41) for b in KERAS_BACKENDS if b.dtype == np.float32]
+JAX = [replace(b, share=53) for b in KERAS_BACKENDS if b.dtype == np.float32]
 
 
 @pytest.mark.parametrize("backend", JAX if BACKEND == "jax" else KERAS_BACKENDS, ids=lambda b: b.name)
