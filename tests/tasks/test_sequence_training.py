@@ -107,3 +107,11 @@ def test_without_validation_the_last_epoch_counts() -> None:
     )
     assert (history.ended, history.best_epoch) == ("complete", 4)
     assert [sorted(epoch) for epoch in history.epochs] == [["epoch", "train_loss"]] * 4
+
+
+def test_sequences_may_be_transposed_arrays() -> None:
+    """As a reader has them that keeps columns first."""
+    X = walks()
+    turned = [np.asfortranarray(x) for x in X]
+    one, other = (recurra.Classifier(hidden=4, epochs=1).fit(x, rises(X)) for x in (X, turned))
+    assert (one.predict_proba(X) == other.predict_proba(turned)).all()

@@ -159,7 +159,7 @@ class Standardize(Transform):
         centers, scales, flags = self._numbers
         scaled = (x - centers) / scales
         np.minimum(scaled, FARTHEST, out=scaled)
-        z: F32 = np.maximum(scaled, -FARTHEST, out=scaled).astype(np.float32)
+        z: F32 = np.maximum(scaled, -FARTHEST, out=scaled).astype(np.float32, order="C")
         missing = z != z
         np.copyto(z, 0.0, where=missing)
         return np.concatenate([z, missing[..., flags]], -1, dtype=np.float32) if len(flags) else z
