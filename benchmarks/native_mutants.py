@@ -1,8 +1,8 @@
 """Faults in the C++ that the native tests must notice: `python -m benchmarks.native_mutants [WORD]`.
 
 Each fault of `native_mutants.toml` is planted in a copy of the sources, built without Python and without optimization
-to speak of, and `native_tests` is run; it must fail, or never end. A fault in a source file costs some fifteen seconds
-of one core, one in a header that every unit reads some minutes, all of them together about ten minutes on two cores, so
+to speak of, and `native_tests` is run; it must fail, or never end. To build costs a minute or two of one core, each of
+the faults ten to thirty seconds of it, and those in headers more, all of them together about ten minutes: so
 `make test` leaves them out.
 """
 
