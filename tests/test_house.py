@@ -7,6 +7,7 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
 from pathlib import Path
 
 import pytest
@@ -193,3 +194,27 @@ def test_the_public_names_are_listed_once() -> None:
         assert getattr(recurra, name) is not None
     with pytest.raises(AttributeError, match="module 'recurra' has no attribute 'lsmt'"):
         recurra.lsmt  # noqa: B018
+
+
+# Where the op layer_norm is known: an op takes a file of its own, a native function, a row in each bridge, and, where
+# files of weights have it, its place there.
+KNOWS_LAYER_NORM = {
+    "native/src/ops/elementwise.cpp",
+    "src/recurra/runtime/ops/__init__.py",
+    "src/recurra/runtime/ops/layer_norm.py",
+    "src/recurra/torch/bridge.py",
+    "src/recurra/keras/bridge.py",
+    "src/recurra/onnx/bridge.py",
+    "src/recurra/conversion/mapping.py",
+    "src/recurra/conversion/state_dict.py",
+}
+# Those that use torch's layer as any program does, or evaluate the node of that name.
+USES_ITS_NAME = {"encoders.py", "networks.py", "wrappers.py", "remedies.py", "modules.py", "operators.py"}
+
+
+def test_an_op_is_known_in_few_places() -> None:
+    root = SOURCE.parents[1]
+    files = [p for folder in ("src", "native/src", "native/include") for p in (root / folder).rglob("*.[chp]*")]
+    found = {p for p in files if p.suffix != ".pyc" and re.search("layer_?norm", p.read_text(), re.IGNORECASE)}
+    assert {str(p.relative_to(root)) for p in found if p.name not in USES_ITS_NAME} == KNOWS_LAYER_NORM
+    assert len(KNOWS_LAYER_NORM) <= 8

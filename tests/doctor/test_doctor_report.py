@@ -21,10 +21,10 @@ import recurra
 from recurra import doctor
 from recurra.cli.doctor import doctor as command
 from recurra.doctor.model_file import examine_file, save_best
-from recurra.doctor.models import as_module
 from recurra.errors import DoctorError
 from recurra.runtime import load
 from recurra.torch import GRU, LSTM, RNN, Recurrent, Stack, export
+from recurra.torch.bridge import stack_of
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_a_model_is_the_module_that_it_came_from(tmp_path: Path) -> None:
     )
     x = torch.randint(0, 7, (12, 5))
     model = export(module, tmp_path / "m.recurra")
-    again = as_module(model)
+    again = stack_of(model)
     torch.testing.assert_close(again(x), module(x))
     ours, theirs = (doctor.examine(m, x).to_dict()["layers"] for m in (model, module))
     for a, b in zip(ours, theirs, strict=True):
@@ -208,7 +208,7 @@ def test_a_forecast_model(tmp_path: Path) -> None:
     forecaster.save(tmp_path / "f.recurra")
     path = tmp_path / "f.csv"
     path.write_text("time,y\n" + "\n".join(f"{t},{v}" for t, v in zip(times[-240:], y[-240:], strict=True)))
-    module = as_module(forecaster.model_)
+    module = stack_of(forecaster.model_)
     rows = torch.randn(9, 2, forecaster.model_.input_size)
     torch.testing.assert_close(
         module(rows).detach(), torch.from_numpy(forecaster.model_.run(rows.numpy())), atol=1e-4, rtol=1e-4

@@ -141,7 +141,7 @@ def test_every_cell_goes_to_keras_and_back(cell: Cell) -> None:
     weights = random_weights(cell, I, H, projection(cell), rng=generator(cell.name), dtype=np.float32)
     model = runtime.Model([runtime.Recurrent(cell, [weights])])
     made = ours.to_keras(model)
-    assert ours.from_keras(made).layers[0].cell.fingerprint == cell.fingerprint
+    assert ours.from_keras(made).ops[0].cell.fingerprint == cell.fingerprint
     stock = {"rnn": "SimpleRNN", "rnn_relu": "SimpleRNN", "lstm": "LSTM", "gru": "GRU", "gru_reset_before": "GRU"}
     assert type(made.layers[0]).__name__ == stock.get(cell.name, "Recurrent")
     if cell.name not in stock:

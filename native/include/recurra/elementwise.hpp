@@ -1,4 +1,4 @@
-// What stands between the products of a network: activations, layer normalization and softmax, for dense float32 rows.
+// What stands between the products of a network: activations, normalization and softmax, for dense float32 rows.
 //
 // A row's bits do not depend on the other rows, nor on the ISA where that has fused multiply-add: sums over a row are
 // taken in kPartialSums parts, whatever the width of a vector, which are then added in order.
@@ -16,7 +16,7 @@ struct Elementwise {
     using Map = void (*)(const float* x, int64_t count, float number, float* y) noexcept;
     const Map* maps;            // in the order of activation_names
     // y = (x - mean) / sqrt(variance + epsilon) * scale + shift, over each row of n.
-    void (*layer_norm)(const float* x, int64_t rows, int64_t n, const float* scale, const float* shift, float epsilon,
+    void (*normalize)(const float* x, int64_t rows, int64_t n, const float* scale, const float* shift, float epsilon,
                        float* y) noexcept;
     void (*exp)(const float* x, int64_t count, float* y) noexcept;
     // y = exp(x - max) / sum, over each row of n.

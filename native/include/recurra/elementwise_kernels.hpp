@@ -49,7 +49,7 @@ template <class Term> static RECURRA_INLINE float sum_row(const float* x, int64_
     return total;
 }
 
-static void layer_norm(const float* x, int64_t rows, int64_t n, const float* scale, const float* shift, float epsilon,
+static void normalize(const float* x, int64_t rows, int64_t n, const float* scale, const float* shift, float epsilon,
                        float* y) noexcept {
     for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
         const V mean = V::set(sum_row(x, n, [](V v, V sum) { return sum + v; }) / static_cast<float>(n));
@@ -78,7 +78,7 @@ static void softmax(const float* x, int64_t rows, int64_t n, float* y) noexcept 
 }
 
 static constexpr Elementwise::Map maps[] = RECURRA_ACTIVATION_TABLE(map);
-static constexpr Elementwise elementwise{maps, layer_norm, exp, softmax};
+static constexpr Elementwise elementwise{maps, normalize, exp, softmax};
 
 }  // namespace RECURRA_ISA
 }  // namespace recurra

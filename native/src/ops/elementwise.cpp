@@ -31,7 +31,7 @@ const float* affine(const void* data, void*, Chunk& c) noexcept {
 
 const float* layer_norm(const void* data, void*, Chunk& c) noexcept {
     const Features& op = of(data);
-    op.kernels->layer_norm(c.x, c.steps * c.rows, op.width, op.scale.data(), op.shift.data(), op.number, c.to);
+    op.kernels->normalize(c.x, c.steps * c.rows, op.width, op.scale.data(), op.shift.data(), op.number, c.to);
     return c.to;
 }
 

@@ -8,7 +8,7 @@ namespace recurra {
 
 namespace {
 
-constexpr float kLowest = -std::numeric_limits<float>::infinity();
+constexpr float kLowest = std::numeric_limits<float>::lowest();
 
 struct Pool {
     const Isa* isa;

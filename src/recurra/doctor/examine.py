@@ -19,11 +19,11 @@ from recurra.doctor.findings import Findings, Layer, Network
 from recurra.doctor.gradient import flow
 from recurra.doctor.jacobian import spectrum
 from recurra.doctor.memory import Memory, measured, memory_of, shift_of
-from recurra.doctor.models import as_module
 from recurra.doctor.rules import LAG, findings_of, not_finite
 from recurra.doctor.search import find_anomaly
 from recurra.errors import DoctorError
 from recurra.runtime.model import Model
+from recurra.torch.bridge import stack_of
 from recurra.torch.observe import Call, Observer, Segment, longest, recurrences_of, recurrent_layers, tensors_in
 from recurra.traces import LayerTrace
 
@@ -76,7 +76,7 @@ def examine(
     >>> "vanishing" in findings.kinds
     True
     """
-    module = as_module(module)
+    module = stack_of(module) if isinstance(module, Model) else module
     args, target = arguments(x), y if y is None else _tensor(y)
     seen = look(module, args, target, loss, rows)
     if isinstance(seen, Anomaly):

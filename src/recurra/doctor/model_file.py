@@ -18,14 +18,13 @@ from recurra.data.table import Table
 from recurra.data.transform import Transform
 from recurra.doctor.examine import examine
 from recurra.doctor.findings import Findings
-from recurra.doctor.models import anew, as_module
 from recurra.doctor.retrain import retrain as try_remedies
 from recurra.errors import DoctorError
 from recurra.runtime.model import Model
 from recurra.tasks.base import Task
 from recurra.tasks.estimator import opened
 from recurra.torch import Stack
-from recurra.torch.bridge import layers_of
+from recurra.torch.bridge import layers_of, stack_of
 
 STEPS, ROWS = 256, 16  # of what is examined
 HELD_OUT = 0.2  # the last windows, in time, that trials are compared on
@@ -80,12 +79,13 @@ def examine_file(
         DoctorError: the columns do not fit the model, the table is too short, or retraining is wanted without outputs.
     """
     loaded = runtime.load(model)
-    make: Callable[[], nn.Module] = partial(anew, loaded)
-    network, source = as_module(loaded), str(file)
+    make: Callable[[], nn.Module] = partial(_anew, loaded)
+    network: nn.Module = stack_of(loaded)
+    source = str(file)
     if "task" in loaded.preprocessing:
         task, transform = opened(loaded, str(model))
         stretches = _of_task(task, transform, _sequences(task, transform, read_table(file), target), source)
-        network, make = _of_a_task(loaded, task, as_module), partial(_of_a_task, loaded, task, anew)
+        network, make = _of_a_task(loaded, task, stack_of), partial(_of_a_task, loaded, task, _anew)
     else:
         stretches = _of(loaded, read_table(file))
     x, y = stretches.x[:, -ROWS:], None if stretches.y is None else stretches.y[:, -ROWS:]
@@ -101,6 +101,15 @@ def examine_file(
         draw, loss = stretches.batch, stretches.loss
         try_remedies(make, draw, loss, findings, held_out=late, steps=steps, clip=1.0)
     return findings
+
+
+def _anew(model: Model) -> nn.Module:
+    """The same network with weights drawn anew."""
+    module = stack_of(model)
+    for part in module.modules():
+        if callable(reset := getattr(part, "reset_parameters", None)):
+            reset()
+    return module
 
 
 def save_best(findings: Findings, model: str | os.PathLike[str], path: str | os.PathLike[str]) -> nn.Module:

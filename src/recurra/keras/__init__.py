@@ -17,11 +17,10 @@ from recurra.keras import choice
 
 choice.choose()
 
+from recurra.keras.bridge import from_keras, to_keras
 from recurra.keras.convert import convert, load_model
-from recurra.keras.from_keras import from_keras
 from recurra.keras.layers import GRU, LSTM, SimpleRNN, backend_for
 from recurra.keras.recurrent import EquationCell, Recurrent
-from recurra.keras.to_keras import to_keras
 
 __all__ = [
     "GRU",

@@ -9,8 +9,8 @@ torch.Size([10, 2, 12])
 """
 
 from recurra.models.forecast import ForecastNetwork
-from recurra.models.heads import ForecastHead
 from recurra.models.losses import pinball
 from recurra.models.network import Network
+from recurra.torch.forecast import ForecastHead
 
 __all__ = ["ForecastHead", "ForecastNetwork", "Network", "pinball"]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from recurra.cells import Cell
 from recurra.models.encoders import RecurrentEncoder
-from recurra.models.heads import ForecastHead
 from recurra.models.network import Network
+from recurra.torch.forecast import ForecastHead
 
 
 class ForecastNetwork(Network):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 from recurra.errors import OnnxError
-from recurra.onnx import recurrent
+from recurra.onnx import bridge, recurrent
+from recurra.onnx.bridge import Arguments, Read, Shape
 from recurra.onnx.graph import Node, Value
-from recurra.onnx.streams import DIRECTION, FEATURES, Axis, Stream, along_features, features, joined, size_of
-from recurra.runtime import Embedding, LayerNorm, Linear, Recurrent, Softmax
+from recurra.onnx.streams import DIRECTION, FEATURES, Axis, Stream, features, joined, size_of
+from recurra.runtime import Recurrent
 
 
 def recurrence(node: Node, streams: Mapping[str, Stream], values: Mapping[str, Value]) -> dict[str, Stream]:
@@ -60,61 +60,11 @@ def _initial(node: Node, it: recurrent.Recurrence, B: int) -> list[list[Value]]:
     return [[np.array(state[0], np.float32) for state in states] for states in it.initial]
 
 
-Arguments = Sequence[Any]
-Shape = tuple[int, ...]  # of what the node gives
-
-
-def _matmul(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
-    stream = stream.settled
-    W = arguments[1 - at]
-    if at != 0 or W.ndim != 2:
-        raise OnnxError(
-            f"{node.label} multiplies by a constant of the shape {W.shape} from the {'right' if at == 0 else 'left'}"
-        )
-    features(node, stream)
-    return stream.then(Linear(_plain(W.T)), W.shape[1])
-
-
-def _gemm(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
-    stream = stream.settled
-    if at != 0 or node.attributes.get("transA"):
-        raise OnnxError(f"{node.label} does not multiply its input by a constant from the right")
-    features(node, stream)
-    W = arguments[1] if node.attributes.get("transB") else arguments[1].T
-    b = None
-    if len(arguments) > 2 and arguments[2] is not None:
-        b = _plain(node.attributes.get("beta", 1.0) * _vector(node, arguments[2], len(W)))
-    return stream.then(Linear(_plain(node.attributes.get("alpha", 1.0) * W), b), len(W))
-
-
-def _affine(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
-    """A constant for each feature, added or multiplied: the bias of a dense layer, or a diagonal one."""
-    stream = stream.settled
-    count = features(node, stream)
-    constant = _vector(node, arguments[1 - at], count).astype(np.float64)
-    zero, one = np.zeros(count), np.ones(count)
-    if node.op == "Div" and at == 1:
-        raise OnnxError(f"{node.label} divides by a value that depends on the input")
-    scale, shift = {
-        "Add": (one, constant),
-        "Sub": (one if at == 0 else -one, -constant if at == 0 else constant),
-        "Mul": (constant, zero),
-        "Div": (1 / constant, zero),
-    }[node.op]
-    before = stream.layers[-1] if stream.layers else None
-    if isinstance(before, Linear) and before.b is None and (scale == 1).all():
-        return replace(stream, layers=(*stream.layers[:-1], Linear(before.W, _plain(shift))))
-    return stream.then(Linear(_plain(np.diag(scale)), _plain(shift) if shift.any() else None), count)
-
-
 def _gather(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
     """Rows of a table by ids, or the last step of a sequence."""
     axis = int(node.attributes.get("axis", 0))
     if at == 1:
-        if axis != 0 or arguments[0].ndim != 2 or stream.layers:
-            raise OnnxError(f"{node.label} is no embedding: expected rows of a table by the ids that come in")
-        table = arguments[0]
-        return replace(stream, axes=(*stream.axes, (FEATURES,))).then(Embedding(_plain(table)), table.shape[1])
+        return bridge.read_embedding(node, stream, arguments)
     axis %= len(stream.axes)
     if arguments[1].size != 1:
         raise OnnxError(f"{node.label} takes several places of an axis, expected the last step alone")
@@ -174,44 +124,15 @@ def _reshape(node: Node, stream: Stream, arguments: Arguments, at: int, shape: S
     return joined(replace(stream, axes=tuple(axes)))
 
 
-def _layer_norm(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
-    stream = stream.settled
-    count = along_features(node, stream, -1)
-    scale = _vector(node, arguments[1], count)
-    shift = np.zeros(count) if len(arguments) < 3 or arguments[2] is None else _vector(node, arguments[2], count)
-    layer = LayerNorm(_plain(scale), _plain(shift), float(node.attributes.get("epsilon", 1e-5)))
-    return stream.then(layer, count)
-
-
-def _softmax(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
-    stream = stream.settled
-    return stream.then(Softmax(), along_features(node, stream, -1))
-
-
-def _plain(array: Value) -> Value:
-    return np.array(array, np.float32, order="C")
-
-
-def _vector(node: Node, array: Value, count: int) -> Value:
-    """A constant for each feature."""
-    if array.size not in (1, count) or (array.size > 1 and array.shape[-1] != count):
-        raise OnnxError(f"{node.label} has a constant of the shape {array.shape}, expected one number for each feature")
-    return np.broadcast_to(array.reshape(-1), (count,))
-
-
 def _same(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
     return stream
 
 
-LAYERS: dict[str, Callable[[Node, Stream, Arguments, int, Shape], Stream]] = {
-    "MatMul": _matmul,
-    "Gemm": _gemm,
-    **dict.fromkeys(("Add", "Sub", "Mul", "Div"), _affine),
+LAYERS: dict[str, Read] = {
+    **{op: read for row in bridge.ROWS.values() for op, read in row.nodes.items()},
     "Gather": _gather,
     "Slice": _slice,
     "Transpose": _transpose,
     **dict.fromkeys(("Reshape", "Squeeze", "Unsqueeze", "Flatten"), _reshape),
-    "LayerNormalization": _layer_norm,
-    "Softmax": _softmax,
     **dict.fromkeys(("Identity", "Dropout", "Cast"), _same),
 }

@@ -11,7 +11,7 @@ from recurra import _native
 from recurra.cells import Node, clip, from_function, gelu, hard_sigmoid, leaky_relu, maximum, minimum, sigmoid, where
 from recurra.cells.symbols import WORDS, node, walk
 from recurra.onnx.cells import choose
-from recurra.runtime import Activation, Linear, Op, Recurrent
+from recurra.runtime import Activation, Affine, Op, Recurrent
 from recurra.weights import Weights
 
 ELEMENT = node("input", value="n")  # what is done to it is, as it stands, the equation of a cell
@@ -28,12 +28,11 @@ def build(op: str, attributes: dict[str, Any], arguments: Sequence[Node]) -> Nod
 def layer_of(expression: Node, features: int) -> Op:
     """An activation where there is one of that equation, else a cell that has the equation and no memory.
 
-    What only scales and shifts is a dense layer with a diagonal matrix.
+    What only scales and shifts is an affine op.
     """
     if (straight := _straight(expression)) is not None:
         scale, shift = straight
-        diagonal = np.diag(np.full(features, scale, np.float32))
-        return Linear(diagonal, np.full(features, shift, np.float32) if shift else None)
+        return Affine(np.full(features, scale, np.float32), np.full(features, shift, np.float32))
     expression = _single(expression)
     constants = [n._value for n in walk([expression]) if n._op == "const"]
     for word in _native.activations:

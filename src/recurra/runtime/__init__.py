@@ -13,43 +13,13 @@
 (1,)
 """
 
+from recurra.runtime import ops
 from recurra.runtime.file import load, save_model
 from recurra.runtime.model import Model
-from recurra.runtime.ops import (
-    Activation,
-    Affine,
-    Convolution,
-    Dropout,
-    Embedding,
-    Forecast,
-    LayerNorm,
-    Linear,
-    Op,
-    Pool,
-    Recurrent,
-    Softmax,
-)
+from recurra.runtime.ops import *  # noqa: F403  (an op is listed once, in its own package)
 from recurra.runtime.parity import check_parity
 from recurra.runtime.program import Program
 from recurra.runtime.session import Session
 
-__all__ = [
-    "Activation",
-    "Affine",
-    "Convolution",
-    "Dropout",
-    "Embedding",
-    "Forecast",
-    "LayerNorm",
-    "Linear",
-    "Model",
-    "Op",
-    "Pool",
-    "Program",
-    "Recurrent",
-    "Session",
-    "Softmax",
-    "check_parity",
-    "load",
-    "save_model",
-]
+__all__ = ["Model", "Program", "Session", "check_parity", "load", "save_model"]
+__all__ += ops.__all__

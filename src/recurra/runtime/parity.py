@@ -1,4 +1,4 @@
-"""Whether a model gives the same bits however it is run: measured, and written into its file."""
+"""Whether a model gives the same bits however it is run, and the numbers of what it was made from or into."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from typing import Any
 import numpy as np
 
 from recurra.engine import isa
+from recurra.errors import RecurraError
 from recurra.runtime.file import load, save_model
 from recurra.runtime.model import MAIN, Model
 from recurra.runtime.program import Program
 from recurra.weights import Array
+
+TOLERANCE = 1e-5  # of the difference from another program, relative to its largest number where that is above 1
 
 
 def check_parity(model: Model | Program, x: Array) -> dict[str, Any]:
@@ -42,6 +45,44 @@ def check_parity(model: Model | Program, x: Array) -> dict[str, Any]:
         "isa": isa(),
         "differing": {name: _differing(whole, other) for name, other in others.items()},
     }
+
+
+def refuse_differing(call: str, report: dict[str, Any], error: type[RecurraError]) -> None:
+    """Raise where `check_parity` found bits that differ."""
+    differing = {name: count for name, count in report["differing"].items() if count}
+    if differing:
+        raise error(f"{call}: outputs differ in bits where the model is run as {differing}: please report this")
+
+
+def difference(ours: Array, theirs: Array) -> float:
+    """The largest difference, relative to the largest of their numbers where that is above 1; infinite for a NaN.
+
+    >>> difference(np.array([2.0, 4.0]), np.array([2.0, 5.0]))
+    0.2
+    """
+    if ours.shape != theirs.shape:
+        return float("inf")
+    gap = np.abs(np.subtract(ours, theirs, dtype=np.float64))
+    largest = float(np.max(np.where(np.isnan(gap), np.inf, gap), initial=0.0))
+    return largest / max(1.0, float(np.abs(theirs).max(initial=0.0)))
+
+
+def refuse_difference(call: str, source: str, found: float, error: type[RecurraError], hint: str = "") -> None:
+    """Raise where a model and its source differ by more than rounding."""
+    if not found <= TOLERANCE:
+        raise error(
+            f"{call}: the model's output is {found:.2g} from {source}, expected at most {TOLERANCE}: {hint}some "
+            "networks enlarge rounding errors; please report this if yours should not"
+        )
+
+
+def random_input(model: Model | Program, steps: int, rows: int, seed: int = 0) -> Array:
+    """Random numbers [T, B, I], or ids [T, B]."""
+    rng = np.random.default_rng(seed)
+    if model.vocabulary_size:
+        ids: Any = rng.integers(0, model.vocabulary_size, (steps, rows))
+        return np.asarray(ids)
+    return rng.standard_normal((steps, rows, model.input_size)).astype(np.float32)
 
 
 def _differing(a: Array, b: Array) -> int:

@@ -109,6 +109,12 @@ class Program:
         named = ((i, item) for i, (op, width) in enumerate(widths) for item in op.states(width).items())
         return {f"layers.{i}.{state}": width for i, (state, width) in named}
 
+    def beginnings(self) -> dict[str, Array]:
+        """What each state of a session begins with, by name."""
+        widths = zip(self.ops, self._widths, strict=False)
+        named = ((i, item) for i, (op, width) in enumerate(widths) for item in op.beginnings(width).items())
+        return {f"layers.{i}.{state}": array for i, (state, array) in named}
+
     def session(self, batch: int | None = None) -> Session:
         """A live state at its beginning: of one row that takes vectors [I], or of `batch` rows that takes [B, I].
 

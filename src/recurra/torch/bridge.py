@@ -19,9 +19,10 @@ from torch import Tensor, nn
 
 from recurra.cells import Cell, gru, lstm, lstm_projected, rnn, rnn_relu
 from recurra.errors import ExportError, RecurraError
-from recurra.runtime import ops
+from recurra.runtime import Model, ops
 from recurra.runtime.ops import Op
 from recurra.torch.convolution import BatchNorm1d, CausalConv1d
+from recurra.torch.forecast import ForecastHead
 from recurra.torch.layers import CELLS
 from recurra.torch.pool import Pool
 from recurra.torch.recurrent import Recurrent
@@ -65,12 +66,17 @@ def layers_of(module: nn.Module) -> list[Op]:
     return found
 
 
-def module_of(i: int, op: Op) -> nn.Module:
-    """A torch module that computes what an op does.
+def stack_of(model: Model) -> Stack:
+    """A torch module with a model's ops and numbers.
 
     Raises:
-        ExportError: it has no form in torch.
+        ExportError: an op has no form in torch.
     """
+    modules = (_module_of(i, op) for i, op in enumerate(model.ops))
+    return Stack(*modules, inputs=model.inputs if len(model.inputs) > 1 else None)
+
+
+def _module_of(i: int, op: Op) -> nn.Module:
     if isinstance(op, ops.Recurrent):
         return _of_recurrent(op)
     for kind, rows in ROWS.items():
@@ -230,6 +236,11 @@ def _of_pool(op: ops.Pool) -> nn.Module:
     return _filled(Pool(op.how, len(op.v) if op.v is not None else 0, bidirectional=op.directions == 2), v=op.v)
 
 
+def _of_forecast(op: ops.Forecast) -> nn.Module:
+    S, U = op.W.shape
+    return _filled(ForecastHead(op.sizes["I"], op.horizon, op.B.shape[1] - S, S, op.levels, units=U), **op.arrays())
+
+
 def _of_linear(op: ops.Linear) -> nn.Module:
     return _filled(nn.Linear(op.W.shape[1], len(op.W), bias=op.b is not None), weight=op.W, bias=op.b)
 
@@ -292,6 +303,7 @@ ROWS: dict[type[Op], tuple[Row, ...]] = {
     ops.Pool: (
         Row((Pool,), lambda module, read: ops.Pool(module.how, read(module.v), 1 + module.bidirectional), _of_pool),
     ),
+    ops.Forecast: (Row((ForecastHead,), lambda module, read: module.model_layers()[0], _of_forecast),),
     ops.Dropout: (Row((nn.Dropout,), lambda module, read: ops.Dropout(module.p), lambda op: nn.Dropout(op.p)),),
     ops.Softmax: (Row((nn.Softmax,), lambda module, read: ops.Softmax(), lambda op: nn.Softmax(-1), {"dim": (-1, 2)}),),
     ops.Activation: (_LEAKY, *_WORDS.values()),

@@ -13,12 +13,18 @@ from torch import Tensor, nn
 from recurra.errors import ExportError, RecurraError
 from recurra.runtime import file
 from recurra.runtime.model import Model
-from recurra.runtime.parity import check_parity
-from recurra.torch.bridge import layers_of, leaves, module_of
+from recurra.runtime.parity import (
+    TOLERANCE,
+    check_parity,
+    difference,
+    random_input,
+    refuse_difference,
+    refuse_differing,
+)
+from recurra.torch.bridge import layers_of, leaves, stack_of
 from recurra.torch.stack import Stack
 from recurra.weights import Array
 
-TOLERANCE = 1e-5  # of the difference from torch's own output, relative to its largest number where that is above 1
 STEPS, ROWS = 24, 3  # of the sample, where none is given
 
 
@@ -32,11 +38,11 @@ def export(
 ) -> Model:
     """Write a module to a model file for `recurra.load`, and return the model.
 
-    Recurrent layers (torch.nn's and Recurra's), `CausalConv1d`, `Pool`, Linear, Embedding, LayerNorm, BatchNorm1d,
-    Dropout, activations and Softmax can be exported, alone or in nn.Sequential or `Stack`, nested or not. A batch
-    normalization is folded into the linear layer or the convolution before it. A layer of two directions exports for
-    `run` only. Before the file is written, the model is run as a whole, in chunks, stepped, in batches and reloaded,
-    which must all have the same bits, and compared with the module itself; `model.parity` has the result.
+    Recurrent layers (torch.nn's and Recurra's) and the layers that `recurra.torch.bridge` lists can be exported, alone
+    or in nn.Sequential or `Stack`, nested or not. A batch normalization is folded into the linear layer or the
+    convolution before it. A layer of two directions exports for `run` only. Before the file is written, the model is
+    run as a whole, in chunks, stepped, in batches and reloaded, which must all have the same bits, and compared with
+    the module itself; `model.parity` has the result.
 
     Args:
         module: in float32, on any device; its training mode does not matter.
@@ -80,15 +86,9 @@ def to_model(
     report["torch"] = torch.__version__
     report["torch_difference"] = _difference(module, model, x, batch_first)
     report["tolerance"] = TOLERANCE
-    differing = {name: count for name, count in report["differing"].items() if count}
-    if differing:
-        raise ExportError(f"export: outputs differ in bits where the model is run as {differing}: please report this")
-    if not report["torch_difference"] <= TOLERANCE:
-        raise ExportError(
-            f"export: the model's output is {report['torch_difference']:.2g} from the module's, expected at most "
-            f"{TOLERANCE}: a layer with a hook or a `forward` of its own is not exported as it runs, and some networks "
-            "enlarge rounding errors: give a typical `sample`"
-        )
+    hint = "a layer with a hook or a `forward` of its own is not exported as it runs, a typical `sample` helps, and "
+    refuse_differing("export", report, ExportError)
+    refuse_difference("export", "the module's", report["torch_difference"], ExportError, hint)
     model.parity = report
     return model
 
@@ -115,13 +115,9 @@ def to_torch(model: Model) -> Stack:
       (1): ReLU()
     )
     """
-    module = Stack(*(module_of(i, op) for i, op in enumerate(model.ops))).eval()
-    difference = _difference(module, model, _sample(model, None, False), False)
-    if not difference <= TOLERANCE:
-        raise ExportError(
-            f"to_torch: the module's output is {difference:.2g} from the model's, expected at most {TOLERANCE}: some "
-            "networks enlarge rounding errors; please report this if yours should not"
-        )
+    module = stack_of(model).eval()
+    x = random_input(model, STEPS, ROWS)
+    refuse_difference("to_torch", "the module's", _difference(module, model, x, False), ExportError)
     return module
 
 
@@ -136,11 +132,7 @@ def _batch_first(module: nn.Module) -> bool:
 def _sample(model: Model, sample: Tensor | Array | None, batch_first: bool) -> Array:
     """Time-major, with a batch axis."""
     if sample is None:
-        rng = np.random.default_rng(0)
-        if model.vocabulary_size:
-            ids: Any = rng.integers(0, model.vocabulary_size, (STEPS, ROWS))
-            return np.asarray(ids)
-        return rng.standard_normal((STEPS, ROWS, model.input_size)).astype(np.float32)
+        return random_input(model, STEPS, ROWS)
     x: Any = sample.detach().cpu().numpy() if isinstance(sample, Tensor) else np.asarray(sample)
     batched = 2 if model.vocabulary_size else 3
     if x.ndim == batched - 1:
@@ -155,7 +147,7 @@ def _sample(model: Model, sample: Tensor | Array | None, batch_first: bool) -> A
 
 
 def _difference(module: nn.Module, model: Model, x: Array, batch_first: bool) -> float:
-    """The largest difference from the module's own output, relative to its largest number where that is above 1."""
+    """The difference from the module's own output."""
     module = copy.deepcopy(module).eval()  # which begins anew, and is not trained further
     device = next((p.device for p in module.parameters()), torch.device("cpu"))
     given = torch.from_numpy(np.ascontiguousarray(x.swapaxes(0, 1) if batch_first else x)).to(device)
@@ -168,7 +160,4 @@ def _difference(module: nn.Module, model: Model, x: Array, batch_first: bool) ->
             "which passes on their outputs"
         ) from error
     theirs = (result[0] if isinstance(result, tuple) else result).cpu().numpy()
-    theirs, ours = theirs.swapaxes(0, 1) if batch_first else theirs, model.run(x)
-    if theirs.shape != ours.shape:
-        return float("inf")
-    return float(np.abs(theirs - ours).max() / max(1.0, float(np.abs(theirs).max())))
+    return difference(model.run(x), theirs.swapaxes(0, 1) if batch_first else theirs)

@@ -42,7 +42,13 @@ class Pool(nn.Module):
             raise ShapeError(f"Pool: `size` is {size}, expected the features that attention scores")
         self.how, self.bidirectional, self.batch_first = how, bidirectional, batch_first
         self._parts = ("last", "mean", "max") if how == "all" else (how,)
-        self.v = nn.Parameter(torch.zeros(size)) if how == "attention" else None
+        self.v = nn.Parameter(torch.empty(size)) if how == "attention" else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """At first all steps count alike."""
+        if self.v is not None:
+            nn.init.zeros_(self.v)
 
     def extra_repr(self) -> str:
         """How it pools."""

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 
 
 class Stack(nn.Module):
     """Layers one after the other, as nn.Sequential, where a recurrent layer passes on its output and not its state.
+
+    Args:
+        layers: from the input to the output. One with an attribute `reads`, as `ForecastHead` has it, is called with
+            the inputs of those names too, and its last two axes are put side by side.
+        inputs: names and features of several inputs that stand side by side in x; the first goes into the first layer.
 
     >>> import torch
     >>> from recurra.torch import LSTM, Stack
@@ -14,14 +21,19 @@ class Stack(nn.Module):
     torch.Size([5, 2, 1])
     """
 
-    def __init__(self, *layers: nn.Module) -> None:
+    def __init__(self, *layers: nn.Module, inputs: Mapping[str, int] | None = None) -> None:
         super().__init__()
+        self.inputs = dict(inputs or {})
         for i, layer in enumerate(layers):
             self.add_module(str(i), layer)
 
     def forward(self, x: Tensor) -> Tensor:
         """The last layer's output, [T, B, O] (or [B, T, O] where the recurrent layers are batch_first)."""
+        named = dict(zip(self.inputs, x.split(list(self.inputs.values()), -1), strict=True)) if self.inputs else {}
+        x = next(iter(named.values()), x)
         for layer in self.children():
-            y = layer(x)
-            x = y[0] if isinstance(y, tuple) else y
+            reads: tuple[str, ...] = getattr(layer, "reads", ())
+            y = layer(x, *(named[name] for name in reads))
+            y = y[0] if isinstance(y, tuple) else y
+            x = y.flatten(-2) if reads else y
         return x

@@ -94,6 +94,10 @@ class Op:
         """The width of each state that a session carries for it, where `width` features come in."""
         return {}
 
+    def beginnings(self, width: int) -> Mapping[str, Array]:
+        """What each of its states begins with, [width]."""
+        return {name: np.zeros(size, FLOAT) for name, size in self.states(width).items()}
+
     @property
     def stride(self) -> int:
         """It answers at every so many steps, beginning with the first."""

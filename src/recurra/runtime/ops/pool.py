@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
+
 from recurra.errors import ShapeError
 from recurra.runtime.ops.op import Op, Shapes
 from recurra.weights import Array
@@ -78,6 +80,12 @@ class Pool(Op):
     def states(self, width: int) -> Mapping[str, int]:
         """Of bounded size, however many steps there were."""
         return {name: size or width for name, size in _STATES[self.how].items()}
+
+    def beginnings(self, width: int) -> Mapping[str, Array]:
+        """Zeros, and the lowest number for what is the largest so far."""
+        lowest = np.finfo(np.float32).min
+        known = super().beginnings(width)
+        return {n: np.full_like(a, lowest if n in ("max", "largest") else 0) for n, a in known.items()}
 
     def add_to(self, network: Any, width: int, offsets: Mapping[str, int]) -> None:
         """The last output of one direction is what comes in."""

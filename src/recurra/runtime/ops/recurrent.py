@@ -77,6 +77,11 @@ class Recurrent(Op):
         """Those of the cell; two directions begin each sequence anew and carry none."""
         return self._widths() if self.streams else {}
 
+    def beginnings(self, width: int) -> Mapping[str, Array]:
+        """Zeros, or `initial`."""
+        states = self.states(width)
+        return dict(zip(states, self.initial[0], strict=True)) if self.initial and states else super().beginnings(width)
+
     def _widths(self) -> dict[str, int]:
         first = self.weights[0]
         return {s: first.hidden_size if k else int(first.U.shape[1]) for k, s in enumerate(self.cell.states)}

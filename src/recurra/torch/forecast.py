@@ -1,4 +1,4 @@
-"""Heads: what turns a state into a task's numbers."""
+"""`ForecastHead`: quantiles of the time ahead, from a state and what is known of it."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class ForecastHead(nn.Module):
         ShapeError: a size is less than it can be.
     """
 
+    reads = ("future",)
+
     def __init__(
         self,
         state_size: int,
@@ -60,18 +62,31 @@ class ForecastHead(nn.Module):
         self.middle = middle_of(self.levels)
         self.horizon, self.known, self.seasons = horizon, known, seasons
         N, P, U, F, S, Q = horizon, state_size, units, known, seasons, len(self.levels)
-        self.A = nn.Parameter(_uniform(U, P))
-        self.B = nn.Parameter(_uniform(U, F + S))
-        self.e = nn.Parameter(0.3 * torch.randn(N, U))
-        self.W = nn.Parameter(_uniform(S, U))
-        self.w = nn.Parameter(torch.zeros(N, S))
-        self.C = nn.Parameter(torch.zeros(Q, U))
-        start = [0.0 if q == self.middle else float(np.log(np.expm1(SPREAD))) for q in range(Q)]
-        self.c = nn.Parameter(torch.tensor(start).repeat(N, 1))
-        self.D = nn.Parameter(torch.zeros(N, P))
+        self.A = nn.Parameter(torch.empty(U, P))
+        self.B = nn.Parameter(torch.empty(U, F + S))
+        self.e = nn.Parameter(torch.empty(N, U))
+        self.W = nn.Parameter(torch.empty(S, U))
+        self.w = nn.Parameter(torch.empty(N, S))
+        self.C = nn.Parameter(torch.empty(Q, U))
+        self.c = nn.Parameter(torch.empty(N, Q))
+        self.D = nn.Parameter(torch.empty(N, P))
         self.k: Tensor
-        self.register_buffer("k", torch.ones(N, Q))
+        self.register_buffer("k", torch.empty(N, Q))
         self.dropout = nn.Dropout(dropout)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw them anew, so that the mean of the seasons is forecast."""
+        _uniform(self.A)
+        _uniform(self.B)
+        self.e.copy_(0.3 * torch.randn_like(self.e))
+        _uniform(self.W)
+        for zero in (self.w, self.C, self.D):
+            zero.zero_()
+        self.c.fill_(float(np.log(np.expm1(SPREAD))))
+        self.c[:, self.middle] = 0
+        self.k.fill_(1)
 
     @property
     def beside(self) -> int:
@@ -136,6 +151,7 @@ class ForecastHead(nn.Module):
         return [Forecast(self.levels, **named)]
 
 
-def _uniform(rows: int, columns: int) -> Tensor:
+def _uniform(matrix: Tensor) -> None:
     """Within +-1/sqrt(columns), as nn.Linear's weights."""
-    return nn.init.uniform_(torch.empty(rows, columns), -(columns**-0.5), columns**-0.5)
+    bound = matrix.shape[-1] ** -0.5
+    nn.init.uniform_(matrix, -bound, bound)

@@ -1,29 +1,42 @@
-"""From a Keras model, or its file, to a model of the runtime, compared on the way."""
+"""Keras models and those of the runtime, both ways, compared on the way; one row an op."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from functools import cache
+from itertools import product
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 
+from recurra.cells import gru, gru_reset_before, lstm, rnn
 from recurra.cells.cell import Cell
 from recurra.errors import ConversionError, ExportError, RecurraError
 from recurra.keras.activations import MEANINGS
-from recurra.keras.layers import LAYERS, as_ours
+from recurra.keras.layers import GRU, LAYERS, LSTM, SimpleRNN, as_ours
 from recurra.keras.recurrent import Recurrent
 from recurra.keras.scan import to_numpy
 from recurra.runtime import ops
 from recurra.runtime.model import Model
+from recurra.runtime.parity import TOLERANCE, difference, random_input, refuse_difference
 from recurra.weights import Array, Weights
 
-TOLERANCE = 1e-5  # of the difference from Keras' own output, relative to its largest number where that is above 1
-STEPS, ROWS = 17, 3  # of the sample
+STEPS, BATCH = 17, 3  # of the sample
 
 # Activations that the runtime has between layers, under its names.
 _BETWEEN = ("tanh", "sigmoid", "relu", "gelu", "silu", "softplus", "elu", "softsign", "hard_sigmoid", "leaky_relu")
+
+Made = list[tuple[Any, list[Array]]]  # Keras' layers, each with its weights
+
+
+class Row(NamedTuple):
+    """An op in Keras: the classes that are it, what such a layer is (with the layers after it), and back."""
+
+    layers: tuple[type, ...]
+    ops: Callable[[Any, Sequence[Any]], list[ops.Op]]
+    made: Callable[[Any], Made] | None = None
 
 
 def from_keras(model: Any) -> Model:
@@ -50,12 +63,50 @@ def from_keras(model: Any) -> Model:
     if isinstance(model, (str, os.PathLike)):
         model = keras.saving.load_model(model, compile=False)
     chain = list(_chain(model))
-    found = [layer for k, part in enumerate(chain) for layer in _layers_of(part, chain[k + 1 :])]
+    found = [op for k, part in enumerate(chain) for op in _ops_of(part, chain[k + 1 :])]
     try:
         made = Model(found)
     except RecurraError as error:
         raise ExportError(f"from_keras of {model.name}: {error}") from error
     made.parity = _compare(model, made)
+    return made
+
+
+def to_keras(model: Model, stock: bool = False) -> Any:
+    """A Keras Sequential model that computes what a model of the runtime computes, at every step.
+
+    Cells that Keras has become `SimpleRNN`, `LSTM` and `GRU`, all others `Recurrent`.
+
+    Args:
+        model: the model. Learned initial states have no place in a Keras layer and are refused.
+        stock: whether only Keras' own layers may stand in it, for whoever has no Recurra.
+
+    Raises:
+        ExportError: a layer has no equivalent in Keras; the message names it.
+        ConversionError: the result computes something else, by more than 1e-5.
+
+    >>> import numpy as np
+    >>> from recurra import Weights, cells, runtime
+    >>> weights = Weights.random(cells.gru, 1, 8, rng=np.random.default_rng(0))
+    >>> made = to_keras(runtime.Model([runtime.Recurrent(cells.gru, [weights])]))
+    >>> [type(layer).__name__ for layer in made.layers]
+    ['GRU']
+    """
+    made = keras.Sequential([keras.Input((None,) if model.vocabulary_size else (None, model.input_size))])
+    for i, layer in enumerate(model.ops):
+        if isinstance(layer, ops.Recurrent):
+            parts = [_of_recurrent(i, layer, stock)]
+        else:
+            make = next((row.made for kind, row in ROWS if isinstance(layer, kind) and row.made), None)
+            if make is None:
+                raise ExportError(f"to_keras: layer {i} is a {layer.kind}, which Keras does not have")
+            parts = make(layer)
+        for theirs, weights in parts:
+            made.add(theirs)
+            theirs.set_weights(weights)
+    x = random_input(model, STEPS, BATCH)
+    theirs = to_numpy(made(np.ascontiguousarray(x.swapaxes(0, 1)), training=False)).swapaxes(0, 1)
+    refuse_difference("to_keras", "the Keras model's", difference(model.run(x), theirs), ConversionError)
     return made
 
 
@@ -84,12 +135,12 @@ def _chain(model: Any) -> Iterator[Any]:
         before = layer
 
 
-def _layers_of(layer: Any, after: Sequence[Any]) -> list[ops.Op]:
-    """The runtime's layers for one of Keras'."""
-    for kind, convert in _CONVERTERS:
-        if isinstance(layer, kind):
-            return convert(layer, after)
-    known = ", ".join(sorted({kind.__name__ for kind, _ in _CONVERTERS}))
+def _ops_of(layer: Any, after: Sequence[Any]) -> list[ops.Op]:
+    """The ops of the runtime for one of Keras' layers."""
+    for _, row in ROWS:
+        if isinstance(layer, row.layers):
+            return row.ops(layer, after)
+    known = ", ".join(sorted({kind.__name__ for _, row in ROWS for kind in row.layers}))
     raise ExportError(f"from_keras: {layer.name} is a {type(layer).__name__}, expected one of {known}")
 
 
@@ -172,7 +223,7 @@ def _between(layer: Any, activation: Any) -> list[ops.Op]:
     if known and name in _BETWEEN:
         return [ops.Activation(name, 0.2)]  # the slope is that of Keras' leaky_relu, and of no matter to the others
     if isinstance(activation, keras.layers.Layer):
-        return _layers_of(activation, ())
+        return _ops_of(activation, ())
     hint = ": it has a meaning inside a cell only" if known and name in MEANINGS else ""
     raise ExportError(
         f"from_keras: {layer.name} has the activation {(name or activation)!r}{hint}, expected linear, softmax or one "
@@ -234,33 +285,117 @@ def _array(layer: Any, value: Any) -> Array:
     return np.array(array, order="C")
 
 
-Converter = Callable[[Any, Sequence[Any]], list[ops.Op]]
+def _of_recurrent(i: int, layer: ops.Recurrent, stock: bool) -> tuple[Any, list[Array]]:
+    if any(np.any(a) for states in layer.initial for a in states):
+        raise ExportError(f"to_keras: layer {i} begins with learned states, expected zeros, as Keras has them")
+    known = _keras_class(layer.cell)
+    if known is None and stock:
+        raise ExportError(f"to_keras: layer {i} is a {layer.cell.name}, which Keras does not have: use stock=False")
+    both = []
+    for direction, weights in enumerate(layer.weights):
+        options: dict[str, Any] = {"return_sequences": True, "go_backwards": direction == 1}
+        if known is None:
+            P = None if weights.R is None else len(weights.R)
+            both.append((Recurrent(layer.cell, weights.hidden_size, P, **options), _own(weights)))
+        else:
+            kind, settings = known
+            made = (kind.stock if stock else kind)(weights.hidden_size, **dict(settings), **options)
+            both.append((made, _theirs(kind, dict(settings), weights)))
+    if len(both) == 1:
+        return both[0]
+    (forward, first), (backward, second) = both
+    return keras.layers.Bidirectional(forward, backward_layer=backward), first + second
+
+
+def _own(weights: Weights) -> list[Array]:
+    """In the order of `EquationCell`, without what is empty."""
+    return [a.T for _, a in weights.items() if a.size]
+
+
+def _theirs(kind: type, settings: dict[str, Any], weights: Weights) -> list[Array]:
+    """In Keras' order of gates and with its biases."""
+    if kind is not GRU:
+        return [weights.W.T, weights.U.T, weights.b + weights.c_]
+
+    def order(a: Array) -> Array:  # from r, z, n to z, r, n
+        r, z, n = np.split(a, 3)
+        return np.concatenate([z, r, n])
+
+    W, U, b, c = map(order, (weights.W, weights.U, weights.b, weights.c_))
+    return [W.T, U.T, np.stack([b, c]) if settings["reset_after"] else b + c]
+
+
+@cache
+def _keras_class(cell: Cell) -> tuple[Any, tuple[tuple[str, Any], ...]] | None:
+    """Which of Keras' layers a cell is, and with which options."""
+    for kind, ours, fixed in (
+        (SimpleRNN, rnn, {}),
+        (LSTM, lstm, {}),
+        (GRU, gru, {"reset_after": True}),
+        (GRU, gru_reset_before, {"reset_after": False}),
+    ):
+        if (ours.gates, len(ours.states), ours.parameters) != (cell.gates, len(cell.states), cell.parameters):
+            continue
+        words = sorted(MEANINGS, key=lambda word: word not in ("tanh", "sigmoid"))
+        for chosen in product(words, repeat=len(ours.options)):
+            options = {name: MEANINGS[word] for name, word in zip(ours.options, chosen, strict=True)}
+            if ours(**options).fingerprint == cell.fingerprint:
+                return kind, tuple((fixed | dict(zip(ours.options, chosen, strict=True))).items())
+    return None
+
+
 _k: Any = keras.layers
-_CONVERTERS: list[tuple[type, Converter]] = [
-    *((kind.stock, _recurrent) for kind in LAYERS),
-    (Recurrent, _recurrent),
-    (_k.Bidirectional, _bidirectional),
-    (_k.TimeDistributed, _time_distributed),
-    (_k.Dense, _dense),
-    (_k.Embedding, _embedding),
-    (_k.LayerNormalization, _layer_norm),
-    (_k.Dropout, lambda layer, after: [ops.Dropout(float(layer.rate))]),
-    (_k.SpatialDropout1D, lambda layer, after: [ops.Dropout(float(layer.rate))]),
-    (_k.Activation, lambda layer, after: _between(layer, layer.activation)),
-    (_k.LeakyReLU, lambda layer, after: [ops.Activation("leaky_relu", float(layer.negative_slope))]),
-    (_k.ReLU, _relu),
-    (_k.ELU, _elu),
-    (_k.Softmax, _softmax),
+
+
+def _of_activation(op: ops.Activation) -> Made:
+    if op.name == "leaky_relu":
+        return [(_k.LeakyReLU(negative_slope=op.slope), [])]
+    return [(_k.Activation("linear" if op.name == "identity" else op.name), [])]
+
+
+def _of_linear(op: ops.Linear) -> Made:
+    return [(_k.Dense(op.output_size, use_bias=op.b is not None), [op.W.T] if op.b is None else [op.W.T, op.b])]
+
+
+ROWS: list[tuple[type[ops.Op], Row]] = [
+    (ops.Recurrent, Row((*(kind.stock for kind in LAYERS), Recurrent), _recurrent)),
+    (ops.Recurrent, Row((_k.Bidirectional,), _bidirectional)),
+    (ops.Linear, Row((_k.TimeDistributed,), _time_distributed)),
+    (ops.Linear, Row((_k.Dense,), _dense, _of_linear)),
+    (ops.Embedding, Row((_k.Embedding,), _embedding, lambda op: [(_k.Embedding(*op.W.shape), [op.W])])),
+    (
+        ops.LayerNorm,
+        Row(
+            (_k.LayerNormalization,),
+            _layer_norm,
+            lambda op: [(_k.LayerNormalization(epsilon=op.epsilon), [op.scale, op.shift])],
+        ),
+    ),
+    (
+        ops.Dropout,
+        Row(
+            (_k.Dropout, _k.SpatialDropout1D),
+            lambda layer, after: [ops.Dropout(float(layer.rate))],
+            lambda op: [(_k.Dropout(op.p), [])],
+        ),
+    ),
+    (ops.Activation, Row((_k.Activation,), lambda layer, after: _between(layer, layer.activation), _of_activation)),
+    (
+        ops.Activation,
+        Row((_k.LeakyReLU,), lambda layer, after: [ops.Activation("leaky_relu", float(layer.negative_slope))]),
+    ),
+    (ops.Activation, Row((_k.ReLU,), _relu)),
+    (ops.Activation, Row((_k.ELU,), _elu)),
+    (ops.Softmax, Row((_k.Softmax,), _softmax, lambda op: [(_k.Softmax(), [])])),
 ]
 
 
 def _compare(model: Any, made: Model) -> dict[str, Any]:
     """Run both on random numbers, in batches of several lengths where the model takes them."""
     steps = model.inputs[0].shape[1]
-    lengths = (steps,) if steps is not None else (1, 2, STEPS)
     largest, whole = 0.0, True
-    for T in lengths:
-        x = sample(made, T)
+    for T in (steps,) if steps is not None else (1, 2, STEPS):
+        x = random_input(made, T, BATCH)
         theirs = to_numpy(model(np.ascontiguousarray(x.swapaxes(0, 1)), training=False))
         ours = made.run(x)
         whole = theirs.ndim == 3
@@ -268,24 +403,11 @@ def _compare(model: Any, made: Model) -> dict[str, Any]:
         ours = ours if whole else ours[-1]
         if theirs.shape != ours.shape:
             raise ConversionError(f"from_keras: the output has shape {ours.shape}, expected Keras' {theirs.shape}")
-        scale = max(1.0, float(np.abs(theirs).max()))
-        largest = max(largest, float(np.abs(theirs - ours).max()) / scale)
-    if not largest <= TOLERANCE:
-        raise ConversionError(
-            f"from_keras: the output is {largest:.2g} from Keras' own, expected at most {TOLERANCE}: please report this"
-        )
+        largest = max(largest, difference(ours, theirs))
+    refuse_difference("from_keras", "Keras' own", largest, ConversionError)
     return {
         "keras": keras.__version__,
         "keras_difference": largest,
         "tolerance": TOLERANCE,
         "output": "every step" if whole else "last step",
     }
-
-
-def sample(made: Model, T: int) -> Array:
-    """Random inputs of a model, [T, rows, I] or ids [T, rows]."""
-    rng = np.random.default_rng(0)
-    if made.vocabulary_size:
-        ids: Any = rng.integers(0, made.vocabulary_size, (T, ROWS))
-        return np.asarray(ids)
-    return rng.standard_normal((T, ROWS, made.input_size)).astype(np.float32)

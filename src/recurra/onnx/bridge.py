@@ -1,0 +1,268 @@
+"""What each op is in ONNX, both ways: one row an op, but for recurrences, whose nodes have modules of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import onnx
+from onnx import helper
+
+from recurra.errors import ExportError, OnnxError
+from recurra.onnx.equations import Builder, emit_activation
+from recurra.onnx.graph import Node, Value
+from recurra.onnx.streams import FEATURES, Stream, along_features, features
+from recurra.runtime import ops
+from recurra.runtime.ops import Op
+from recurra.runtime.ops.forecast import FUTURE
+
+Arguments = Sequence[Any]  # the values of a node's inputs, None where one is left out
+Shape = tuple[int, ...]  # of what the node gives
+Read = Callable[[Node, Stream, Arguments, int, Shape], Stream]  # the place of the stream among the inputs is the fourth
+
+
+class Emitter(Protocol):
+    """What an op needs of the graph that it is written into."""
+
+    builder: Builder
+    inputs: Mapping[str, str]
+
+    def begins(self, name: str, state: str, x: str) -> str:
+        """The value that a state of the layer begins with, [B, width]."""
+
+    def give(self, name: str, state: str, last: str) -> None:
+        """The value that it ends with."""
+
+
+class Row(NamedTuple):
+    """An op in ONNX: how it is written, and the nodes that are read as it."""
+
+    emit: Callable[[Any, str, Any, str], str]
+    nodes: Mapping[str, Read] = {}
+
+
+def _linear(emitter: Emitter, name: str, op: ops.Linear, x: str) -> str:
+    builder = emitter.builder
+    y = builder.add("MatMul", [x, builder.array(f"{name}.W", op.W.T)])
+    return y if op.b is None else builder.add("Add", [y, builder.array(f"{name}.b", op.b)])
+
+
+def _affine(emitter: Emitter, name: str, op: ops.Affine, x: str) -> str:
+    builder = emitter.builder
+    scaled = builder.add("Mul", [x, builder.array(f"{name}.scale", op.scale)])
+    return builder.add("Add", [scaled, builder.array(f"{name}.shift", op.shift)])
+
+
+def _embedding(emitter: Emitter, name: str, op: ops.Embedding, x: str) -> str:
+    return emitter.builder.add("Gather", [emitter.builder.array(f"{name}.W", op.W), x])
+
+
+def _layer_norm(emitter: Emitter, name: str, op: ops.LayerNorm, x: str) -> str:
+    scale, shift = (emitter.builder.array(f"{name}.{n}", a) for n, a in op.arrays().items())
+    return emitter.builder.add("LayerNormalization", [x, scale, shift], epsilon=op.epsilon, axis=-1)
+
+
+def _convolution(emitter: Emitter, name: str, op: ops.Convolution, x: str) -> str:
+    """A Conv over the inputs before this call, turned so that the oldest is first, and those of this call."""
+    if op.stride > 1:
+        raise ExportError(f"{name} has the stride {op.stride}, which a graph that is called step by step cannot have")
+    builder, I, past = emitter.builder, op.W.shape[2], op.past
+    if past:
+        before, place = (emitter.begins(name, state, x) for state in ("past", "place"))
+        ring = builder.add("Reshape", [before, builder.numbers(0, past, I)])
+        steps = builder.array(f"{name}.steps", np.arange(past, dtype=np.int64))
+        oldest = builder.add("Cast", [place], to=onnx.TensorProto.INT64)
+        order = builder.add("Mod", [builder.add("Add", [oldest, steps]), builder.numbers(past)])
+        order = builder.add("Unsqueeze", [order, builder.numbers(2)])
+        order = builder.add("Expand", [order, builder.numbers(1, past, I)])
+        before = builder.add("Transpose", [builder.add("GatherElements", [ring, order], axis=1)], perm=[1, 0, 2])
+        x = builder.add("Concat", [before, x], axis=0)
+        latest = builder.add("Slice", [x, builder.numbers(-past), builder.numbers(2**31 - 1), builder.numbers(0)])
+        latest = builder.add("Transpose", [latest], perm=[1, 0, 2])
+        emitter.give(name, "past", builder.add("Reshape", [latest, builder.numbers(0, past * I)]))
+        emitter.give(name, "place", builder.add("Mul", [place, builder.number(0.0)]))
+    turned = builder.add("Transpose", [x], perm=[1, 2, 0])
+    arrays = [builder.array(f"{name}.W", op.W.transpose(0, 2, 1))]
+    arrays += [] if op.b is None else [builder.array(f"{name}.b", op.b)]
+    y = builder.add("Conv", [turned, *arrays], dilations=[op.dilation])
+    return builder.add("Transpose", [y], perm=[2, 0, 1])
+
+
+def _pool(emitter: Emitter, name: str, op: ops.Pool, x: str) -> str:
+    """The last output, a Scan over the steps, or both side by side."""
+    last = _last(emitter.builder, name, op, x) if op.how in ("last", "all") else ""
+    if op.how == "last":
+        return last
+    builder = emitter.builder
+    step = Builder(builder.arrays, f"{name}.step.")
+    states = list(op.states(1))
+    old = {state: f"{name}.step.{state}" for state in states}
+    now, add, new = f"{name}.step.x", step.add, dict[str, str]()
+    if "mean" in old:
+        new["count"] = add("Add", [old["count"], step.number(1.0)])
+        change = add("Div", [add("Sub", [now, old["mean"]]), new["count"]])
+        y = new["mean"] = add("Add", [old["mean"], change])
+    if "max" in old:
+        y = new["max"] = add("Max", [old["max"], now])
+    if op.how == "all":
+        y = add("Concat", [new["mean"], new["max"]], axis=-1)
+    if op.v is not None:
+        score = add("MatMul", [now, step.array(f"{name}.v", op.v[:, None])])
+        new["largest"] = add("Max", [old["largest"], score])
+        before, share = (add("Exp", [add("Sub", [s, new["largest"]])]) for s in (old["largest"], score))
+        new["sum"] = add("Add", [add("Mul", [old["sum"], before]), add("Mul", [now, share])])
+        new["weight"] = add("Add", [add("Mul", [old["weight"], before]), share])
+        y = add("Div", [new["sum"], new["weight"]])
+    outputs = [add("Identity", [new[state]], [f"{name}.step.{state}.next"]) for state in states]
+    outputs.append(add("Identity", [y], [f"{name}.step.y"]))
+    info = [helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, None) for n in (*old.values(), now, *outputs)]
+    body = helper.make_graph(step.nodes, f"{name}.step", info[: len(old) + 1], info[len(old) + 1 :])
+    ends = [f"{name}.last.{state}" for state in states]
+    begins = [emitter.begins(name, state, x) for state in states]
+    builder.add("Scan", [*begins, x], [*ends, f"{name}.output"], body=body, num_scan_inputs=1)
+    for state, end in zip(states, ends, strict=True):
+        emitter.give(name, state, end)
+    return builder.add("Concat", [last, f"{name}.output"], axis=-1) if last else f"{name}.output"
+
+
+def _last(builder: Builder, name: str, op: ops.Pool, x: str) -> str:
+    """x, or of two directions its first half and the first step of its second."""
+    if op.directions == 1:
+        return x
+    halves = [f"{name}.forward", f"{name}.reverse"]
+    builder.add("Split", [x], halves, axis=-1, num_outputs=2)
+    first = builder.add("Slice", [halves[1], builder.numbers(0), builder.numbers(1), builder.numbers(0)])
+    spread = builder.add("Expand", [first, builder.add("Shape", [halves[1]])])
+    return builder.add("Concat", [halves[0], spread], axis=-1)
+
+
+def _activation(emitter: Emitter, name: str, op: ops.Activation, x: str) -> str:
+    return emit_activation(emitter.builder, x, op.name, op.slope)
+
+
+def _forecast(emitter: Emitter, name: str, layer: ops.Forecast, h: str) -> str:
+    """Quantiles [T, B, N * Q] of a state h [T, B, I] and the input it reads, [T, B, N * (F + S)]."""
+    builder, future = emitter.builder, emitter.inputs[FUTURE]
+    arrays = {n: builder.array(f"{name}.{n}", a) for n, a in layer.arrays().items()}
+    turned = {n: builder.array(f"{name}.{n}.T", layer.arrays()[n].T) for n in "ABWCD"}
+    add, N, (Q, _), last = builder.add, layer.horizon, layer.C.shape, builder.numbers(-1)
+    S, ahead = len(layer.W), layer.B.shape[1]
+    x = add("Reshape", [future, builder.numbers(0, 0, N, ahead)])
+    seasons = add("Slice", [x, builder.numbers(ahead - S), builder.numbers(ahead), last])
+    of_state = add("Unsqueeze", [add("MatMul", [h, turned["A"]]), builder.numbers(2)])
+    sums = add("Add", [add("Add", [of_state, arrays["e"]]), add("MatMul", [x, turned["B"]])])
+    u = add("Tanh", [sums])
+    trust = add("Softmax", [add("Add", [add("MatMul", [u, turned["W"]]), arrays["w"]])], axis=-1)
+    v = add("Add", [add("MatMul", [u, turned["C"]]), arrays["c"]])
+    values = [f"{name}.v.{q}" for q in range(Q)]
+    add("Split", [v, builder.array(f"{name}.ones", np.ones(Q, np.int64))], values, axis=-1)
+    seasonal = add("ReduceSum", [add("Mul", [trust, seasons]), last], keepdims=1)
+    straight = add("Unsqueeze", [add("MatMul", [h, turned["D"]]), last])
+    middle = add("Add", [add("Add", [seasonal, straight]), values[layer.middle]])
+    quantiles = {layer.middle: middle}
+    for order, op, towards in ((range(layer.middle + 1, Q), "Add", -1), (range(layer.middle - 1, -1, -1), "Sub", 1)):
+        for q in order:
+            k = builder.array(f"{name}.k.{q}", layer.k[:, q : q + 1])
+            quantiles[q] = add(op, [quantiles[q + towards], add("Mul", [k, add("Softplus", [values[q]])])])
+    stacked = quantiles[0] if Q == 1 else add("Concat", [quantiles[q] for q in range(Q)], axis=-1)
+    return add("Reshape", [stacked, builder.numbers(0, 0, N * Q)])
+
+
+# -- from nodes -----------------------------------------------------------------------------------------------------
+
+
+def _read_matmul(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
+    stream = stream.settled
+    W = arguments[1 - at]
+    if at != 0 or W.ndim != 2:
+        raise OnnxError(
+            f"{node.label} multiplies by a constant of the shape {W.shape} from the {'right' if at == 0 else 'left'}"
+        )
+    features(node, stream)
+    return stream.then(ops.Linear(_plain(W.T)), W.shape[1])
+
+
+def _read_gemm(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
+    stream = stream.settled
+    if at != 0 or node.attributes.get("transA"):
+        raise OnnxError(f"{node.label} does not multiply its input by a constant from the right")
+    features(node, stream)
+    W = arguments[1] if node.attributes.get("transB") else arguments[1].T
+    b = None
+    if len(arguments) > 2 and arguments[2] is not None:
+        b = _plain(node.attributes.get("beta", 1.0) * _vector(node, arguments[2], len(W)))
+    return stream.then(ops.Linear(_plain(node.attributes.get("alpha", 1.0) * W), b), len(W))
+
+
+def _read_affine(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
+    """A constant for each feature, added or multiplied: the bias of a linear op, or an affine op."""
+    stream = stream.settled
+    count = features(node, stream)
+    constant = _vector(node, arguments[1 - at], count).astype(np.float64)
+    zero, one = np.zeros(count), np.ones(count)
+    if node.op == "Div" and at == 1:
+        raise OnnxError(f"{node.label} divides by a value that depends on the input")
+    scale, shift = {
+        "Add": (one, constant),
+        "Sub": (one if at == 0 else -one, -constant if at == 0 else constant),
+        "Mul": (constant, zero),
+        "Div": (1 / constant, zero),
+    }[node.op]
+    before = stream.layers[-1] if stream.layers else None
+    if isinstance(before, ops.Linear) and before.b is None and (scale == 1).all():
+        return replace(stream, layers=(*stream.layers[:-1], ops.Linear(before.W, _plain(shift))))
+    if isinstance(before, ops.Affine):
+        joint = ops.Affine(_plain(scale * before.scale), _plain(scale * before.shift + shift))
+        return replace(stream, layers=(*stream.layers[:-1], joint))
+    return stream.then(ops.Affine(_plain(scale), _plain(shift)), count)
+
+
+def read_embedding(node: Node, stream: Stream, arguments: Arguments) -> Stream:
+    """Rows of a table by the ids that come in."""
+    if int(node.attributes.get("axis", 0)) != 0 or arguments[0].ndim != 2 or stream.layers:
+        raise OnnxError(f"{node.label} is no embedding: expected rows of a table by the ids that come in")
+    table = arguments[0]
+    return replace(stream, axes=(*stream.axes, (FEATURES,))).then(ops.Embedding(_plain(table)), table.shape[1])
+
+
+def _read_layer_norm(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
+    stream = stream.settled
+    count = along_features(node, stream, -1)
+    scale = _vector(node, arguments[1], count)
+    shift = np.zeros(count) if len(arguments) < 3 or arguments[2] is None else _vector(node, arguments[2], count)
+    layer = ops.LayerNorm(_plain(scale), _plain(shift), float(node.attributes.get("epsilon", 1e-5)))
+    return stream.then(layer, count)
+
+
+def _read_softmax(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
+    stream = stream.settled
+    return stream.then(ops.Softmax(), along_features(node, stream, -1))
+
+
+def _plain(array: Value) -> Value:
+    return np.array(array, np.float32, order="C")
+
+
+def _vector(node: Node, array: Value, count: int) -> Value:
+    """A constant for each feature."""
+    if array.size not in (1, count) or (array.size > 1 and array.shape[-1] != count):
+        raise OnnxError(f"{node.label} has a constant of the shape {array.shape}, expected one number for each feature")
+    return np.broadcast_to(array.reshape(-1), (count,))
+
+
+ROWS: dict[type[Op], Row] = {
+    ops.Linear: Row(_linear, {"MatMul": _read_matmul, "Gemm": _read_gemm}),
+    ops.Affine: Row(_affine, dict.fromkeys(("Add", "Sub", "Mul", "Div"), _read_affine)),
+    ops.Embedding: Row(_embedding),  # its Gather may also take the last step: `chain` tells them apart
+    ops.LayerNorm: Row(_layer_norm, {"LayerNormalization": _read_layer_norm}),
+    ops.Convolution: Row(_convolution),
+    ops.Pool: Row(_pool),
+    ops.Activation: Row(_activation),
+    ops.Softmax: Row(
+        lambda emitter, name, op, x: emitter.builder.add("Softmax", [x], axis=-1), {"Softmax": _read_softmax}
+    ),
+    ops.Forecast: Row(_forecast),
+    ops.Dropout: Row(lambda emitter, name, op, x: x),
+}
