@@ -66,7 +66,7 @@ class Naive(Baseline):
         return np.zeros(self.horizon, np.float32).copy
 
     def predict(self, series: Series, start: int, stop: int) -> Floats:
-        """See the module."""
+        """Forecasts [M, N] in the target's units, of the origins start to stop."""
         n = np.arange(1, self.horizon + 1)
         at = np.arange(start, stop)[:, None] + n - self.season * -(-n // self.season)
         y = series.target
@@ -199,7 +199,7 @@ class LinearAutoregression(Baseline):
         return self
 
     def predict(self, series: Series, start: int, stop: int) -> Floats:
-        """See the module."""
+        """Forecasts [M, N] in the target's units, of the origins start to stop."""
         out = np.empty((stop - start, self.features.horizon))
         for first in range(start, stop, CHUNK):
             rows = np.arange(first, min(first + CHUNK, stop))
