@@ -48,8 +48,8 @@ def run_days_demo(
     """
     from rich.console import Console
 
-    from recurra.cli.fit import tell
     from recurra.report import write_report
+    from recurra.report.terminal import tell
     from recurra.tasks.classify import Classifier
     from recurra.tasks.estimator import open_model
     from recurra.tasks.regress import Regressor

@@ -25,7 +25,7 @@ def evaluate(
     \b
     recurra evaluate walks.recurra walks_of_may.csv
     """
-    from recurra.cli.fit import table_of
+    from recurra.report.terminal import table_of
     from recurra.tasks.estimator import open_model
 
     estimator = open_model(model)

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 if TYPE_CHECKING:
-    from recurra.tasks.estimator import Estimator
+    pass
 
 fit = typer.Typer(
     help="Train a model on a table, compare it with naive answers on its test part, and write a model file.",
@@ -217,6 +216,7 @@ def regress(
 def _train(model: Any, file: Path, out: Path, report: Path | None, resume: bool, **roles: Any) -> None:
     """Train with a bar, save, and say what it is worth."""
     from recurra.files import check_writable
+    from recurra.report.terminal import tell
 
     checkpoint = out.with_name(f"{out.name}.checkpoint")
     for path in (out, report):
@@ -279,39 +279,6 @@ class TrainingBar:
             completed=done,
             error=error,
         )
-
-
-def tell(console: Console, model: Estimator) -> None:
-    """Print what was done to the data, the table of metrics, and the verdict."""
-    report, history = model.report_, model.history_
-    for note in report["data"]["notes"]:
-        console.print(f"note: {note}", highlight=False, markup=False)
-    if history.ended == "interrupted":
-        console.print(
-            f"Stopped: what follows is the best model so far, of epoch {history.best_epoch}; --resume goes on.",
-            style="bold",
-        )
-    if report["table"]:
-        console.print(table_of(report["metrics"], report["table"], "on the test part"))
-    for sentence in report["verdict"]:
-        console.print(sentence, highlight=False, markup=False)
-
-
-def table_of(metrics: list[dict[str, Any]], rows: list[dict[str, Any]], title: str) -> Table:
-    """Metrics of the model and of what it is compared with."""
-    table = Table(title)
-    for metric in metrics:
-        table.add_column(metric["name"], justify="right")
-    for row in rows:
-        cells = [_text(metric, row.get(metric["key"])) for metric in metrics]
-        table.add_row(row["name"], *cells, style="bold" if row["kind"] == "model" else None)
-    return table
-
-
-def _text(metric: dict[str, Any], value: float | None) -> str:
-    from recurra.formatting import number, share
-
-    return share(value, 1, missing="") if metric["percent"] else number(value, 4, missing="")
 
 
 def names(text: str) -> list[str]:

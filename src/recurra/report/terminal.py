@@ -1,0 +1,47 @@
+"""What a fitted task's report says, in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from recurra.formatting import number, share
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from recurra.tasks.estimator import Estimator
+
+
+def tell(console: Console, model: Estimator) -> None:
+    """Print what was done to the data, the table of metrics, and the verdict."""
+    report, history = model.report_, model.history_
+    for note in report["data"]["notes"]:
+        console.print(f"note: {note}", highlight=False, markup=False)
+    if history.ended == "interrupted":
+        console.print(
+            f"Stopped: what follows is the best model so far, of epoch {history.best_epoch}; --resume goes on.",
+            style="bold",
+        )
+    if report["table"]:
+        console.print(table_of(report["metrics"], report["table"], "on the test part"))
+    for sentence in report["verdict"]:
+        console.print(sentence, highlight=False, markup=False)
+
+
+def table_of(metrics: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], title: str) -> Table:
+    """Metrics of the model and of what it is compared with."""
+    from rich.table import Table
+
+    table = Table(title)
+    for metric in metrics:
+        table.add_column(metric["name"], justify="right")
+    for row in rows:
+        cells = [_text(metric, row.get(metric["key"])) for metric in metrics]
+        table.add_row(row["name"], *cells, style="bold" if row["kind"] == "model" else None)
+    return table
+
+
+def _text(metric: Mapping[str, Any], value: float | None) -> str:
+    return share(value, 1, missing="") if metric["percent"] else number(value, 4, missing="")
