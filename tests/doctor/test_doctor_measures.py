@@ -144,6 +144,7 @@ def test_resets_cut() -> None:
 )
 def test_any_cell_against_finite_differences(cell: object) -> None:
     """The Jacobian of a step, by moving each state."""
+    torch.manual_seed(3)
     layer = Recurrent(cell, 3, 5, proj_size=4 if cell == "lstm_projected" else 0, dtype=torch.float64)
     with Observer(layer) as seen:
         layer(noise(9, 2))
