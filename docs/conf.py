@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 project = "Recurra"
-author = "The Recurra developers"
+author = "Recurra's authors"
 copyright = author  # noqa: A001  (Sphinx's name)
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]

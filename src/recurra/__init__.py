@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from recurra.tasks.regress import Regressor
     from recurra.weights import Weights
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # The public names and where they live; each is imported when it is first used.
 _NAMES = {

@@ -1,6 +1,6 @@
 """The model file: one safetensors file, whose metadata key `recurra` is a JSON manifest. No code in it is ever run.
 
-    {"format": 2, "made_by": "recurra 0.1.0", "fingerprint": "3f...",
+    {"format": 2, "made_by": "recurra 0.2.0", "fingerprint": "3f...",
      "programs": {"main": {"inputs": {"x": 3, "future": 40},
                            "ops": [{"kind": "recurrent", "cell": "def lstm(x, h, c): ..."},
                                    {"kind": "forecast", "levels": [0.1, 0.5, 0.9]}]}},
