@@ -32,7 +32,7 @@ DESCRIPTIONS = {
 
 def saved(module, folder, description=None, dtype=torch.float32):
     path = folder / "weights.safetensors"
-    save_file({n: t.to(dtype).contiguous() for n, t in module.state_dict().items()}, path)
+    save_file({n: t.to(dtype) if t.is_floating_point() else t for n, t in module.state_dict().items()}, path)
     if description is not None:
         (folder / "weights.description.json").write_text(json.dumps({"layers": description}))
     return path
@@ -112,7 +112,7 @@ def test_torch_layers(kind, bidirectional, tmp_path):
 @pytest.mark.filterwarnings("ignore:LSTM with projections")  # torch's word about its own speed
 def test_other_torch_layers(tmp_path):
     projected = nn.LSTM(4, 6, proj_size=3)
-    convolution = nn.Conv1d(3, 5, 3, dilation=2)
+    convolution = nn.Conv1d(3, 5, 3, dilation=2, stride=3)
     parts = {"words": nn.Embedding(7, 4), "net": projected, "conv": convolution, "mine": Recurrent("mgu", 5, 4)}
 
     def causal(x):
@@ -123,7 +123,7 @@ def test_other_torch_layers(tmp_path):
     description = [
         {"kind": "embedding", "name": "words"},
         {"kind": "lstm", "name": "net"},
-        {"kind": "conv1d", "name": "conv", "dilation": 2},
+        {"kind": "conv1d", "name": "conv", "dilation": 2, "stride": 3},
         {"kind": "recurrent", "name": "mine", "cell": "mgu"},
         {"kind": "softmax"},
     ]
@@ -197,14 +197,58 @@ def test_layers_in_the_wrong_order_are_refused(tmp_path):
         recurra.convert(saved(module, tmp_path), tmp_path / "model.recurra", {"layers": layers})
 
 
-def test_without_a_description_the_likely_one_is_proposed(tmp_path):
-    module = Part(["net", "head"], net=nn.GRU(3, 5), head=nn.Linear(5, 2))
-    path = saved(module, tmp_path)
+def refused(module, folder):
+    """What is said of weights without a description."""
     with pytest.raises(ConversionError, match=r"write weights\.description\.json beside it") as error:
-        recurra.convert(path, tmp_path / "model.recurra")
-    proposed = json.loads(str(error.value).partition("no activations: ")[2])
-    kinds = {layer["name"]: layer["kind"] for layer in proposed["layers"]}
-    assert kinds == {"net": "gru", "head": "linear"}
+        recurra.convert(saved(module, folder), folder / "model.recurra")
+    return str(error.value)
+
+
+@pytest.mark.parametrize("suffix", ["safetensors", "json"])
+def test_an_order_that_alone_fits_is_proposed(suffix, tmp_path):
+    """Names that sort against the order of running: what is proposed is the network itself."""
+    parts = {"z": nn.Embedding(7, 4), "y": nn.GRU(4, 5, bidirectional=True), "norm": nn.BatchNorm1d(10)}
+    module = Part(["z", "y", "a"], **parts, a=nn.Linear(10, 2)).eval()
+    with torch.no_grad():
+        module.norm.running_mean.fill_(0.3)
+    message = refused(module, tmp_path)
+    proposed = json.loads(message.partition("it would be this: ")[2])
+    assert [tuple(layer.values()) for layer in proposed["layers"]] == [
+        ("embedding", "z"),
+        ("gru", "y"),
+        ("batch_norm", "norm"),
+        ("linear", "a"),
+    ]
+    x = generator("proposed").integers(0, 7, (9, 2))
+    path = tmp_path / f"weights.{suffix}"
+    if suffix == "json":
+        path.write_text(json.dumps({n: t.tolist() for n, t in module.state_dict().items()}))
+    done = recurra.convert(path, tmp_path / "model.recurra", proposed)
+    normed = lambda t: module.norm(t.reshape(-1, 10)).reshape(t.shape)  # noqa: E731
+    module.order = ["z", "y", normed, "a"]
+    check(module, done.model, x)
+    assert done.described
+    assert "held against the layers as described" in str(done)
+
+
+@pytest.mark.parametrize(
+    ("parts", "listed"),
+    [
+        ({"lstm": nn.LSTM(8, 8), "fc": nn.Linear(8, 8)}, '{"kind": "linear", "name": "fc"} (8 to 8)'),
+        ({"encoder": nn.GRU(4, 4), "decoder": nn.GRU(4, 4)}, '{"kind": "gru", "name": "encoder"} (4 to 4)'),
+        ({"rnn": nn.RNN(4, 4), "norm": nn.LayerNorm(4)}, '{"kind": "layer_norm", "name": "norm"} (4 to 4)'),
+        ({"one": nn.Linear(3, 4), "other": nn.Linear(5, 4)}, '{"kind": "linear", "name": "other"} (5 to 4)'),
+        ({"net": nn.GRU(3, 4), "mine": Recurrent("mgu", 4, 4)}, '{"kind": "gru", "name": "net"} (3 to 4)'),
+        ({"own": Recurrent("lstm_peephole", 3, 4), "out": nn.Linear(4, 1)}, '"name": "out"} (4 to 1)'),
+        ({str(i): nn.Linear(3, 3) for i in range(20)}, "and 12 more"),
+    ],
+)
+def test_no_order_is_claimed_where_several_fit(parts, listed, tmp_path):
+    message = refused(Part([], **parts), tmp_path)
+    assert "Which order is right cannot be told" in message
+    assert listed in message
+    assert '{"layers"' not in message
+    assert len(message) < 1000
 
 
 @pytest.mark.parametrize("name", ["m.pt", "m.pth", "m.bin", "m.pkl", "m.ckpt"])

@@ -18,7 +18,7 @@ from helpers import ALL_CELLS
 from recurra import cells, engine
 from recurra.cells import Cell, cell
 from recurra.errors import CellError, DtypeError, RecurraError, ShapeError
-from recurra.torch import GRU, LSTM, RNN, Recurrent
+from recurra.torch import Recurrent
 
 TOLERANCE = {torch.float32: 2e-5, torch.float64: 1e-11}
 
@@ -314,9 +314,3 @@ gru, x523 = Recurrent("gru", 3, 7), torch.zeros(5, 2, 3)
 def test_errors(error: type[RecurraError], words: str, call: Any) -> None:
     with pytest.raises(error, match=words):
         call()
-
-
-def test_layers_are_not_what_compile_refuses() -> None:
-    for ours, theirs in ((RNN, nn.RNN), (LSTM, nn.LSTM), (GRU, nn.GRU)):
-        assert isinstance(ours(3, 4), nn.RNNBase)
-        assert not isinstance(ours(3, 4), theirs)

@@ -28,6 +28,8 @@ class Conversion:
             that is above 1.
         lengths: of the random sequences on which both were run.
         path: where it was written.
+        described: whether the source is weights alone, whose order and whose activations are the description's word:
+            then the difference is that from the network as described.
     """
 
     model: Model
@@ -35,16 +37,23 @@ class Conversion:
     difference: float
     lengths: tuple[int, ...]
     path: str
+    described: bool = False
 
     def __str__(self) -> str:
         lengths = ", ".join(map(str, self.lengths))
         how = "the same bits as a whole, in chunks and stepped"
         if not self.model.streams:
             how = "it reads in both directions, so it runs on whole sequences only"
+        described = ""
+        if self.described:
+            described = (
+                "held against the layers as described: whether they run in this order, with nothing else between them, "
+                "a file of weights cannot show; compare some outputs with your own\n"
+            )
         return (
             f"{self.source}: {self.model!r}\n"
             f"largest difference {self.difference:.2e} (at most {TOLERANCE:.0e}) on sequences of {lengths} steps\n"
-            f"{how}\n"
+            f"{described}{how}\n"
             f"wrote {self.path}"
         )
 
@@ -95,7 +104,7 @@ def convert(
     refuse_differing("convert", report, ConversionError)
     found.model.parity = report | {"source": found.name, "source_difference": difference, "tolerance": TOLERANCE}
     save_model(found.model, path)
-    return Conversion(found.model, found.name, difference, lengths, os.fspath(path))
+    return Conversion(found.model, found.name, difference, lengths, os.fspath(path), found.described)
 
 
 def largest_difference(source: Source, lengths: tuple[int, ...]) -> float:

@@ -16,6 +16,7 @@ from recurra import reference
 from recurra.cells import get
 from recurra.conversion.described import (
     Array,
+    BatchNorm,
     Convolution,
     Dense,
     Described,
@@ -89,12 +90,17 @@ def _convolution(layer: Convolution, x: Any) -> Any:
     W, K = np.asarray(layer.W, np.float64), len(layer.W)
     padded = np.concatenate([np.zeros(((K - 1) * layer.dilation, x.shape[1])), x])
     taps = (padded[k * layer.dilation :][: len(x)] @ W[k].T for k in range(K))
-    return sum(taps) + (0 if layer.b is None else layer.b)
+    return (sum(taps) + (0 if layer.b is None else layer.b))[:: layer.stride]
 
 
 def _norm(layer: Norm, x: Any) -> Any:
     mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
     return (x - mean) / np.sqrt(variance + layer.epsilon) * layer.scale + layer.shift
+
+
+def _batch_norm(layer: BatchNorm, x: Any) -> Any:
+    deviation = np.sqrt(layer.variance.astype(np.float64) + layer.epsilon)
+    return (x - layer.mean) / deviation * layer.scale + layer.shift
 
 
 def _elementwise(layer: Elementwise, x: Any) -> Any:
@@ -120,6 +126,7 @@ _RUN: dict[type, Callable[[Any, Any], Any]] = {
     Convolution: _convolution,
     Table: lambda layer, x: layer.W[x].astype(np.float64),
     Norm: _norm,
+    BatchNorm: _batch_norm,
     Elementwise: _elementwise,
     OfCell: _of_cell,
 }

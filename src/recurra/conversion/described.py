@@ -51,11 +51,12 @@ class Dense:
 
 @dataclass(frozen=True)
 class Convolution:
-    """sum_k W[k] x[t - (K - 1 - k) * dilation] + b, with W [K, O, I]; what is before the beginning is zero."""
+    """sum_k W[k] x[s t - (K - 1 - k) * dilation] + b, with W [K, O, I]; what is before the beginning is zero."""
 
     W: Array
     b: Array | None = None
     dilation: int = 1
+    stride: int = 1
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,17 @@ class Table:
 class Norm:
     """Layer normalization over the features."""
 
+    scale: Array
+    shift: Array
+    epsilon: float = 1e-5
+
+
+@dataclass(frozen=True)
+class BatchNorm:
+    """Batch normalization of the features, as it is after training."""
+
+    mean: Array
+    variance: Array
     scale: Array
     shift: Array
     epsilon: float = 1e-5
@@ -90,4 +102,4 @@ class OfCell:
     directions: tuple[Mapping[str, Array], ...] = field(default_factory=tuple)
 
 
-Described: TypeAlias = "Gated | Dense | Convolution | Table | Norm | Elementwise | OfCell"
+Described: TypeAlias = "Gated | Dense | Convolution | Table | Norm | BatchNorm | Elementwise | OfCell"

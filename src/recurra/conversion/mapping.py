@@ -11,6 +11,7 @@ from recurra import cells, runtime
 from recurra.cells import Cell
 from recurra.conversion.described import (
     Array,
+    BatchNorm,
     Convolution,
     Dense,
     Described,
@@ -20,7 +21,7 @@ from recurra.conversion.described import (
     OfCell,
     Table,
 )
-from recurra.runtime import Activation, Embedding, LayerNorm, Linear, Op, Recurrent, Softmax
+from recurra.runtime import Activation, Affine, Embedding, LayerNorm, Linear, Op, Recurrent, Softmax
 from recurra.weights import Weights
 
 
@@ -65,7 +66,12 @@ def _gated(layer: Gated) -> Recurrent:
 
 def _convolution(layer: Convolution) -> Op:
     W = _plain(layer.W.transpose(1, 0, 2))  # [K, O, I] to [O, K, I]
-    return runtime.Convolution(W, None if layer.b is None else _plain(layer.b), layer.dilation)
+    return runtime.Convolution(W, None if layer.b is None else _plain(layer.b), layer.dilation, layer.stride)
+
+
+def _batch_norm(layer: BatchNorm) -> Op:
+    scale = layer.scale / np.sqrt(layer.variance.astype(np.float64) + layer.epsilon)
+    return Affine(_plain(scale), _plain(layer.shift - layer.mean * scale))
 
 
 def _elementwise(layer: Elementwise) -> Op:
@@ -89,6 +95,7 @@ _LAYERS: dict[type, Callable[[Any], Op]] = {
     Dense: lambda layer: Linear(_plain(layer.W), None if layer.b is None else _plain(layer.b)),
     Convolution: _convolution,
     Table: lambda layer: Embedding(_plain(layer.W)),
+    BatchNorm: _batch_norm,
     Norm: lambda layer: LayerNorm(_plain(layer.scale), _plain(layer.shift), layer.epsilon),
     Elementwise: _elementwise,
     OfCell: _of_cell,

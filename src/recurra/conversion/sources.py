@@ -19,10 +19,12 @@ from recurra.conversion import definition
 from recurra.conversion.described import Described
 from recurra.conversion.keras_json import is_keras_json, read_keras_json
 from recurra.conversion.mapping import runtime_layers
-from recurra.conversion.state_dict import likely, read_state_dict
+from recurra.conversion.state_dict import read_state_dict
+from recurra.conversion.suggestion import suggestion
 from recurra.errors import ConversionError, MissingExtraError, RecurraError
 from recurra.runtime import Model
 
+_COUNTER = "num_batches_tracked"  # of a torch BatchNorm: no weight, and no float
 PICKLED = (".pt", ".pth", ".bin", ".ckpt", ".pkl", ".pickle")
 
 
@@ -35,12 +37,14 @@ class Source:
         model: what it was turned into.
         run: the source itself on one sequence [T, I] (ids [T]): [T, O], or [O] where it gives the last step alone.
         steps: the only length that it takes; None: any.
+        described: whether `run` is a description's word: the file has weights alone.
     """
 
     name: str
     model: Model
     run: Callable[[Any], Any]
     steps: int | None = None
+    described: bool = False
 
 
 def open_source(source: Any, description: Mapping[str, Any] | str | os.PathLike[str] | None) -> Source:
@@ -147,7 +151,8 @@ def _from_safetensors(path: Path, description: Any) -> Source:
     try:
         with safe_open(path, framework="numpy") as file:
             told = (file.metadata() or {}).get("description")
-            tensors = {name: _float32(path, name, file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118
+            names = [name for name in file.keys() if not name.endswith(_COUNTER)]  # noqa: SIM118
+            tensors = {name: _float32(path, name, file.get_tensor(name)) for name in names}
     except (SafetensorError, TypeError, ValueError) as error:
         raise ConversionError(f"{path}: no safetensors file that can be read: {str(error)[:300]}") from error
     return _from_tensors(path, tensors, description, told)
@@ -158,13 +163,17 @@ def _from_json(path: Path, description: Any) -> Source:
     if is_keras_json(content):
         _no_description(path, description)
         return _described(f"the network {path.name}", read_keras_json(content))
-    if not isinstance(content, dict) or not all(isinstance(value, list) for value in content.values()):
+    if not isinstance(content, dict) or not all(
+        isinstance(value, list) or name.endswith(_COUNTER) for name, value in content.items()
+    ):
         raise ConversionError(
             f"{path}: neither a network with `in_shape` and `layers` nor a state_dict of nested lists: expected one of "
             "the two"
         )
     tensors = {}
     for name, value in content.items():
+        if name.endswith(_COUNTER):
+            continue
         try:
             tensors[name] = _float32(path, name, np.array(value, np.float64))
         except (ValueError, TypeError) as error:
@@ -177,22 +186,22 @@ def _from_tensors(path: Path, tensors: dict[str, Any], description: Any, told: s
     beside = path.with_name(f"{path.stem}.description.json")
     if description is None and told is None and not beside.exists():
         raise ConversionError(
-            f"{path}: weights say what layers hold, and not what runs between them: write {beside.name} beside it, or "
-            f"pass a description. It would be this if there are no activations: {json.dumps(likely(tensors))[:2000]}"
+            f"{path}: weights say what layers hold, and neither in which order they run nor what runs between them: "
+            f"write {beside.name} beside it, or pass a description. {suggestion(tensors)}"
         )
     if isinstance(description, (str, os.PathLike)):
         description = _json(Path(description), Path(description).read_text())
     elif description is None:
         description = _json(path, told) if told is not None else _json(beside, beside.read_text())
-    return _described(f"the weights {path.name}", read_state_dict(tensors, description))
+    return _described(f"the weights {path.name}", read_state_dict(tensors, description), True)
 
 
-def _described(name: str, layers: Sequence[Described]) -> Source:
+def _described(name: str, layers: Sequence[Described], told: bool = False) -> Source:
     try:
         model = Model(runtime_layers(layers))
     except RecurraError as error:
         raise ConversionError(f"{name} do not make a model: {error}") from error
-    return Source(name, model, lambda x: definition.run(layers, x))
+    return Source(name, model, lambda x: definition.run(layers, x), described=told)
 
 
 def _float32(path: Path, name: str, tensor: Any) -> Any:

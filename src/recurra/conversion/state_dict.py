@@ -14,7 +14,8 @@ Layers stand in the order in which they run. `name` is the path of the module, s
   or "before" the recurrent product; `activation` and `recurrent_activation`; `nonlinearity` ("tanh", "relu") of an
   `rnn`.
 - `recurrent`: `recurra.torch.Recurrent`, with its `cell`: a name of the zoo.
-- `linear`, `embedding`, `layer_norm` (`epsilon`), `conv1d` (`dilation`; causal: padded on the left alone).
+- `linear`, `embedding`, `layer_norm` and `batch_norm` (`epsilon`), `conv1d` (`dilation`, `stride`; causal: padded on
+  the left alone).
 - `activation` (`function`, `slope` of leaky_relu), `softmax`, `dropout`.
 """
 
@@ -31,6 +32,7 @@ from recurra.conversion.definition import ACTIVATIONS
 from recurra.conversion.described import (
     GATES,
     Array,
+    BatchNorm,
     Convolution,
     Dense,
     Described,
@@ -117,19 +119,6 @@ def read_state_dict(tensors: Mapping[str, Array], description: object) -> list[D
     return found
 
 
-def likely(tensors: Mapping[str, Array]) -> dict[str, Any]:
-    """The description that the names and shapes of tensors suggest, with layers in the order of their tensors."""
-    kinds: dict[str, str] = {}
-    for name, array in tensors.items():
-        path, _, last = name.rpartition(".")
-        if last.startswith("weight_hh_l0"):
-            gates = len(array) // max(array.shape[-1], 1)
-            kinds[path] = {1: "rnn", 3: "gru", 4: "lstm"}.get(gates, "recurrent")
-        elif last == "weight" and array.ndim in (1, 2, 3):
-            kinds[path] = ("layer_norm", "linear", "conv1d")[array.ndim - 1]
-    return {"layers": [{"kind": kind, "name": path} for path, kind in kinds.items()]}
-
-
 def _gated(reader: _Reader) -> list[Described]:
     kind = reader.layer["kind"]
     order = reader.setting("gates", "".join(GATES[kind]))
@@ -207,7 +196,8 @@ def _linear(reader: _Reader) -> list[Described]:
 
 def _conv1d(reader: _Reader) -> list[Described]:
     W = reader.take("weight").transpose(2, 0, 1)  # torch has [O, I, K]
-    return [Convolution(W, _bias(reader), reader.setting("dilation", 1, range(1, 10_000)))]
+    dilation, stride = (reader.setting(name, 1, range(1, 10_000)) for name in ("dilation", "stride"))
+    return [Convolution(W, _bias(reader), dilation, stride)]
 
 
 def _layer_norm(reader: _Reader) -> list[Described]:
@@ -216,11 +206,20 @@ def _layer_norm(reader: _Reader) -> list[Described]:
     return [Norm(scale, np.zeros_like(scale) if shift is None else shift, float(epsilon))]
 
 
+def _batch_norm(reader: _Reader) -> list[Described]:
+    mean, variance = reader.take("running_mean"), reader.take("running_var")
+    scale = reader.take("weight") if reader.has("weight") else np.ones_like(mean)
+    shift = _bias(reader)
+    shift = np.zeros_like(mean) if shift is None else shift
+    return [BatchNorm(mean, variance, scale, shift, float(reader.setting("epsilon", 1e-5)))]
+
+
 def _activation(reader: _Reader) -> list[Described]:
     word = reader.setting("function", "", (*ACTIVATIONS, "leaky_relu"))
     return [Elementwise(word, float(reader.setting("slope", 0.01)))]
 
 
+BY_AXES = {1: "layer_norm", 2: "linear", 3: "conv1d"}  # by the axes of `weight`
 _GATED = ("name", "gates", "activation", "recurrent_activation")
 _KINDS: dict[str, tuple[tuple[str, ...], Callable[[_Reader], list[Described]]]] = {
     "lstm": (_GATED, _gated),
@@ -230,7 +229,8 @@ _KINDS: dict[str, tuple[tuple[str, ...], Callable[[_Reader], list[Described]]]] 
     "linear": (("name",), _linear),
     "embedding": (("name",), lambda reader: [Table(reader.take("weight"))]),
     "layer_norm": (("name", "epsilon"), _layer_norm),
-    "conv1d": (("name", "dilation"), _conv1d),
+    "batch_norm": (("name", "epsilon"), _batch_norm),
+    "conv1d": (("name", "dilation", "stride"), _conv1d),
     "activation": (("function", "slope"), _activation),
     "softmax": ((), lambda reader: [Elementwise("softmax")]),
     "dropout": (("p",), lambda reader: []),

@@ -88,8 +88,8 @@ def _module_of(i: int, op: Op) -> nn.Module:
 
 def leaves(module: nn.Module, name: str = "") -> Iterator[tuple[str, nn.Module]]:
     """The layers in their order, with their names."""
-    if isinstance(module, (nn.Sequential, Stack)):
-        for child, part in module.named_children():
+    if isinstance(module, nn.Sequential):
+        for child, part in module._modules.items():
             yield from leaves(part, f"{name}.{child}" if name else child)
     else:
         yield name or "the module", module

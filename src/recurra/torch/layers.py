@@ -1,14 +1,15 @@
 """`RNN`, `LSTM`, `GRU`: torch.nn's layers on Recurra's kernels. Change the import, keep everything else.
 
-Constructors, parameters and their initial values, state_dict, checks and messages, pickling and parametrizations are
-torch's own. They are torch.nn.RNNBase, but not torch.nn.LSTM and so on: torch.compile refuses those and whatever
-inherits from them. `recurra.torch.backend_for` tells what runs on other devices and in other dtypes.
+They are torch.nn's classes in all but `forward`: constructors, parameters and their initial values, state_dict, checks
+and messages, pickling, parametrizations and `isinstance(layer, torch.nn.LSTM)` are torch's own.
+`recurra.torch.backend_for` tells what runs on other devices and in other dtypes.
 """
 
 # ruff: noqa: A002  (`input` is torch's name for it, `all` is the operator's)
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from recurra.cells import zoo
+from recurra.torch.compiled import let_in
 from recurra.torch.operator import is_autocast, scan
 
 CELLS = {"RNN_TANH": zoo.rnn, "RNN_RELU": zoo.rnn_relu, "LSTM": zoo.lstm, "GRU": zoo.gru}  # by torch's modes
@@ -24,8 +26,6 @@ CELLS = {"RNN_TANH": zoo.rnn, "RNN_RELU": zoo.rnn_relu, "LSTM": zoo.lstm, "GRU":
 
 class Layer(nn.RNNBase):
     """What the three layers share: torch's forward, with `scan` in place of its kernels."""
-
-    stock: type[nn.RNNBase]
 
     def _text(self) -> str:
         return (zoo.lstm_projected if self.proj_size else CELLS[self.mode]).text
@@ -37,10 +37,21 @@ class Layer(nn.RNNBase):
         unknown = not packed and (x.dim() not in (2, 3) or x.shape[self.batch_first and x.dim() == 3] == 0)
         foreign = x.dtype != self._weight("weight_ih_l0").dtype and not is_autocast(x.device.type)
         if x.device.type == "cuda" or unknown or foreign:
-            return self.stock.forward(self, input, hx)  # cuDNN's kernels, or torch's own error
+            return super().forward(input, hx)  # cuDNN's kernels, or torch's own error
         return self._run_packed(input, hx) if packed else self._run(x, hx)
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value)
+        if name == "qconfig":  # what torch's quantization gives every module before it looks for those that it knows
+            warnings.warn(
+                f"{self!r} stays as it is: torch's quantization knows layers by their exact class: turn Recurra's back "
+                "into torch.nn's first, with recurra.torch.to_torch(model)",
+                UserWarning,
+                stacklevel=3,
+            )
+
     def _run(self, x: Tensor, hx: Any) -> Any:
+        hx = _tuple(hx)
         batched = x.dim() == 3
         if hx is not None:
             self._check_dimensions(hx, batched)
@@ -55,7 +66,7 @@ class Layer(nn.RNNBase):
         return output.transpose(0, 1) if self.batch_first else output, state
 
     def _run_packed(self, input: PackedSequence, hx: Any) -> Any:
-        permuted = _map(hx, lambda h: _select(h, input.sorted_indices))
+        permuted = _map(_tuple(hx), lambda h: _select(h, input.sorted_indices))
         self._check(input.data, permuted, input.batch_sizes)
         x, lengths = pad_packed_sequence(PackedSequence(input.data, input.batch_sizes))
         output, state = self._stack(x, permuted, lengths.to(x.device))
@@ -116,6 +127,11 @@ class Layer(nn.RNNBase):
         return [W, U, b, c, self._weight("weight_hr" + suffix) if self.proj_size else None]
 
 
+def _tuple(state: Any) -> Any:
+    """States as a tuple where they come as a list, which torch.nn takes too."""
+    return tuple(state) if isinstance(state, list) else state
+
+
 def _map(state: Any, function: Callable[[Tensor], Tensor]) -> Any:
     if state is None:
         return None
@@ -126,57 +142,16 @@ def _select(state: Tensor, order: Tensor | None) -> Tensor:
     return state if order is None else state.index_select(1, order)
 
 
-class RNN(Layer):
+class RNN(Layer, nn.RNN):
     """torch.nn.RNN on Recurra's kernels: h' = tanh(W x + b + U h + c), or relu."""
 
-    stock = nn.RNN
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _without_projection(kwargs)
-        args, self.nonlinearity = (
-            (*args[:3], *args[4:]),
-            args[3] if len(args) > 3 else kwargs.pop("nonlinearity", "tanh"),
-        )
-        if self.nonlinearity not in ("tanh", "relu"):
-            raise ValueError(f"Unknown nonlinearity '{self.nonlinearity}'. Select from 'tanh' or 'relu'.")
-        super().__init__(f"RNN_{self.nonlinearity.upper()}", *args, **kwargs)
-
-
-class LSTM(Layer):
+class LSTM(Layer, nn.LSTM):
     """torch.nn.LSTM on Recurra's kernels, with `proj_size`."""
 
-    stock = nn.LSTM
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__("LSTM", *args, **kwargs)
-
-    def get_expected_cell_size(self, input: Tensor, batch_sizes: Tensor | None) -> tuple[int, int, int]:
-        """As torch.nn.LSTM's."""
-        theirs: Any = nn.LSTM.get_expected_cell_size
-        size: tuple[int, int, int] = theirs(self, input, batch_sizes)
-        return size
-
-    def check_forward_args(self, input: Tensor, hidden: Any, batch_sizes: Tensor | None) -> None:
-        """As torch.nn.LSTM's."""
-        theirs: Any = nn.LSTM.check_forward_args
-        theirs(self, input, hidden, batch_sizes)
-
-    def permute_hidden(self, hx: Any, permutation: Tensor | None) -> Any:
-        """As torch.nn.LSTM's."""
-        theirs: Any = nn.LSTM.permute_hidden
-        return theirs(self, hx, permutation)
-
-
-class GRU(Layer):
+class GRU(Layer, nn.GRU):
     """torch.nn.GRU on Recurra's kernels: the reset gate applied after the recurrent product."""
 
-    stock = nn.GRU
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        _without_projection(kwargs)
-        super().__init__("GRU", *args, **kwargs)
-
-
-def _without_projection(kwargs: dict[str, Any]) -> None:
-    if "proj_size" in kwargs:
-        raise ValueError("proj_size argument is only supported for LSTM, not RNN or GRU")
+let_in(Layer)

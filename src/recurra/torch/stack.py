@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
 
-class Stack(nn.Module):
-    """Layers one after the other, as nn.Sequential, where a recurrent layer passes on its output and not its state.
+class Stack(nn.Sequential):
+    """nn.Sequential, where a recurrent layer passes on its output and not its state.
 
     Args:
-        layers: from the input to the output. One with an attribute `reads`, as `ForecastHead` has it, is called with
-            the inputs of those names too, and its last two axes are put side by side.
+        layers: from the input to the output, or one OrderedDict of them by name. One with an attribute `reads`, as
+            `ForecastHead` has it, is called with the inputs of those names too, and its last two axes are put side by
+            side.
         inputs: names and features of several inputs that stand side by side in x; the first goes into the first layer.
 
     >>> import torch
@@ -21,17 +24,32 @@ class Stack(nn.Module):
     torch.Size([5, 2, 1])
     """
 
-    def __init__(self, *layers: nn.Module, inputs: Mapping[str, int] | None = None) -> None:
-        super().__init__()
+    def __init__(
+        self, *layers: nn.Module | OrderedDict[str, nn.Module], inputs: Mapping[str, int] | None = None
+    ) -> None:
+        super().__init__(*layers)  # type: ignore[arg-type]
         self.inputs = dict(inputs or {})
-        for i, layer in enumerate(layers):
-            self.add_module(str(i), layer)
+
+    def __getitem__(self, at: Any) -> Any:
+        """A layer by its place, or a Stack of those of a slice."""
+        found: Any = super().__getitem__(at)
+        if isinstance(at, slice) and at.start in (None, 0):
+            found.inputs = dict(self.inputs)
+        return found
+
+    def __add__(self, other: Any) -> Stack:
+        """These layers and then the other's."""
+        return Stack(*super().__add__(other), inputs=self.inputs)
+
+    def __mul__(self, other: int) -> Stack:
+        """So many times the same layers."""
+        return Stack(*super().__mul__(other), inputs=self.inputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """The last layer's output, [T, B, O] (or [B, T, O] where the recurrent layers are batch_first)."""
         named = dict(zip(self.inputs, x.split(list(self.inputs.values()), -1), strict=True)) if self.inputs else {}
         x = next(iter(named.values()), x)
-        for layer in self.children():
+        for layer in self:
             reads: tuple[str, ...] = getattr(layer, "reads", ())
             y = layer(x, *(named[name] for name in reads))
             y = y[0] if isinstance(y, tuple) else y
