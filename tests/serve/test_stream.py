@@ -17,12 +17,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers import TESTS
+from recurra.data import Features, as_table, series_of, split_by_time
 from recurra.errors import DataError, SessionError
 from recurra.serve import journal as journal_module
 from recurra.serve.journal import Journal
-from recurra.serve.stream import LONGEST_LINE, read_lines, stream
+from recurra.serve.stream import LONGEST_LINE, _Run, read_lines, stream
 from recurra.tasks.live_forecast import LiveForecaster
-from tasks.networks import forecaster, rows_of, table_of, whole_forecasts
+from tasks.networks import forecaster, model_of, rows_of, table_of, whole_forecasts
 
 TABLE = table_of(60)
 MODEL, (SERIES,) = forecaster(TABLE)
@@ -246,9 +247,60 @@ def test_the_journal(tmp_path) -> None:
         journal.close()
     assert [line for line, _ in journal.lines[-2:]] == [b"short"] * 2
     assert len(journal.lines) == len(last.lines) + 2
-    (tmp_path / "j").write_bytes(content[:-30] + b"?" + content[-29:])
-    with pytest.raises(SessionError, match="damaged after 1 lines"):
-        Journal(tmp_path / "j")
+    for at in (-30, -41):  # in a record, and in its size
+        (tmp_path / "j").write_bytes(content[:at] + b"?" + content[at + 1 :])
+        with pytest.raises(SessionError, match="damaged after 1 lines"):
+            Journal(tmp_path / "j")
+
+
+@pytest.mark.parametrize("torn", range(6))
+def test_an_end_that_came_to_the_disk_in_part_is_dropped(torn, tmp_path) -> None:
+    lines, whole, path = csv_lines(), run(csv_lines())[0].splitlines(keepends=True), tmp_path / "s"
+    journal = unfinished(lines[:20], path)
+    good, n = path.read_bytes(), len(lines[19])
+    path.write_bytes(
+        [
+            good[:-5],
+            good[: -n - 16] + bytes(n + 16),
+            good[:-n] + bytes(n),
+            good[:-10] + bytes(10),
+            good + bytes(4096),
+            good[: -8 * n] + bytes(2 * n) + good[-6 * n :],  # a page in the midst of the last lines
+        ][torn]
+    )
+    assert journal.answered is False
+    out, errors, _ = run([lines[0], *lines[11:25]], snapshot=path)
+    assert errors.startswith("line 0: the end of the snapshot came to the disk only in part")
+    assert whole[-1] not in out
+    assert "".join(whole).endswith(out + "".join(whole[25:]))
+
+
+def unfinished(lines, path, live=None):
+    """A stream whose process ends without a word."""
+    run_ = _Run(live or LiveForecaster(MODEL), io.StringIO(), io.StringIO())
+    run_.go_on(path)
+    for line in lines:
+        run_.take(line)
+    run_.journal.close()
+    return run_.journal
+
+
+def test_two_streams_that_start_together_on_a_snapshot_that_is_not_there_yet(tmp_path) -> None:
+    first = _Run(LiveForecaster(MODEL), io.StringIO(), io.StringIO())
+    first.go_on(tmp_path / "s")
+    with pytest.raises(SessionError, match="in use by another process"):
+        run(csv_lines(), snapshot=tmp_path / "s")
+    for line in csv_lines()[:20]:  # also where the state is written anew in between
+        first.take(line)
+        with pytest.raises(SessionError, match="in use by another process"):
+            Journal(tmp_path / "s")
+    first.save()
+    with pytest.raises(SessionError, match="in use by another process"):
+        Journal(tmp_path / "s")
+    first.journal.close()
+    out, _, summary = run(csv_lines(), snapshot=tmp_path / "s")
+    assert summary.skipped == 19
+    assert out == "".join(run(csv_lines())[0].splitlines(keepends=True)[20:])
 
 
 def test_the_state_is_written_anew_when_the_lines_are_many(tmp_path) -> None:
@@ -336,6 +388,32 @@ def test_a_pipe_gets_the_last_forecast_when_its_line_is_given_first(first, tmp_p
     assert out.file.getvalue() == "".join(whole[:19])
     again, _, _ = run([lines[0], *lines[first:]], snapshot=tmp_path / "s")
     assert again == "".join(whole[19 if first == 19 else 20 :])
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_without_times_a_line_whose_answer_was_not_seen_counts_once(form, tmp_path) -> None:
+    """Given again from the first line without an answer, whether its like came before or not."""
+    table = as_table({"y": TABLE.columns["y"]})
+    series = series_of(table, "y")
+    model = model_of(Features.fit(series, split_by_time(series, horizon=5), horizon=5, seasons=(6,)))
+    values = [1, 2, 2, 2, 3, 3, 4, 5, 5, 5]
+    lines = [f'{{"y": {v}}}\n' for v in values] if form == "json" else ["y\n", *(f"{v}\n" for v in values)]
+    head = lines[: form == "csv"]
+    whole = run(lines, model)[0].splitlines(keepends=True)
+    for killed in range(len(head) + 1, len(whole) + 1):
+        for seen in (0, None):
+            path = tmp_path / f"{killed} {seen}"
+            out = Killed(io.StringIO(), killed, seen)
+            with pytest.raises(OSError, match="killed"):
+                stream(LiveForecaster(model), lines, out, io.StringIO(), snapshot=path)
+            if seen is None and killed < len(whole):  # it saw the answer, and went on to the next line
+                journal = Journal(path)
+                journal.answer()
+                journal.close()
+            got = out.file.getvalue().splitlines(keepends=True)
+            again, errors, _ = run([*head, *lines[len(got) :]], model, snapshot=path)
+            assert "".join(got) + again == "".join(whole)
+            assert errors.count("it counts once") == (seen == 0)
 
 
 class Killed:

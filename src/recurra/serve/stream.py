@@ -69,8 +69,9 @@ def stream(
     before its answer is written: whoever has seen an answer need not give its observation again, and each counts
     exactly once. Where `out` is a file that is appended to, each answer comes exactly once, too. A pipe cannot be asked
     what it was given: if the kill came in the microseconds between the snapshot and the pipe, one answer is missing
-    there, and it comes when its observation is the first line that is given again. The snapshot survives the process;
-    with the machine's power at most the last lines are lost, which can be given again.
+    there, and it comes when its observation is the first line that is given again. Without times that is the very same
+    line, which then is said to count once. The snapshot survives the process; with the machine's power at most the last
+    lines are lost, which is said, and which can be given again.
 
     Args:
         live: from `Estimator.live`, or `recurra.tasks.estimator.open_live`.
@@ -120,6 +121,7 @@ class _Run:
         self.number = 0
         self.known: dict[str, int] = {}  # the last time of each series that the snapshot had
         self.pending: tuple[tuple[str, int] | None, str] | None = None  # the place and the text of the last answer
+        self.last = b""  # a line without a time whose answer may not have been written
         self.file = _regular(out)
 
     def go_on(self, path: str | os.PathLike[str]) -> None:
@@ -128,6 +130,8 @@ class _Run:
         if self.journal.state is None:
             return
         about = self.journal.about
+        if self.journal.torn:
+            self.report("the end of the snapshot came to the disk only in part: the last lines may be given again")
         self.live.restore(self.journal.state)
         if about["format"]:
             self.format = LineFormat(self.live.names, about["header"], about["separator"])
@@ -139,7 +143,7 @@ class _Run:
                 continue
             assert self.format is not None
             observation = self.format.observation(line.decode())
-            place = self.live.place(observation)
+            place = self.live.place(observation) if self.live.timed else None
             text = self.text(self.live.step(observation))
         self.live.notes.clear()
         self.known = {name: time for name in self.live.series if (time := self.live.last(name)) is not None}
@@ -147,6 +151,8 @@ class _Run:
             self.write(self.rest(text, size))
         elif text and place is not None:
             self.pending = (place, text)
+        elif text and not self.journal.answered:
+            self.pending, self.last = (None, text), self.journal.lines[-1][0]
 
     def rest(self, text: str, size: int) -> str:
         """What the output, which had this size before, lacks of a text: all, nothing, or the end of a cut line."""
@@ -200,7 +206,7 @@ class _Run:
         """A line that is an observation."""
         try:
             observation = form.observation(text)
-            if self.known and self.is_known(observation):
+            if self.is_last(text) or (self.known and self.is_known(observation)):
                 return
             began = stopwatch.perf_counter()
             answer = self.live.step(observation)
@@ -223,6 +229,8 @@ class _Run:
         """Put a line into the snapshot, and then write its answer."""
         grown = self.journal is not None and self.journal.add(line.encode(), self.size())
         self.write(answer)
+        if self.journal is not None and self.file is None and answer and not self.live.timed:
+            grown |= self.journal.answer()
         if grown:
             self.save()
 
@@ -230,6 +238,18 @@ class _Run:
         """An answer as a line; nothing where there is none."""
         assert self.format is not None
         return "" if answer is None else self.format.line(self.live, answer)
+
+    def is_last(self, line: str) -> bool:
+        """Whether this is the first line, and the last of the snapshot again, whose answer was not written."""
+        last, self.last = self.last, b""
+        if not last or line.strip().encode() != last.strip():
+            return False
+        assert self.pending is not None
+        self.write(self.pending[1])
+        self.pending = None
+        self.summary.skipped += 1
+        self.report("the line is the last of the snapshot again, whose answer was not written: it counts once")
+        return True
 
     def is_known(self, observation: Mapping[str, Any]) -> bool:
         """Whether the snapshot had this observation already."""

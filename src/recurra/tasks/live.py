@@ -53,6 +53,7 @@ class Live(ABC):
 
     answer: ClassVar[str] = "answer"  # what one is called
     announced: Sequence[str] = ()
+    timed: bool = False  # whether an observation says its time, by which it is known again
 
     def __init__(self, model: Model, transform: Any, keys: Sequence[str], names: Sequence[str]) -> None:
         model.program().check_streams("a live session")

@@ -98,6 +98,7 @@ class LiveForecaster(Live):
             )
         keys = [n for n in (c.series, c.time) if n is not None]
         super().__init__(model, self.features, keys, [c.target, *c.past, *c.ahead])
+        self.timed = c.time is not None
         self.announced = [*keys, *c.ahead] if c.ahead and c.time is not None else []
 
     @cached_property
