@@ -140,9 +140,9 @@ int64_t step_many(nb::handle self, nb::list sessions, nb::handle x, nb::handle o
     ++shared.calls;
     PyTypeObject* known = nullptr;   // the last type that was found to be a session's
     for (int64_t i = 0; i < count; ++i) {
-        const nb::handle item = PyList_GET_ITEM(sessions.ptr(), i);
+        const nb::handle item = PyList_GetItem(sessions.ptr(), i);
         if (i + kAhead < count) {
-            const char* later = reinterpret_cast<const char*>(PyList_GET_ITEM(sessions.ptr(), i + kAhead));
+            const char* later = reinterpret_cast<const char*>(PyList_GetItem(sessions.ptr(), i + kAhead));
             for (size_t byte = 0; byte < sizeof(Session); byte += 64) __builtin_prefetch(later + byte, 1);
         }
         if (Py_TYPE(item.ptr()) != known && !nb::isinstance<Session>(item)) return i;

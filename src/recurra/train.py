@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from recurra.errors import CheckpointError, TrainingError
+from recurra.errors import CheckpointError, TrainingError, need
 from recurra.files import write_atomically
 
 FORMAT = 1
@@ -127,6 +127,7 @@ def train(
     >>> history.ended, round(layer.weight.item(), 2)
     ('complete', 3.0)
     """
+    need("training", "torch", extra="train")
     path = None if checkpoint is None else Path(checkpoint)
     run = _Run(module, settings, updates, identity or {}, path, progress, stop)
     if resume:

@@ -36,7 +36,12 @@ def doctor(
 ) -> None:
     """Examine a model on data: gradients, saturation, memory, stability; findings with their causes and remedies."""
     from recurra.doctor.model_file import examine_file, save_best
+    from recurra.errors import need
 
+    if report is not None:
+        need("a report", "matplotlib", "jinja2", extra="draw")
+    if tensorboard is not None:
+        need("writing for TensorBoard", "tensorboard", extra="tensorboard")
     retrain = retrain or cure
     findings = examine_file(model, file, target=target, retrain=retrain, lag=lag, steps=steps)
     console = Console()

@@ -215,9 +215,12 @@ def regress(
 
 def _train(model: Any, file: Path, out: Path, report: Path | None, resume: bool, **roles: Any) -> None:
     """Train with a bar, save, and say what it is worth."""
+    from recurra.errors import need
     from recurra.files import check_writable
     from recurra.report.terminal import tell
 
+    if report is not None:  # said before anything is trained
+        need("a report", "matplotlib", "jinja2", extra="draw")
     checkpoint = out.with_name(f"{out.name}.checkpoint")
     for path in (out, report):
         if path is not None:

@@ -24,12 +24,11 @@ from recurra.compare.settings import Settings
 from recurra.compare.store import Store
 from recurra.compare.trial import Outcome, Trial
 from recurra.compare.verdict import verdict
-from recurra.errors import MissingExtraError, RecurraError
+from recurra.errors import RecurraError, need
 from recurra.files import write_atomically
 from recurra.tasks.bench import Bench
 from recurra.tasks.learn import calibrate, to_runtime
 
-NEEDS = (("torch", "PyTorch"), ("sklearn", "scikit-learn"), ("scipy", "SciPy"), ("optuna", "Optuna"))
 MEASURING = 1.02  # of the budget, after which nothing more is measured
 NAMES = {"model": "winner.recurra", "other": "best_live.recurra", "json": "compare.json", "page": "report.html"}
 
@@ -49,7 +48,9 @@ def run(bench: Bench, settings: Settings, suspicions: Sequence[str] = (), watch:
         OSError: the folder cannot be written.
     """
     started = time.monotonic()
-    _check_packages()
+    need("a comparison", "torch", "sklearn", "scipy", "optuna", extra="compare")
+    if settings.out is not None:
+        need("the report of a comparison", "matplotlib", "jinja2", extra="compare")
     settings.check_out()
     candidates, refused = choose(type(bench.task), settings.candidates)
     with _folder(settings) as folder, one_thread():
@@ -65,14 +66,6 @@ def run(bench: Bench, settings: Settings, suspicions: Sequence[str] = (), watch:
         if settings.out is not None:
             _write(found, folder)
     return found
-
-
-def _check_packages() -> None:
-    import importlib.util
-
-    for module, package in NEEDS:
-        if importlib.util.find_spec(module) is None:
-            raise MissingExtraError("a comparison", package, "compare")
 
 
 @contextmanager

@@ -14,12 +14,11 @@ the cheaper part during training. `retrain` tries the remedies by short retraini
 (True, True)
 """
 
-from recurra.errors import MissingExtraError
+# ruff: noqa: E402  (what is missing is said before it is imported)
 
-try:
-    import torch as _torch  # noqa: F401
-except ImportError:
-    raise MissingExtraError("the doctor", "PyTorch", "train") from None
+from recurra.errors import need
+
+need("the doctor", "torch", extra="train")
 
 from recurra.doctor.examine import examine
 from recurra.doctor.findings import Finding, Findings, Retrained, Retraining

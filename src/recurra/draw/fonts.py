@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any, NamedTuple
 
-from recurra.errors import MissingExtraError
+from recurra.errors import need
 
 FAMILY = "DejaVu Sans"
 _FINE = 100.0  # points at which texts are measured: at small sizes the measure is rounded to whole points
@@ -19,17 +19,9 @@ class Extent(NamedTuple):
     descent: float
 
 
-def need_matplotlib(what: str) -> None:
-    """Raise with the pip line where Matplotlib is not installed."""
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError(what, "matplotlib", "draw") from error
-
-
 @cache
 def _parser() -> Any:
-    need_matplotlib("a picture")
+    need("a picture", "matplotlib", extra="draw")
     from matplotlib.mathtext import MathTextParser
 
     return MathTextParser("path")

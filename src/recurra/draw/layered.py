@@ -11,12 +11,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, permutations
-from typing import Any
 
 import numpy as np
 
 from recurra.draw.circuit import Part
-from recurra.errors import MissingExtraError
+from recurra.errors import need
 
 OP = 22.0  # diameter of + and ×
 GAP = 12.0  # between the parts of a column
@@ -87,6 +86,7 @@ def laid_out(
     Raises:
         MissingExtraError: igraph or SciPy is not installed.
     """
+    need("the inside of a cell", "igraph", "scipy", extra="draw")
     layers = _layers(parts)
     layout = _with_wires(parts, layers, paths)
     _order(layout, parts, paths)
@@ -154,10 +154,8 @@ def _order(layout: Layout, parts: Sequence[Part], paths: Mapping[int, Sequence[i
 
 
 def _igraph_order(layout: Layout) -> list[list[Vertex]]:
-    try:
-        import igraph
-    except ImportError as error:
-        raise MissingExtraError("the inside of a cell", "igraph", "draw") from error
+    import igraph
+
     vertices = [v for column in layout.columns for v in column]
     index = {v: k for k, v in enumerate(vertices)}
     graph = igraph.Graph(len(vertices), [(index[e.start], index[e.end]) for e in layout.edges], directed=True)
@@ -255,7 +253,8 @@ def _straighten(layout: Layout) -> None:
     wires are quite straight and a few bend. One long bend is better than two short ones, so the weights are lessened by
     the bends found before.
     """
-    linprog = _linprog()
+    from scipy.optimize import linprog
+
     vertices = [v for column in layout.columns for v in column]
     index = {v: k for k, v in enumerate(vertices)}
     pairs = [pair for column in layout.columns for pair in itertools.pairwise(column)]
@@ -280,14 +279,6 @@ def _straighten(layout: Layout) -> None:
     for v, height in zip(vertices, y, strict=True):
         v.y = float(height)
     _snap(layout)
-
-
-def _linprog() -> Any:
-    try:
-        from scipy.optimize import linprog
-    except ImportError as error:
-        raise MissingExtraError("the inside of a cell", "SciPy", "draw") from error
-    return linprog
 
 
 def _snap(layout: Layout) -> None:

@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from recurra.draw.activity import Activity
-from recurra.draw.fonts import measure, need_matplotlib
+from recurra.draw.fonts import measure
 from recurra.draw.render import SETTINGS, paper
 from recurra.draw.text import values_text
 from recurra.draw.themes import Colours, Theme, state_role
+from recurra.errors import need
 from recurra.formatting import number
 from recurra.weights import Array
 
@@ -66,7 +67,7 @@ def _spoken(panel: Panel) -> str:
 
 def panels_figure(title: str, panels: Sequence[Panel], theme: Theme) -> Any:
     """A Matplotlib figure with the panels on one axis of time."""
-    need_matplotlib("a picture")
+    need("a picture", "matplotlib", extra="draw")
     import matplotlib
 
     names = [_spoken(p) for p in panels]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 from typing import Any
 
-from recurra.draw.fonts import FAMILY, need_matplotlib
+from recurra.draw.fonts import FAMILY
 from recurra.draw.scene import MARGIN, Arrow, Box, Label, Point, Scene
 from recurra.draw.themes import Colours, Theme
+from recurra.errors import need
 
 LINE = 1.5  # points
 _HEAD = (7.0, 3.2)  # length and half the width of an arrow's head
@@ -24,7 +25,7 @@ SETTINGS: dict[Any, Any] = {
 
 def paper(width: float, height: float, theme: Theme) -> Any:
     """An empty Matplotlib figure of a size in points, on which everything stays where it is put."""
-    need_matplotlib("a picture")
+    need("a picture", "matplotlib", extra="draw")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / 72, height / 72), facecolor=theme["page"].fill)

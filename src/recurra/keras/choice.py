@@ -8,22 +8,23 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from recurra.errors import MissingExtraError
+from recurra.errors import need
 
 
 def choose() -> None:
     """Set `KERAS_BACKEND` if Keras is not imported yet, it is not set, and the one that Keras would take is missing.
 
     Raises:
-        MissingExtraError: Keras is not installed.
+        MissingExtraError: Keras is not installed, or none of the backends that it runs on.
     """
-    if find_spec("keras") is None:
-        raise MissingExtraError("recurra.keras", "keras", "keras")
+    need("recurra.keras", "keras", extra="keras")
     if "keras" in sys.modules or "KERAS_BACKEND" in os.environ:
         return
     if find_spec(_configured()) is None:
         found = next((name for name in ("torch", "jax", "tensorflow") if find_spec(name) is not None), None)
-        if found is not None:
+        if found is None:
+            need("Keras", "torch", extra="keras")
+        else:
             os.environ["KERAS_BACKEND"] = found
 
 

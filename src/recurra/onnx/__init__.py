@@ -1,11 +1,10 @@
 """ONNX: run graphs of recurrent nodes, read them as models, and write models as graphs. Needs the extra `onnx`."""
 
-import importlib.util
+# ruff: noqa: E402  (what is missing is said before it is imported)
 
-from recurra.errors import MissingExtraError
+from recurra.errors import need
 
-if importlib.util.find_spec("onnx") is None:
-    raise MissingExtraError("recurra.onnx", "onnx", "onnx")
+need("recurra.onnx", "onnx", extra="onnx")
 
 from recurra.onnx.exporter import export
 from recurra.onnx.importer import from_onnx

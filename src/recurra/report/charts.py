@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from recurra.draw.fonts import need_matplotlib
 from recurra.draw.themes import PAGE, by_name
+from recurra.errors import need
 from recurra.report.page import Chart
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def axes(width: float = 4.7, height: float = 2.5, **labels: str) -> tuple[Figure
     Raises:
         MissingExtraError: Matplotlib is not installed.
     """
-    need_matplotlib("a chart")
+    need("a chart", "matplotlib", extra="draw")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")

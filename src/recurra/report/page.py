@@ -9,7 +9,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from recurra.draw.themes import PAGE
-from recurra.errors import MissingExtraError
+from recurra.errors import need
 from recurra.files import write_atomically
 
 if TYPE_CHECKING:
@@ -133,10 +133,9 @@ def write(page: str, path: str | os.PathLike[str]) -> None:
 
 @cache
 def _templates() -> Environment:
-    try:
-        import jinja2
-    except ImportError:
-        raise MissingExtraError("a report", "Jinja2", "draw") from None
+    need("a report", "jinja2", extra="draw")
+    import jinja2
+
     found = jinja2.Environment(
         loader=jinja2.PackageLoader("recurra.report"),
         autoescape=True,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.errors import MissingExtraError
+from recurra.errors import need
 
 if TYPE_CHECKING:
     from recurra.tasks.bench import Bench
@@ -28,6 +28,7 @@ class Baseline(ABC):
         words: what it is, for a reader.
         name: in tables.
         parameters: how many numbers it has learned.
+        packages: the modules that it needs, of the extra `train`.
         steps: how many steps it looks back at; None: all.
     """
 
@@ -36,6 +37,7 @@ class Baseline(ABC):
     words: ClassVar[str]
     name: str
     parameters: int = 0
+    packages: ClassVar[tuple[str, ...]] = ()
     steps: int | None = None
 
     @classmethod
@@ -115,6 +117,7 @@ class _OnSummaries(Baseline):
     """
 
     kind = "linear"
+    packages = ("sklearn",)
 
     def __init__(self, bench: Bench, window: int) -> None:
         self.transform, self.window = bench.transform, window
@@ -123,10 +126,7 @@ class _OnSummaries(Baseline):
     @classmethod
     def fit(cls, bench: Bench, params: Mapping[str, Any] | None = None) -> Self:
         """The strength is chosen on the validation part where `params` has none; its window is 0 then."""
-        try:
-            import sklearn.linear_model  # noqa: F401
-        except ImportError:
-            raise MissingExtraError(f"the {cls.key} baseline", "scikit-learn", "train") from None
+        need(f"the {cls.key} baseline", *cls.packages, extra="train")
         params = params or {}
         made = cls(bench, params.get("window", 0))
         x, y = made._data(bench, "train")

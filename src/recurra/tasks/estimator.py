@@ -17,7 +17,7 @@ from recurra.data.batches import Piece
 from recurra.data.forecasting.clock import Clock
 from recurra.data.split import Split
 from recurra.data.transform import Transform
-from recurra.errors import ModelFileError, NotFittedError, SettingError
+from recurra.errors import ModelFileError, NotFittedError, SettingError, need
 from recurra.runtime import Model, load
 from recurra.tasks.base import Floats, Task
 from recurra.tasks.bench import Bench, ModelPredictor
@@ -172,7 +172,11 @@ class Estimator:
     def _fit(self, examples: Callable[[Any], Sequence[Any]], evaluate: bool, **how: Any) -> Self:
         began = clock.perf_counter()
         check_parameters(self)
+        need("training", "torch", extra="train")
         task = self.make_task()
+        if evaluate:  # what comes after training is not to fail for that
+            for baseline in task.baselines:
+                need(f"the {baseline.key} baseline", *baseline.packages, extra="train")
         sequences = examples(task)
         splits = task.split(sequences, self.parts, int(self.seed))
         bench = Bench(task, sequences, splits, task.transform(sequences, splits))

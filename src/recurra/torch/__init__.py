@@ -8,6 +8,12 @@
 >>> output, state = Recurrent("gru", 3, 8)(torch.zeros(10, 2, 3))
 """
 
+# ruff: noqa: E402  (what is missing is said before it is imported)
+
+from recurra.errors import need
+
+need("recurra.torch", "torch", extra="train")
+
 from recurra.torch.backend import backend_for
 from recurra.torch.convert import Conversion, convert
 from recurra.torch.convolution import BatchNorm1d, CausalConv1d
