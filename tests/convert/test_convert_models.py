@@ -139,7 +139,7 @@ def test_a_difference_is_refused(tmp_path, monkeypatch):
 def test_sources_that_are_none(tmp_path):
     with pytest.raises(ConversionError, match="the source is a int, expected the path"):
         recurra.convert(3, tmp_path / "model.recurra")
-    with pytest.raises(ConversionError, match=r"a file \.txt is not known, expected one of: \.keras, \.onnx"):
+    with pytest.raises(ConversionError, match=r"a file \.txt is not known, expected one of: \.keras, \.h5"):
         recurra.convert(tmp_path / "model.txt", tmp_path / "model.recurra")
     with pytest.raises(FileNotFoundError):
         recurra.convert(tmp_path / "model.onnx", tmp_path / "model.recurra")

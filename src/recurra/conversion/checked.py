@@ -69,9 +69,9 @@ def convert(
     run as a whole, in chunks, stepped and reloaded, which must have the same bits.
 
     Args:
-        source: the path of a `.keras` file, an `.onnx` file, a torch state_dict in `.safetensors` (or `.json`, as
-            nested lists), or a network in RTNeural's JSON; or a torch.nn.Module, or a keras.Model. Weights alone are
-            held against a NumPy definition of their layers with their own conventions.
+        source: the path of a `.keras` or `.h5` file, an `.onnx` file, a torch state_dict in `.safetensors` (or
+            `.json`, as nested lists), or a network in RTNeural's JSON; or a torch.nn.Module, or a keras.Model. Weights
+            alone are held against a NumPy definition of their layers with their own conventions.
         path: where to write.
         description: of a state_dict: its layers, or the path of a JSON file with them; see
             `recurra.conversion.state_dict`. Not needed where `model.description.json` stands beside
@@ -112,6 +112,7 @@ def largest_difference(source: Source, lengths: tuple[int, ...]) -> float:
     all_ours, all_theirs = [], []
     for i, steps in enumerate(lengths):
         x = np.ascontiguousarray(random_input(source.model, steps, 1, seed=i)[:, 0])
+        x = np.maximum(x, source.lowest_id) if source.model.vocabulary_size else x
         theirs, ours = np.asarray(source.run(x), np.float64), source.model.run(x)
         if theirs.ndim == ours.ndim - 1:
             ours = ours[-1]  # the source gives the last step alone

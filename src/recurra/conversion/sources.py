@@ -37,6 +37,7 @@ class Source:
         model: what it was turned into.
         run: the source itself on one sequence [T, I] (ids [T]): [T, O], or [O] where it gives the last step alone.
         steps: the only length that it takes; None: any.
+        lowest_id: the first whole number that is no padding.
         described: whether `run` is a description's word: the file has weights alone.
     """
 
@@ -44,6 +45,7 @@ class Source:
     model: Model
     run: Callable[[Any], Any]
     steps: int | None = None
+    lowest_id: int = 0
     described: bool = False
 
 
@@ -117,13 +119,9 @@ def _from_keras(model: Any, name: str) -> Source:
     converted = _import("recurra.keras", "keras", "keras").from_keras(model)
     shape = model.input_shape
     steps = shape[1] if isinstance(shape, tuple) and len(shape) > 1 else None
-
-    ops = importlib.import_module("keras").ops
-
-    def run(x: Any) -> Any:
-        return ops.convert_to_numpy(model(x[None], training=False))[0]
-
-    return Source(name, converted, run, steps)
+    models = importlib.import_module("recurra.keras.models")
+    lowest = int(models.pads_with_zero(model))
+    return Source(name, converted, lambda x: models.answers(model, x[None])[0], steps, lowest_id=lowest)
 
 
 def _from_torch(module: Any) -> Source:
@@ -233,6 +231,8 @@ def _import(module: str, package: str, extra: str) -> Any:
 
 _READERS: dict[str, Callable[[Path, Any], Source]] = {
     ".keras": _from_keras_file,
+    ".h5": _from_keras_file,
+    ".hdf5": _from_keras_file,
     ".onnx": _from_onnx,
     ".safetensors": _from_safetensors,
     ".json": _from_json,

@@ -17,9 +17,9 @@ from recurra.keras import choice
 
 choice.choose()
 
-from recurra.keras.bridge import from_keras, to_keras
 from recurra.keras.convert import convert, load_model
 from recurra.keras.layers import GRU, LSTM, SimpleRNN, backend_for
+from recurra.keras.models import from_keras, to_keras
 from recurra.keras.recurrent import EquationCell, Recurrent
 
 __all__ = [

@@ -70,6 +70,12 @@ def recipe(kind: str, drops: bool, activation: Any, recurrent_activation: Any = 
     return (lacks_compiler(made.cell) if made.compiled else "") or made
 
 
+def recipe_of_cell(cell: Any, drops: bool) -> Recipe | str:
+    """The recipe of a SimpleRNNCell, LSTMCell or GRUCell as it is set."""
+    kind = type(cell).__name__ + " before" * (not getattr(cell, "reset_after", True))
+    return recipe(kind, drops, cell.activation, getattr(cell, "recurrent_activation", None))
+
+
 def lacks_compiler(cell: Cell) -> str:
     """Why a cell that is not built in cannot be compiled here, or ""."""
     from importlib.util import find_spec

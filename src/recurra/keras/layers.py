@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import keras
 from keras.src.saving.object_registration import GLOBAL_CUSTOM_NAMES, GLOBAL_CUSTOM_OBJECTS
 
-from recurra.keras.cells import Recipe, recipe
+from recurra.keras.cells import Recipe, recipe_of_cell
 from recurra.keras.run import Call, arrange, run
 from recurra.keras.scan import BACKEND, NATIVE, foreign, is_plain
 
@@ -42,6 +42,13 @@ class Native:
 
     stock: type[Any]
     stock_cell: type[Any]
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Any:
+        """As Keras' own, and of files that TensorFlow's Keras 2 wrote."""
+        config = {n: v for n, v in config.items() if n != "time_major" or v}  # Keras 3 has batches first alone
+        stock: Any = super()
+        return stock.from_config(config)
 
     def recipe(self, training: bool) -> Recipe | str:
         """How the layer is computed, or why it is left to Keras."""
@@ -117,29 +124,14 @@ LAYERS: tuple[type[Any], ...] = (SimpleRNN, LSTM, GRU)
 
 def recipe_of(layer: Any, training: bool) -> Recipe | str:
     """How a layer is computed, or why it is left to Keras."""
-    cell, kind = layer.cell, layer.stock_cell
-    if type(cell) is not kind:
+    cell = layer.cell
+    if type(cell) is not layer.stock_cell:
         return f"its cell is a {type(cell).__name__}, not Keras' own"
     if 1.0 in (cell.dropout, cell.recurrent_dropout):
         return "a dropout of 1 drops everything"
     if getattr(layer, "use_cudnn", "auto") is True:
         return "use_cudnn=True asks for another kernel"
-    before = kind is keras.layers.GRUCell and not cell.reset_after
-    dropped = bool(training and cell.recurrent_dropout)
-    recurrent = None if kind is keras.layers.SimpleRNNCell else cell.recurrent_activation
-    return recipe(kind.__name__ + " before" * before, dropped, cell.activation, recurrent)
-
-
-def as_ours(layer: Any) -> Any:
-    """One of Keras' layers as ours, sharing its cell, to ask how it is computed; or why it cannot be."""
-    if isinstance(layer, Native):
-        return layer
-    kind = next((ours for ours in LAYERS if type(layer) is ours.stock), None)
-    if kind is None:
-        return f"it is a {type(layer).__name__}, which may change what it computes"
-    ours = object.__new__(kind)
-    ours.__dict__.update(vars(layer))
-    return ours
+    return recipe_of_cell(cell, bool(training and cell.recurrent_dropout))
 
 
 _said: set[tuple[str, str]] = set()

@@ -89,7 +89,7 @@ class EquationCell(keras.layers.Layer):  # type: ignore[misc]
     def arrays(self, like: Any, features: int) -> dict[str, Any]:
         """All arrays as `recurra.Weights` has them, zeros for what the cell does not use."""
         shapes = Weights.shapes(self.cell, features, self.units, self.projection_size)
-        given = {name: v.value.T if len(v.shape) == 2 else v.value for name, v in self._named.items()}
+        given = {name: ops.transpose(v.value) if len(v.shape) == 2 else v.value for name, v in self._named.items()}
         return {name: given[name] if name in given else zeros(shape, like) for name, shape in shapes.items()}
 
     def call(self, inputs: Any, states: Sequence[Any], training: bool = False) -> tuple[Any, list[Any]]:

@@ -9,10 +9,9 @@ import numpy as np
 
 from recurra.cells import Node as Symbol
 from recurra.errors import OnnxError
-from recurra.onnx import expressions
-from recurra.onnx.expressions import ELEMENT
 from recurra.onnx.graph import Node
 from recurra.runtime import Op
+from recurra.runtime.elementwise import ELEMENT, op_of
 
 # What the parts of an axis hold: the input's first two axes, one of which is time; directions; features.
 FIRST, SECOND, DIRECTION, FEATURES = "first", "second", "directions", "features"
@@ -48,7 +47,7 @@ class Stream:
         """The same with what was done element by element as a layer of its own."""
         if self.expression is ELEMENT:
             return self
-        layer = expressions.layer_of(self.expression, self.sizes[FEATURES])
+        layer = op_of(self.expression, self.sizes[FEATURES])
         return replace(self, layers=(*self.layers, layer), expression=ELEMENT)
 
 
