@@ -275,9 +275,18 @@ def _of_series(series: Any) -> tuple[NDArray[Any], str | None]:
         zone = kind.time_zone
         if zone:
             series = series.dt.convert_time_zone("UTC").dt.replace_time_zone(None)
-        return series.to_numpy().astype("datetime64[us]"), zone
+        return series.to_numpy().astype("datetime64[us]"), _zone_name(zone)
     if kind == nw.Boolean or kind.is_float() or kind.is_decimal():
         return series.cast(nw.Float64).to_numpy().astype(np.float64), None
     if kind.is_integer():
         return (series.cast(nw.Float64) if series.null_count() else series).to_numpy(), None
     return np.array(series.to_list(), dtype=object), None
+
+
+def _zone_name(zone: str | None) -> str | None:
+    """A zone as `Clock` names it: pandas calls a fixed offset UTC+05:30.
+
+    >>> _zone_name("UTC+05:30"), _zone_name("UTC")
+    ('+05:30', 'UTC')
+    """
+    return zone[3:] if zone is not None and zone.startswith(("UTC+", "UTC-")) else zone

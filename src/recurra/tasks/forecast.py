@@ -33,7 +33,7 @@ from recurra.tasks.base import Floats, Task
 from recurra.tasks.bench import Bench
 from recurra.tasks.estimator import Estimator
 from recurra.tasks.forecast_baselines import LinearAutoregression, Naive, Seasonal
-from recurra.tasks.frames import as_frame
+from recurra.tasks.frames import as_frame, zone_of
 from recurra.tasks.metrics import MeanAbsoluteError
 from recurra.train import Progress
 
@@ -367,7 +367,9 @@ class Forecaster(Estimator):
 
         Returns:
             A table of the kind that was given (a dict of arrays for arrays and files), one row for each origin and
-            horizon: series, origin, time, horizon, and a column q0.1 and so on for each quantile.
+            horizon: series, origin, time, horizon, and a column q0.1 and so on for each quantile. Times that have a
+            zone have that of the frame, or of training; in arrays, which know no zones, they are in UTC, and steps of a
+            day or more are dates.
 
         Raises:
             NotFittedError: before `fit` or `load`.
@@ -395,7 +397,13 @@ class Forecaster(Estimator):
         if not parts:
             raise DataError("predict: no row has a target or a past column, expected some observed rows to go on from")
         joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        return as_frame(joined, self._source if data is None else data)
+        given, clock = self._source if data is None else data, self.transform_.clock
+        framed = clock.zone is not None and clock.kind == "time" and not isinstance(given, (str, Path, Mapping))
+        if framed and clock.dates:  # of the wall: a frame has instants
+            for name in ("origin", "time"):
+                walls = joined[name].astype("datetime64[s]").astype(np.int64)
+                joined[name] = clock.instants(walls)[0].astype("datetime64[s]")
+        return as_frame(joined, given, (zone_of(given, self.transform_.columns.time) or clock.zone) if framed else None)
 
     def predictions(self, X: Any, origins: str = "last") -> tuple[dict[str, Any], Any]:
         """Forecasts of a file, and the clock of its times."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,8 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def as_frame(columns: Mapping[str, NDArray[Any]], like: Any) -> Any:
-    """A pandas or Polars frame where `like` is one, else the columns as they are."""
+def as_frame(columns: Mapping[str, NDArray[Any]], like: Any, zone: str | None = None) -> Any:
+    """A pandas or Polars frame where `like` is one, else the columns as they are.
+
+    Args:
+        columns: by name; times are datetime64, in UTC where they have a zone.
+        like: a frame, or whatever else was given.
+        zone: the zone of times in a frame.
+    """
     if isinstance(like, (str, bytes, Mapping, np.ndarray)) or not hasattr(like, "columns"):
         return dict(columns)
     try:
@@ -20,6 +27,32 @@ def as_frame(columns: Mapping[str, NDArray[Any]], like: Any) -> Any:
     frame = nw.from_native(like, pass_through=True)
     if not isinstance(frame, (nw.DataFrame, nw.LazyFrame)):
         return dict(columns)
-    fine = {n: c.astype("datetime64[ms]") if c.dtype.kind == "M" else c for n, c in columns.items()}
+    times = [n for n, c in columns.items() if c.dtype.kind == "M"]
+    fine = {n: c.astype(_unit(c)) if n in times else c for n, c in columns.items()}
     fine = {n: c.tolist() if c.dtype == object else c for n, c in fine.items()}
-    return nw.from_dict(fine, backend=frame.implementation).to_native()
+    made = nw.from_dict(fine, backend=frame.implementation)
+    if zone is not None:
+        made = made.with_columns(nw.col(*times).dt.replace_time_zone("UTC"))
+        with contextlib.suppress(Exception):  # Polars knows zones by name only; then they stay in UTC, and say so
+            made = made.with_columns(nw.col(*times).dt.convert_time_zone(zone))
+    return made.to_native()
+
+
+def zone_of(frame: Any, column: str | None) -> str | None:
+    """The time zone of a frame's column of times, or of its index; None where it has none, or is no frame."""
+    if isinstance(frame, (str, bytes, Mapping, np.ndarray)):
+        return None
+    zone = getattr(getattr(frame, "index", None), "tz", None)
+    try:
+        import narwhals as nw
+
+        kind: Any = nw.from_native(frame, eager_only=True).schema.get(str(column))
+    except (ImportError, TypeError):
+        kind = None
+    found = getattr(kind, "time_zone", None) or zone
+    return None if found is None else str(found)
+
+
+def _unit(times: NDArray[Any]) -> str:
+    """Milliseconds, as far as they tell all of these times."""
+    return "datetime64[ms]" if (times == times.astype("datetime64[ms]")).all() else "datetime64[us]"

@@ -11,6 +11,7 @@ from recurra.data.forecasting.step import LONGEST_SEASON, Step
 
 _BETTER = 0.95  # a season's error against that of lags beside it
 _CLEAR = 0.8  # the same, of a lag that nothing suggests
+_ROUNDING = 1e-5  # of errors in series of about one scale, where nothing is left of them
 _MOST_LAG = 2000  # rows, where the step suggests no season
 _MOST_ROWS = 50_000  # rows of each series that are looked at
 
@@ -42,15 +43,16 @@ def _score(parts: Sequence[Floats], season: int, base: int) -> float:
     if season <= beside or max(map(len, parts)) < 2 * season + beside:
         return np.inf
     around = _error(parts, season - beside) + _error(parts, season + beside)
-    return 2 * _error(parts, season) / around if around > 0 else np.inf
+    return 2 * _error(parts, season) / around if around > _ROUNDING else np.inf
 
 
 def _error(parts: Sequence[Floats], lag: int) -> float:
-    """The mean distance between values that are `lag` rows apart."""
-    apart = [np.abs(part[lag:] - part[:-lag]) for part in parts if len(part) > lag]
-    values = np.concatenate(apart) if apart else np.zeros(0)
-    values = values[np.isfinite(values)]
-    return float(values.mean()) if len(values) else np.nan
+    """The mean distance between values that are `lag` rows apart, less what a trend adds to it in each part."""
+    apart = [part[lag:] - part[:-lag] for part in parts if len(part) > lag]
+    known = [found for change in apart if len(found := change[np.isfinite(change)])]
+    if not known:
+        return np.nan
+    return float(np.concatenate([np.abs(change - np.median(change)) for change in known]).mean())
 
 
 def _searched(parts: Sequence[Floats]) -> list[int]:
