@@ -257,12 +257,12 @@ def test_latex() -> None:
     gru = get("gru").latex()
     assert gru.startswith("\\begin{aligned}\n")
     assert gru.endswith("\n\\end{aligned}")
-    assert r"r_t &= \sigma((W_{r} x_t + b_{r}) + (U_{r} h_{t-1} + c_{r})) \\" in gru
-    assert r"n_t &= \tanh((W_{n} x_t + b_{n}) + r_t \odot (U_{n} h_{t-1} + c_{n})) \\" in gru
+    assert r"r_t &= \sigma((W_{r} x_t + b_{r}) + (U_{r} h_{t-1} + d_{r})) \\" in gru
+    assert r"n_t &= \tanh((W_{n} x_t + b_{n}) + r_t \odot (U_{n} h_{t-1} + d_{n})) \\" in gru
     assert r"h_t &= (1 - z_t) \odot n_t + z_t \odot h_{t-1}" in gru
-    assert r"(U_{n} (r_t \odot h_{t-1}) + c_{n})" in get("gru_reset_before").latex()
+    assert r"(U_{n} (r_t \odot h_{t-1}) + d_{n})" in get("gru_reset_before").latex()
     assert r"h_t &= R (o_t \odot \tanh(c_t))" in get("lstm_projected").latex()
-    assert r"(U_{o} h_{t-1} + c_{o}) + p_{o} \odot c_t)" in get("lstm_peephole").latex()
+    assert r"(U_{o} h_{t-1} + d_{o}) + p_{o} \odot c_t)" in get("lstm_peephole").latex()
     assert r"+ u \odot h_{t-1}" in get("indrnn").latex()
     for one in ALL_CELLS:
         text = one.latex()

@@ -1,6 +1,7 @@
 // Tests of the native core without Python, made to run under the sanitizers (`make sanitize`): every built-in cell, both
 // types, every ISA of this machine, odd sizes, ragged rows, resets, reverse, checkpoints and threads. The truths are
-// double precision, finite differences, and the bits of rows run alone.
+// double precision, finite differences, and the bits of rows run alone. All ISAs with fused multiply-add have the same
+// bits; `native_tests bits ISA` prints a number for those of each cell, to be held against another machine's.
 
 #include <cmath>
 #include <cstdio>
@@ -9,7 +10,9 @@
 #include <algorithm>
 #include <iterator>
 #include <limits>
+#include <map>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "recurra/isa.hpp"
@@ -29,6 +32,18 @@ int passed = 0, failed = 0;
 void check(bool good, const char* what, const char* cell, const char* isa) {
     good ? ++passed : ++failed;
     if (!good) std::printf("FAILED: %s, %s, %s\n", what, cell, isa);
+}
+
+// For each ISA, a number for the bits of everything in single precision, by cell or op (FNV-1a, all NaN alike).
+std::map<std::string, std::map<std::string, uint64_t>> bits;
+
+void note(const char* what, const Isa& isa, const std::vector<float>& values) {
+    uint64_t& sum = bits[isa.name].try_emplace(what, 14695981039346656037u).first->second;
+    for (const float value : values) {
+        uint32_t word = 0x7fc00000;
+        if (!std::isnan(value)) std::memcpy(&word, &value, sizeof(word));
+        for (int byte = 0; byte < 4; ++byte) sum = (sum ^ (word >> (8 * byte) & 255)) * 1099511628211u;
+    }
 }
 
 struct Case {
@@ -182,6 +197,10 @@ void run(const Layout& layout, const Isa& isa, int cell, const Case& c) {
     check(close(single.dx, twofold.dx, 2e-3), "gradient of x", name, isa.name);
     check(close(single.dW, twofold.dW, 2e-3), "gradient of W", name, isa.name);
     check(close(single.dU, twofold.dU, 2e-3), "gradient of U", name, isa.name);
+    for (const auto* found : {&single.output, &single.gates, &single.dx, &single.dW, &single.dU, &single.db, &single.dc}) note(name, isa, *found);
+    for (const auto* found : {&single.final, &single.d_initial, &single.dp}) {
+        for (const auto& array : *found) note(name, isa, array);
+    }
     if (c.B) check(alone(layout, isa, cell, single), "bits of a row alone", name, isa.name);
     const std::vector<double> dW = twofold.dW, dU = twofold.dU, dc = twofold.dc, dx = twofold.dx;
     check(differences(twofold, twofold.W, dW), "differences of W", name, isa.name);
@@ -238,6 +257,7 @@ void run_ways(const Network& network, const char* name, const void* x, int64_t T
     std::vector<float> whole(answers * B * O), other(whole.size());
     Workspace scratch(network, B, T * B);
     check(network.run(in, T, B, states, scratch, whole.data()) == answers, "answers of a network", name, network.isa().name);
+    note((std::string("a network with ") + name).c_str(), network.isa(), whole);
     if (network.streams()) {
         Workspace small(network, B, 3 * B);
         states.clear();
@@ -353,6 +373,7 @@ void run_convolution(const Isa& isa, int64_t O, int64_t K, int64_t I, int64_t di
         }
     }
     check(near, "a convolution", "convolution", isa.name);
+    note("convolution", isa, out);
 }
 
 // A forecast head behind a linear op, which reads an input beside it: its definition in double precision, rows alone, and chunks.
@@ -417,6 +438,7 @@ void run_forecast(const Isa& isa, int64_t N, int64_t P, int64_t U, int64_t F, in
         }
     }
     check(near, "a forecast", "forecast", isa.name);
+    note("forecast", isa, whole);
     check(ordered, "quantiles in order", "forecast", isa.name);
     check(other == whole, "a row of a forecast alone", "forecast", isa.name);
 }
@@ -444,7 +466,7 @@ void run_memory() {
     give_back(beyond, 2 * kIdleBytes);
 }
 
-int main() {
+int main(int count, char** words) {
     run_memory();
     const Case cases[] = {
         {7, 5, 3, 19, 6, false, false, false, 1, 0}, {9, 7, 5, 33, 12, true, true, true, 2, 0},
@@ -469,6 +491,12 @@ int main() {
         run_forecast(*isa, 1, 1, 1, 0, 1, 1);
         check(*isa->ran, "the ISA ran", "all", isa->name);
     }
-    std::printf("%d passed, %d failed\n", passed, failed);
+    if (bits.count("avx512") && bits.count("avx2")) {
+        for (const auto& [name, sum] : bits["avx512"]) check(sum == bits["avx2"][name], "bits of AVX-512 and AVX2", name.c_str(), "both");
+    }
+    if (count == 3 && !std::strcmp(words[1], "bits")) {
+        for (const auto& [name, sum] : bits[words[2]]) std::printf("%016llx %s\n", static_cast<unsigned long long>(sum), name.c_str());
+    }
+    std::fprintf(stderr, "%d passed, %d failed\n", passed, failed);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }

@@ -174,6 +174,19 @@ class Cell:
         equations = [lines[0].removeprefix(f"def {self.name}"), *lines[2 if self.source else 1 :]]
         return hashlib.sha256("\n".join(equations).encode()).hexdigest()
 
+    @property
+    def biases(self) -> tuple[str, str]:
+        """The letters of the biases `b` and `c_` where equations are shown: no state or parameter is called so.
+
+        >>> from recurra.cells import lstm
+        >>> lstm.biases
+        ('b', 'd')
+        """
+        named = (*self.states, *self.parameters, *self.gates, *(name for name, _ in self._lines))
+        taken = {name.partition(".")[0].rstrip("_") for name in named}
+        first, second = [letter for letter in "bdekqabcdefghijklmnopqrstuvwxyz" if letter not in taken][:2]
+        return first, second
+
     def latex(self) -> str:
         r"""The equations as a LaTeX `aligned` block; products of vectors element by element are \odot."""
         new = {n: rf"{latex_name(s)}_t" for s, n in zip(self.states, self.next, strict=True)}
@@ -181,13 +194,13 @@ class Cell:
         rows: list[str] = []
         for name, n in self._lines:
             left = new.get(n, f"{latex_name(name.rstrip('_'))}_t")
-            rows.append(f"{left} &= {show_latex(n, names)}")
+            rows.append(f"{left} &= {show_latex(n, names, self.biases)}")
             names[n] = left
         for n, left in new.items():
             if n is self.projection:
-                rows.append(f"{left} &= R ({show_latex(n._args[0], names)})")
+                rows.append(f"{left} &= R ({show_latex(n._args[0], names, self.biases)})")
             elif n not in names:
-                rows.append(f"{left} &= {show_latex(n, names)}")
+                rows.append(f"{left} &= {show_latex(n, names, self.biases)}")
         return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from recurra.cells.functions import FUNCTIONS
 from recurra.cells.symbols import Node
@@ -25,9 +26,12 @@ def show(n: Node, names: Mapping[Node, str] | None = None) -> str:
     return _print(n, _TEXT, lambda m: (names or {}).get(m), _leaf_text, _call_text)
 
 
-def show_latex(n: Node, names: Mapping[Node, str] | None = None) -> str:
-    """The expression as LaTeX; nodes in `names` stand as their (already LaTeX) name."""
-    return _print(n, _LATEX, lambda m: (names or {}).get(m), _leaf_latex, _call_latex)
+def show_latex(n: Node, names: Mapping[Node, str] | None = None, biases: tuple[str, str] = ("b", "d")) -> str:
+    """The expression as LaTeX; nodes in `names` stand as their (already LaTeX) name.
+
+    `biases` are the letters of those of input products and of recurrent ones.
+    """
+    return _print(n, _LATEX, lambda m: (names or {}).get(m), partial(_leaf_latex, biases=biases), _call_latex)
 
 
 def _print(
@@ -86,7 +90,7 @@ def latex_name(name: str) -> str:
     return f"{head}_{{{gate}}}" if gate else head
 
 
-def _leaf_latex(n: Node, visit: Callable[[Node], str]) -> str:
+def _leaf_latex(n: Node, visit: Callable[[Node], str], biases: tuple[str, str]) -> str:
     if n._op == "const":
         return _number(n._value)
     if n._op == "state":
@@ -95,10 +99,10 @@ def _leaf_latex(n: Node, visit: Callable[[Node], str]) -> str:
         return latex_name(n._value)
     gate = n._value if len(n._value) == 1 else rf"\mathrm{{{n._value}}}".replace("_", r"\_")
     if n._op == "input":
-        return f"(W_{{{gate}}} x_t + b_{{{gate}}})"
+        return f"(W_{{{gate}}} x_t + {biases[0]}_{{{gate}}})"
     operand = visit(n._args[0])
     bracket = operand if n._args[0]._op == "state" else f"({operand})"
-    return f"(U_{{{gate}}} {bracket} + c_{{{gate}}})"
+    return f"(U_{{{gate}}} {bracket} + {biases[1]}_{{{gate}}})"
 
 
 def _call_latex(op: str, args: list[str]) -> str:

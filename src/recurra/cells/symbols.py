@@ -222,7 +222,7 @@ def walk(roots: Iterable[Node], leaves: Container[Node] = ()) -> Iterator[Node]:
 
 
 def product(v: Value) -> Product:
-    """A second recurrent product in the same step: `product(r * h).n` is U_n (r * h) + c_n.
+    """A second recurrent product in the same step: `product(r * h).n` is U_n (r * h) + d_n.
 
     Returned as the new value of the first state, `product(v).h` is a projection R v without a bias, and the
     state has the size of the projection.

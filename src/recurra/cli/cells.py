@@ -26,7 +26,7 @@ def cells(
 ) -> None:
     """Show the built-in cells: their equations, their papers, and the measured time of one live step.
 
-    In the equations x.g is an input product W x + b, h.g a recurrent product U h + c, and a bare h the state itself.
+    In the equations x.g is an input product W x + b, h.g a recurrent product U h + d, and a bare h the state itself.
     """
     from recurra import cells as zoo
 

@@ -14,7 +14,7 @@ def draw(
     ],
     unrolled: Annotated[int, typer.Option(help="How many steps.")] = 5,
     out: Annotated[
-        Path | None, typer.Option(help="A file that ends in .svg, .pdf or .png; else text is printed.")
+        Path | None, typer.Option(help="A file that ends in .svg, .pdf, .png or .tex; else text is printed.")
     ] = None,
     task: Annotated[
         str, typer.Option(help="many-to-many, many-to-one, one-to-many or encoder-decoder.")
@@ -22,10 +22,13 @@ def draw(
     inside: Annotated[bool, typer.Option(help="The inside of a cell, with its equations.")] = False,
     theme: Annotated[str, typer.Option(help="light, dark, or auto: SVG that follows its page.")] = "light",
     wide: Annotated[bool, typer.Option(help="All in one line, for a slide; else legible 400 pixels wide.")] = False,
+    legend: Annotated[bool, typer.Option(help="Say what shapes and colours stand for.")] = True,
     width: Annotated[int | None, typer.Option(help="Pixels across, of a .png.")] = None,
 ) -> None:
     """Draw a network folded and unrolled over time, or the inside of a cell."""
     from recurra.draw import command
 
-    said = command(thing, unrolled=unrolled, out=out, task=task, inside=inside, theme=theme, wide=wide, width=width)
+    said = command(
+        thing, unrolled=unrolled, out=out, task=task, inside=inside, theme=theme, wide=wide, width=width, legend=legend
+    )
     typer.echo(said, nl=False)

@@ -5,11 +5,11 @@
 >>> unrolled.save("lstm.svg")  # doctest: +SKIP
 >>> inside = draw.cell("gru", theme="dark")  # any cell, also one of your own; the layout comes from its equations
 >>> print(inside.text().splitlines()[2])
-r[t] = σ(W_r x[t] + b_r + U_r h[t-1] + c_r)
+r[t] = σ(W_r x[t] + b_r + U_r h[t-1] + d_r)
 
 Also `draw.states(module, x)`: input, output, states and gates over time. Each gives a `Picture`, with `save` (.svg,
-.pdf, .png), `svg()` for a page, `figure()` for Matplotlib, `text()` for a terminal, and itself in a notebook. Themes
-are "light", "dark", and "auto", whose SVG follows the page that it stands in, as pictures in a notebook do.
+.pdf, .png, .tex), `svg()` for a page, `figure()` for Matplotlib, `text()` for a terminal, and itself in a notebook.
+Themes are "light", "dark", and "auto", whose SVG follows the page that it stands in, as pictures in a notebook do.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ def network(
     task: str = "many-to-many",
     theme: str | None = None,
     wide: bool = False,
+    legend: bool = True,
 ) -> Picture:
     """A network folded, with its feedback loops and the shapes of its weights, and beside it unrolled over time.
 
@@ -53,6 +54,7 @@ def network(
             the first; "encoder-decoder", whose decoder takes the encoder's last state and its own last output.
         theme: "light", "dark", or "auto"; if not given light in a file, and in a notebook as the page is.
         wide: all steps in one line, beside the folded network, for a slide or a poster.
+        legend: say below what shapes and colours stand for.
 
     Raises:
         DrawError: the thing cannot be drawn, or not with this task and number of steps.
@@ -68,7 +70,7 @@ def network(
             x₁        x₂        x₃
     <BLANKLINE>
     input  [I]
-    rnn    W [H, I]  U [H, H]  b [H]  c_ [H]  gives [H]  feeds back h through U
+    rnn    W [H, I]  U [H, H]  b [H]  d [H]  gives [H]  feeds back h through U
     <BLANKLINE>
     """
     networks, steps = plan(thing, unrolled, task)
@@ -76,12 +78,12 @@ def network(
     return Picture(
         title,
         theme,
-        lambda: network_scene(networks, steps, task, wide),
+        lambda: network_scene(networks, steps, task, wide, legend),
         lambda: network_text(networks, steps, task, title),
     )
 
 
-def cell(thing: str | Cell, theme: str | None = None, wide: bool = False) -> Picture:
+def cell(thing: str | Cell, theme: str | None = None, wide: bool = False, legend: bool = True) -> Picture:
     """The inside of a cell: its gates and the paths of its states, laid out from its equations, with them beside it.
 
     A step goes from left to right, or downwards where that can be read better 400 pixels wide.
@@ -90,6 +92,7 @@ def cell(thing: str | Cell, theme: str | None = None, wide: bool = False) -> Pic
         thing: a cell, or the name of one in the zoo.
         theme: "light", "dark", or "auto"; if not given light in a file, and in a notebook as the page is.
         wide: from left to right in any case.
+        legend: say below what shapes and colours stand for.
 
     Raises:
         DrawError: no cell has that name.
@@ -104,7 +107,7 @@ def cell(thing: str | Cell, theme: str | None = None, wide: bool = False) -> Pic
     return Picture(
         f"inside {known.name}: {', '.join(known.states)} before and after a step",
         theme,
-        lambda: inside_scene(known, wide),
+        lambda: inside_scene(known, wide, legend),
         lambda: cell_text(known, state_paths(circuit_of(known))),
     )
 
@@ -152,6 +155,7 @@ def command(
     theme: str = "light",
     wide: bool = False,
     width: int | None = None,
+    legend: bool = True,
 ) -> str:
     """What `recurra draw` does: write a file and say so, or return the text; of a cell that of its inside too.
 
@@ -160,10 +164,10 @@ def command(
         OSError: the file cannot be written.
 
     >>> command("rnn", inside=True).splitlines()[2]
-    'h[t] = tanh(W_n x[t] + b_n + U_n h[t-1] + c_n)'
+    'h[t] = tanh(W_n x[t] + b_n + U_n h[t-1] + d_n)'
     """
     found = named(thing)
-    picture = cell(found, theme, wide) if inside else network(found, unrolled, task, theme, wide)
+    picture = cell(found, theme, wide, legend) if inside else network(found, unrolled, task, theme, wide, legend)
     if out is not None:
         return f"{picture.save(out, width)}: {picture.title}\n"
     below = f"\n{cell(found).text()}" if isinstance(found, Cell) and not inside else ""

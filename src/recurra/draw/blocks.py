@@ -159,7 +159,7 @@ def _out_of_bar(scene: Scene, decoder: Columns, first: Column, x: float) -> None
             scene.arrows.append(Arrow(((x + 2.5, y), (first.boxes[i][0].bounds.left, y)), state_role(s)))
 
 
-def legend(rows: Sequence[Columns], width: float) -> Scene | None:
+def names_block(rows: Sequence[Columns], width: float) -> Scene | None:
     """A table of what the user's program calls the weights: a row for each layer, or more where one is too wide.
 
     Returns nothing where it has no names of its own. Its upper left corner is at (0, 0).

@@ -214,16 +214,20 @@ class Columns(Rows):
         for direction, box in enumerate(boxes):
             sign = -1 if len(boxes) == 2 and direction == 0 else 1
             side = box.x + sign * box.width / 2
-            for s, state in enumerate(cell.states):
-                half, far = 7.0 + 7.0 * (count - 1 - s), side + sign * (20.0 + LOOP * (count - 1 - s))
+            names = [f"${latex_name(state)}$" for state in cell.states]
+            reach = 0.0  # of the loop within: beside each line, inwards, stands its state, so that no line is broken
+            for s, name in reversed(list(enumerate(names))):
+                room = max(LOOP, measure(name, NOTE).width + 7.0)
+                room = max(room, 20.0) if s == count - 1 else room
+                reach += room
+                half, far = 9.0 + 7.0 * (count - 1 - s), side + sign * reach
                 points = ((side, box.y - half), (far, box.y - half), (far, box.y + half), (side, box.y + half))
                 scene.arrows.append(Arrow(points, state_role(s)))
-                name = f"${latex_name(state)}$"
-                scene.labels.append(Label(far, box.y, name, NOTE, state_role(s), over=True))
+                scene.labels.append(Label(far - sign * room / 2, box.y, name, NOTE, state_role(s)))
             texts = self.labels.loops(i, direction)
             if self.broken:
                 texts = [line for text in texts for line in _broken(text)]
-            x = side + sign * (20.0 + LOOP * (count - 1) + 9.0)
+            x = side + sign * (reach + 9.0)
             for line, text in enumerate(texts):
                 y = box.y + LINE * (line - (len(texts) - 1) / 2)
                 scene.labels.append(Label(x, y, text, NOTE, "page", "start" if sign > 0 else "end"))

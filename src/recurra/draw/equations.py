@@ -9,7 +9,7 @@ from recurra.draw.fonts import measure
 
 # A weighted sum in brackets, as a term or an argument.
 _AFFINE = re.compile(
-    r"(?:^|(?<=\()|(?<=\+ ))\((?P<sum>[WU]_\{[^{}]*\} (?:[^()]|\([^()]*\))*? \+ [bc]_\{[^{}]*\})\)(?=$|\)| \+)"
+    r"(?:^|(?<=\()|(?<=\+ ))\((?P<sum>[WU]_\{[^{}]*\} (?:[^()]|\([^()]*\))*? \+ [a-z]_\{[^{}]*\})\)(?=$|\)| \+)"
 )
 
 
@@ -20,7 +20,7 @@ def equations_of(cell: Cell) -> list[tuple[str, str]]:
 
     >>> from recurra.cells import rnn
     >>> equations_of(rnn)
-    [('h_t', '\\\\tanh(W_{n} x_t + b_{n} + U_{n} h_{t-1} + c_{n})')]
+    [('h_t', '\\\\tanh(W_{n} x_t + b_{n} + U_{n} h_{t-1} + d_{n})')]
     """
     rows = cell.latex().splitlines()[1:-1]
     sides = [row.removesuffix(r" \\").split(" &= ", 1) for row in rows]

@@ -12,6 +12,7 @@ from recurra.cells.cell import Cell
 from recurra.draw.circuit import Part, circuit_of
 from recurra.draw.equations import equations_of, wrapped
 from recurra.draw.fonts import measure
+from recurra.draw.key import circuit_key
 from recurra.draw.layered import OP, PORT, Layout, laid_out
 from recurra.draw.scene import LEGIBLE, Arrow, Box, Dot, Label, Point, Scene
 from recurra.draw.themes import state_role
@@ -23,18 +24,20 @@ _GAP = 26.0
 _COST = {"op": 1, "unary": 1, "leaf": 1, "source": 1, "result": 1, "gate": 8, "join": 8}
 
 
-def inside_scene(cell: Cell, wide: bool = False) -> Scene:
+def inside_scene(cell: Cell, wide: bool = False, legend: bool = True) -> Scene:
     """Draw a cell's circuit and write its equations; from left to right if it is legible so, or to be `wide`."""
-    across = _drawn(cell, down=False)
+    across = _drawn(cell, False, legend)
     if wide or across.letters() >= LEGIBLE:
         return across
-    return max(across, _drawn(cell, down=True), key=Scene.letters)
+    return max(across, _drawn(cell, True, legend), key=Scene.letters)
 
 
-def _drawn(cell: Cell, down: bool) -> Scene:
+def _drawn(cell: Cell, down: bool, legend: bool) -> Scene:
     scene = Scene(f"inside {cell.name}: {', '.join(cell.states)} before and after a step")
     _draw_circuit(scene, circuit_of(cell), cell.name, down)
     _write_equations(scene, cell)
+    if legend:
+        scene.key = circuit_key(scene, cell)
     return scene
 
 

@@ -32,7 +32,7 @@ class Labels:
         layer = self.network.layers[i]
         alike = [k for k, other in enumerate(self.network.layers) if _family(other) == _family(layer)]
         head = {"W": _family(layer)}.get(symbol, symbol)
-        text = r"c\_" if head == "c_" else latex_name(head)
+        text = latex_name(letter(layer, head))
         marks = _ARROWS[direction] if layer.directions == 2 else ""
         marks = (f"{alike.index(i) + 1}{marks}" if len(alike) > 1 else marks) + (r"\prime" if self.prime else "")
         return f"{text}^{{{marks}}}" if marks else text
@@ -103,6 +103,11 @@ def cell_of(layer: Layer) -> Cell:
     """The cell of a recurrent layer."""
     assert layer.cell is not None
     return layer.cell
+
+
+def letter(layer: Layer, symbol: str) -> str:
+    """What an array is called in pictures: the biases by the letters that the cell's equations have for them."""
+    return symbol if layer.cell is None else {"b": layer.cell.biases[0], "c_": layer.cell.biases[1]}.get(symbol, symbol)
 
 
 def words_of(name: str) -> list[str]:

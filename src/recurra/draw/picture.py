@@ -14,9 +14,10 @@ from typing import Any
 from recurra.draw.render import figure_of, written
 from recurra.draw.scene import Scene
 from recurra.draw.themes import AUTO, Theme, adaptive, theme_of
+from recurra.draw.tikz import tikz_of
 from recurra.errors import DrawError
 
-KINDS = ("svg", "pdf", "png")
+KINDS = ("svg", "pdf", "png", "tex")
 
 
 class Picture:
@@ -78,24 +79,27 @@ class Picture:
         return shown + text[text.index("<svg") + len("<svg ") :]
 
     def data(self, kind: str, width: int | None = None) -> bytes:
-        """The bytes of a file: `svg`, `pdf`, or `png` (`width` pixels wide, or two for each point).
+        """The bytes of a file: `svg`, `pdf`, `tex` (LaTeX with TikZ), or `png` (`width` pixels wide, or two a point).
 
         Raises:
-            DrawError: no such kind, or the width is not at least 1.
+            DrawError: no such kind, one that this picture has not, or the width is not at least 1.
         """
         if kind not in KINDS:
             near = difflib.get_close_matches(kind, KINDS, 1)
             cure = f"did you mean .{near[0]}?" if near else "choose one of them"
-            raise DrawError(
-                f"a picture's file ends in {f'.{kind}' if kind else 'nothing'}, expected .svg, .pdf or .png: {cure}"
-            )
+            ending = f".{kind}" if kind else "nothing"
+            raise DrawError(f"a picture's file ends in {ending}, expected .svg, .pdf, .png or .tex: {cure}")
         if width is not None and width < 1:
             raise DrawError(f"width is {width}, expected at least 1 pixel")
+        if kind == "tex":
+            if self.scene is None:
+                raise DrawError(f"{self.title}: curves over time have no .tex, expected .svg, .pdf or .png")
+            return tikz_of(self.scene, theme_of(self.theme)).encode()
         data = written(self.figure(), kind, self.title, width)
         return adaptive(data.decode()).encode() if kind == "svg" and self.theme == AUTO else data
 
     def save(self, path: str | os.PathLike[str], width: int | None = None) -> Path:
-        """Write a file whose ending says what it is: .svg, .pdf or .png (`width` pixels wide). Returns its path.
+        """Write a file whose ending says what it is: .svg, .pdf, .tex or .png (`width` pixels wide). Returns its path.
 
         Raises:
             DrawError: the ending is another one; nothing is written.

@@ -6,13 +6,12 @@ import io
 from typing import Any
 
 from recurra.draw.fonts import FAMILY
-from recurra.draw.scene import MARGIN, Arrow, Box, Label, Point, Scene
+from recurra.draw.outline import HEAD, Crossing, crossings, outline
+from recurra.draw.scene import MARGIN, Arrow, Box, Label, Scene
 from recurra.draw.themes import Colours, Theme
 from recurra.errors import need
 
 LINE = 1.5  # points
-_HEAD = (7.0, 3.2)  # length and half the width of an arrow's head
-_BEND = 5.0  # radius of a bend
 SETTINGS: dict[Any, Any] = {
     "font.family": FAMILY,
     "mathtext.fontset": "dejavusans",
@@ -44,14 +43,17 @@ def figure_of(scene: Scene, theme: Theme) -> Any:
     axes.set_ylim(bounds.bottom + MARGIN, bounds.top - MARGIN)
     for box in (b for b in scene.boxes if b.shape == "frame"):
         _paint_box(axes, box, theme[box.role])
-    for arrow in scene.arrows:
-        _paint_arrow(axes, arrow, theme[arrow.role])
+    for part in filter(None, (scene, scene.key)):
+        over = crossings(part.arrows)
+        for i, arrow in enumerate(part.arrows):
+            _paint_arrow(axes, arrow, [c for c in over if c.arrow == i], theme[arrow.role])
     for dot in scene.dots:
         _paint_dot(axes, dot.x, dot.y, theme[dot.role].line)
-    for box in (b for b in scene.boxes if b.shape != "frame"):
-        _paint_box(axes, box, theme[box.role])
-    for label in scene.labels:
-        _paint_label(axes, label, theme)
+    for part in filter(None, (scene, scene.key)):
+        for box in (b for b in part.boxes if b.shape != "frame"):
+            _paint_box(axes, box, theme[box.role])
+        for label in part.labels:
+            _paint_label(axes, label, theme)
     return figure
 
 
@@ -100,22 +102,20 @@ def _paint_dot(axes: Any, x: float, y: float, colour: str) -> None:
     axes.add_patch(Circle((x, y), 2.4, facecolor=colour, edgecolor="none"))
 
 
-def _paint_arrow(axes: Any, arrow: Arrow, colours: Colours) -> None:
+def _paint_arrow(axes: Any, arrow: Arrow, bridges: list[Crossing], colours: Colours) -> None:
     from matplotlib.patches import PathPatch, Polygon
 
-    points = list(arrow.points)
     if arrow.head:
-        tip, before = points[-1], points[-2]
+        tip, before = arrow.points[-1], arrow.points[-2]
         length = abs(tip[0] - before[0]) + abs(tip[1] - before[1])
         ux, uy = (tip[0] - before[0]) / length, (tip[1] - before[1]) / length
-        long, wide = _HEAD
+        long, wide = HEAD
         base = (tip[0] - long * ux, tip[1] - long * uy)
-        points[-1] = (tip[0] - 0.8 * long * ux, tip[1] - 0.8 * long * uy)
         corners = [tip, (base[0] - wide * uy, base[1] + wide * ux), (base[0] + wide * uy, base[1] - wide * ux)]
         axes.add_patch(Polygon(corners, closed=True, facecolor=colours.line, edgecolor="none"))
     axes.add_patch(
         PathPatch(
-            _path(points),
+            _path(arrow, bridges),
             facecolor="none",
             edgecolor=colours.line,
             linewidth=LINE,
@@ -126,25 +126,15 @@ def _paint_arrow(axes: Any, arrow: Arrow, colours: Colours) -> None:
     )
 
 
-def _path(points: list[Point]) -> Any:
-    """A line whose corners are rounded as far as the pieces beside them are long enough."""
+def _path(arrow: Arrow, bridges: list[Crossing]) -> Any:
     from matplotlib.path import Path
 
-    vertices, codes = [points[0]], [Path.MOVETO]
-    for before, corner, after in zip(points, points[1:], points[2:], strict=False):
-        r = min(_BEND, _distance(before, corner) / 2, _distance(corner, after) / 2)
-        vertices += [_towards(corner, before, r), corner, _towards(corner, after, r)]
-        codes += [Path.LINETO, Path.CURVE3, Path.CURVE3]
-    return Path([*vertices, points[-1]], [*codes, Path.LINETO])
-
-
-def _distance(a: Point, b: Point) -> float:
-    return float(abs(a[0] - b[0]) + abs(a[1] - b[1]))
-
-
-def _towards(a: Point, b: Point, r: float) -> Point:
-    share = r / (_distance(a, b) or 1.0)
-    return a[0] + share * (b[0] - a[0]), a[1] + share * (b[1] - a[1])
+    start, curves = outline(arrow, bridges)
+    vertices, codes = [start], [Path.MOVETO]
+    for end, handles in curves:
+        vertices += [*handles, end] if handles else [end]
+        codes += [Path.CURVE4] * 3 if handles else [Path.LINETO]
+    return Path(vertices, codes)
 
 
 def _paint_label(axes: Any, label: Label, theme: Theme) -> None:

@@ -132,6 +132,7 @@ class Scene:
     arrows: list[Arrow] = field(default_factory=list)
     dots: list[Dot] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
+    key: Scene | None = None  # the legend, which is no part of what is drawn
 
     def box(self, box: Box, *lines: Label) -> Box:
         """Add a box with labels on it."""
@@ -143,6 +144,7 @@ class Scene:
         """The rectangle around everything."""
         parts = [b.bounds for b in self.boxes] + [t.bounds for t in self.labels]
         parts += [s for a in self.arrows for s in a.segments()]
+        parts += [self.key.bounds()] if self.key else []
         lefts, tops, rights, bottoms = zip(*parts, strict=True)
         return Bounds(min(lefts), min(tops), max(rights), max(bottoms))
 
@@ -152,7 +154,8 @@ class Scene:
         >>> round(Scene("", [Box(0, 0, 576, 40, "op")], labels=[Label(0, 0, "word", 12.0)]).letters(), 6)
         8.0
         """
-        return min(t.size for t in self.labels) * SHOWN / (self.bounds().width + 2 * MARGIN)
+        smallest: float = min(t.size for t in (*self.labels, *(self.key.labels if self.key else ())))
+        return smallest * SHOWN / (self.bounds().width + 2 * MARGIN)
 
     def moved(self, dx: float, dy: float) -> Scene:
         """The same picture elsewhere."""
@@ -162,6 +165,7 @@ class Scene:
             [replace(a, points=tuple((x + dx, y + dy) for x, y in a.points)) for a in self.arrows],
             [replace(d, x=d.x + dx, y=d.y + dy) for d in self.dots],
             [replace(t, x=t.x + dx, y=t.y + dy) for t in self.labels],
+            self.key.moved(dx, dy) if self.key else None,
         )
 
     def add(self, other: Scene) -> None:
@@ -178,7 +182,9 @@ class Scene:
         >>> scene.overlaps()
         ["'one' meets 'two'"]
         """
-        return [*self._texts_on_texts(), *self._texts_on_lines(), *self._boxes_on_boxes(), *self._lines_through_boxes()]
+        found = [*self._texts_on_texts(), *self._texts_on_lines()]
+        found += [*self._boxes_on_boxes(), *self._lines_through_boxes()]
+        return found + (self.key.overlaps() if self.key else [])
 
     def _solid(self) -> list[Box]:
         return [b for b in self.boxes if b.shape != "frame"]

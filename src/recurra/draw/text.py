@@ -10,6 +10,7 @@ import numpy as np
 from recurra.cells.cell import Cell
 from recurra.draw.circuit import Part, circuit_of
 from recurra.draw.equations import equations_of
+from recurra.draw.labels import letter
 from recurra.draw.structure import Layer, Network, loops, shape_text
 from recurra.weights import Array
 
@@ -69,7 +70,7 @@ def _table(network: Network) -> Iterator[str]:
     if network.input_width is not None:
         yield f"{'input'.ljust(wide)}  {shape_text([network.input_width])}"
     for layer in network.layers:
-        weights = "  ".join(f"{n} {shape_text(s)}" for n, s in layer.weights.items())
+        weights = "  ".join(f"{letter(layer, n)} {shape_text(s)}" for n, s in layer.weights.items())
         weights += f"  {shape_text([layer.beside])} beside" if layer.beside else ""
         width = "" if layer.width is None else f"gives {shape_text([layer.width])}"
         yield "  ".join(filter(None, [layer.name.ljust(wide), weights, width, _fed_back(layer)])).rstrip()
@@ -92,9 +93,9 @@ def cell_text(cell: Cell, paths: Sequence[tuple[int, list[int]]]) -> str:
     >>> print(cell_text(gru, state_paths(circuit_of(gru))))
     gru: Cho et al. 2014, eqs. 5-8; the reset gate applied after the recurrent product
     <BLANKLINE>
-    r[t] = σ(W_r x[t] + b_r + U_r h[t-1] + c_r)
-    z[t] = σ(W_z x[t] + b_z + U_z h[t-1] + c_z)
-    n[t] = tanh(W_n x[t] + b_n + r[t] ⊙ (U_n h[t-1] + c_n))
+    r[t] = σ(W_r x[t] + b_r + U_r h[t-1] + d_r)
+    z[t] = σ(W_z x[t] + b_z + U_z h[t-1] + d_z)
+    n[t] = tanh(W_n x[t] + b_n + r[t] ⊙ (U_n h[t-1] + d_n))
     h[t] = (1 - z[t]) ⊙ n[t] + z[t] ⊙ h[t-1]
     <BLANKLINE>
     h: h[t-1] → × z → + ((1 − z) × n) → h[t]

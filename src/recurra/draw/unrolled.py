@@ -11,8 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from recurra.draw.blocks import folded_block, legend, unrolled_block
+from recurra.cells.printing import latex_name
+from recurra.draw.blocks import folded_block, names_block, unrolled_block
 from recurra.draw.columns import Columns
+from recurra.draw.key import network_key
 from recurra.draw.scene import LEGIBLE, Label, Scene
 from recurra.draw.structure import Network, read
 from recurra.errors import DrawError
@@ -77,7 +79,9 @@ def title_of(networks: Sequence[Network], steps: Sequence[int], task: str) -> st
     return f"{names}{special}, folded, and unrolled over {many} step{'s' if many != '1' else ''}"
 
 
-def network_scene(networks: Sequence[Network], steps: Sequence[int], task: str, wide: bool = False) -> Scene:
+def network_scene(
+    networks: Sequence[Network], steps: Sequence[int], task: str, wide: bool = False, legend: bool = True
+) -> Scene:
     """Draw the folded and the unrolled network: the first arrangement that can be read, or the one that is narrowest.
 
     With `wide` all steps are in one line, beside the folded network.
@@ -90,6 +94,12 @@ def network_scene(networks: Sequence[Network], steps: Sequence[int], task: str, 
             if scene.letters() >= LEGIBLE:
                 break
     scene.title = title_of(networks, steps, task)
+    if legend:
+        names = [
+            latex_name(s)
+            for s in max((layer.cell.states for n in networks for layer in n.layers if layer.cell), key=len)
+        ]
+        scene.key = network_key(scene, names)
     return scene
 
 
@@ -132,7 +142,7 @@ def _beside(folded: Scene, unrolled: Scene, rows: Sequence[Columns]) -> Scene:
 def _above(folded: Scene, unrolled: Scene, rows: Sequence[Columns]) -> Scene:
     """One over the other, in the middle; the names of the weights beside the folded one where there is room."""
     room, top, below = max(folded.bounds().width, unrolled.bounds().width), folded.bounds(), unrolled.bounds()
-    names = legend(rows, room - top.width - _EQUALS)
+    names = names_block(rows, room - top.width - _EQUALS)
     beside = names is not None and names.bounds().width <= room - top.width - _EQUALS
     scene = folded.moved(-top.left, 0.0)
     if names and beside:
@@ -146,7 +156,7 @@ def _above(folded: Scene, unrolled: Scene, rows: Sequence[Columns]) -> Scene:
 def _with_names(scene: Scene, rows: Sequence[Columns]) -> Scene:
     """The names of the weights below all else."""
     bounds = scene.bounds()
-    names = legend(rows, bounds.width)
+    names = names_block(rows, bounds.width)
     if names:
         scene.add(names.moved((bounds.left + bounds.right - names.bounds().width) / 2, bounds.bottom + _NAMES))
     return scene

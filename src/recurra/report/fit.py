@@ -110,7 +110,7 @@ def the_network(report: Report, drawn: Any, head: str) -> Section:
     if drawn is not None:
         svg = network(drawn, unrolled=3, theme="auto").svg()
         parts.append(Chart(svg, "Folded, and unrolled over three steps.", wide=True))
-    symbols = "x.g is an input product W x + b, h.g a recurrent product U h + c, and h alone the state itself."
+    symbols = "x.g is an input product W x + b, h.g a recurrent product U h + d, and h alone the state itself."
     return Section("The network", [*parts, Code(model["equations"].strip()), Text(symbols, muted=True)])
 
 

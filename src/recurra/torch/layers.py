@@ -143,7 +143,7 @@ def _select(state: Tensor, order: Tensor | None) -> Tensor:
 
 
 class RNN(Layer, nn.RNN):
-    """torch.nn.RNN on Recurra's kernels: h' = tanh(W x + b + U h + c), or relu."""
+    """torch.nn.RNN on Recurra's kernels: h' = tanh(W x + b + U h + d), or relu."""
 
 
 class LSTM(Layer, nn.LSTM):
