@@ -8,7 +8,10 @@
 from __future__ import annotations
 
 import importlib
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
+
+from recurra.imports import when_imported
 
 if TYPE_CHECKING:
     from recurra import cells, compare, doctor, draw, engine, errors, keras, onnx, reference, runtime, torch
@@ -86,3 +89,11 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return [*_NAMES, "__version__"]
+
+
+def _register(torch: ModuleType) -> None:
+    """What torch saved with our operator in it, a trace or a compiled package, opens where recurra is imported."""
+    importlib.import_module("recurra.torch.operator")
+
+
+when_imported("torch", _register)

@@ -8,23 +8,15 @@ graph.
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-_BUILDER = "torch._dynamo.variables.builder"
+from recurra.imports import when_imported
 
 
 def let_in(kind: type) -> None:
     """Let torch.compile take in modules of a class, as soon as its tracer is imported: it is when it is used."""
-    if _BUILDER in sys.modules:
-        _let_in(sys.modules[_BUILDER], kind)
-    else:
-        sys.meta_path.insert(0, _Watch(kind))
+    when_imported("torch._dynamo.variables.builder", lambda builder: _let_in(builder, kind))
 
 
 def _let_in(builder: ModuleType, kind: type) -> None:
@@ -41,27 +33,3 @@ def _let_in(builder: ModuleType, kind: type) -> None:
             return stock(self, value)
 
     tracer.wrap_module = wrap_module  # type: ignore[union-attr]
-
-
-class _Watch(MetaPathFinder):
-    """Runs `_let_in` once, right after torch's tracer was imported."""
-
-    def __init__(self, kind: type) -> None:
-        self.kind = kind
-
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> Any:
-        """What the other finders say, with a loader that calls us."""
-        if fullname != _BUILDER or self not in sys.meta_path:
-            return None
-        sys.meta_path.remove(self)
-        spec: ModuleSpec | None = find_spec(fullname)
-        if spec is not None and spec.loader is not None:
-            loader: Any = spec.loader
-            execute = loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                execute(module)
-                _let_in(module, self.kind)
-
-            loader.exec_module = exec_module
-        return spec

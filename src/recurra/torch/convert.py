@@ -15,11 +15,10 @@ from torch.nn.utils.rnn import PackedSequence
 from torch.utils._pytree import tree_leaves
 
 from recurra.errors import ConversionError
-from recurra.torch.layers import GRU, LSTM, RNN, Layer
+from recurra.torch.layers import OURS, Layer, as_stock
 
 Model = TypeVar("Model", bound=nn.Module)
 
-OURS: dict[type[nn.Module], type[Layer]] = {nn.RNN: RNN, nn.LSTM: LSTM, nn.GRU: GRU}
 CELLS = (nn.RNNCell, nn.LSTMCell, nn.GRUCell)
 TOLERANCE = 1e-5
 _NAMES = ("RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell")
@@ -97,7 +96,7 @@ def convert(model: Model, inplace: bool = False, sample: Any = None) -> tuple[Mo
         _compare(pairs, report, "on the sample" if sample is not None else "each layer on random numbers")
     except Exception:
         for module in chosen:
-            module.__class__ = next(theirs for theirs, ours in OURS.items() if ours is type(module))
+            as_stock(module)
         raise
     return model, report
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -22,8 +22,11 @@ from recurra.runtime.parity import (
     refuse_differing,
 )
 from recurra.torch.bridge import layers_of, leaves, stack_of
+from recurra.torch.layers import as_stock
 from recurra.torch.stack import Stack
 from recurra.weights import Array
+
+Module = TypeVar("Module", bound=nn.Module)
 
 STEPS, ROWS = 24, 3  # of the sample, where none is given
 
@@ -93,8 +96,15 @@ def to_model(
     return model
 
 
-def to_torch(model: Model) -> Stack:
-    """A torch module with a model's layers and numbers, to train on or to use elsewhere.
+@overload
+def to_torch(model: Model) -> Stack: ...
+@overload
+def to_torch(model: Module) -> Module: ...
+def to_torch(model: Any) -> Any:
+    """A torch module with a model's layers and numbers, to train on or to use elsewhere; or back from `convert`.
+
+    Of a torch module it gives a copy in which Recurra's `RNN`, `LSTM` and `GRU` are torch.nn's again. Of a model of the
+    runtime it gives a `Stack`.
 
     A recurrent layer with the equations of torch.nn's RNN, LSTM or GRU becomes that layer, every other cell
     `recurra.torch.Recurrent`, as does a layer whose states do not begin with zeros. The module takes [T, B, I] (ids
@@ -115,6 +125,11 @@ def to_torch(model: Model) -> Stack:
       (1): ReLU()
     )
     """
+    if isinstance(model, nn.Module):
+        copied = copy.deepcopy(model)
+        for part in copied.modules():
+            as_stock(part)
+        return copied
     module = stack_of(model).eval()
     x = random_input(model, STEPS, ROWS)
     refuse_difference("to_torch", "the module's", _difference(module, model, x, False), ExportError)

@@ -111,21 +111,22 @@ def run_backward_cpu(
 ) -> list[Tensor]:
     """`backward_cpu` with its arguments taken apart."""
     if scan.x.dtype not in NATIVE_DTYPES:
-        return _differentiate(d_output, d_state, want_x, scan)
+        return differentiate(d_output, d_state, want_x, scan)
     return scan.backward(run, d_output, d_state, want_x)
 
 
 def backward_elsewhere(
     tape: Tensor, d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, *rest: Any
 ) -> list[Tensor]:
-    """The gradients by torch's own differentiation of the equations."""
-    return _differentiate(d_output, d_state, want_x, Scan.of(rest))
+    """As `backward_cpu`, where there is no kernel."""
+    return differentiate(d_output, d_state, want_x, Scan.of(rest))
 
 
-def _differentiate(d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, scan: Scan) -> list[Tensor]:
+def differentiate(d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, scan: Scan) -> list[Tensor]:
+    """The gradients by torch's own differentiation of the equations, wherever the gradients that come in are."""
     with torch.enable_grad(), _above_autograd():
         leaves = [t.detach().requires_grad_() for t in scan.differentiable if t is not None]
-        found = [g.detach() for g in gradients(scan.with_leaves(leaves), leaves, d_output, d_state)]
+        found = gradients(scan.with_leaves(leaves), leaves, d_output, d_state)
     return found if want_x else [scan.x.new_empty(0), *found[1:]]
 
 

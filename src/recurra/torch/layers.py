@@ -9,17 +9,20 @@ and messages, pickling, parametrizations and `isinstance(layer, torch.nn.LSTM)` 
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from recurra.cells import zoo
 from recurra.torch.compiled import let_in
 from recurra.torch.operator import is_autocast, scan
+from recurra.torch.traced import as_node, is_for_onnx
 
 CELLS = {"RNN_TANH": zoo.rnn, "RNN_RELU": zoo.rnn_relu, "LSTM": zoo.lstm, "GRU": zoo.gru}  # by torch's modes
 
@@ -32,12 +35,14 @@ class Layer(nn.RNNBase):
 
     def forward(self, input: Any, hx: Any = None) -> Any:
         """As the layer of torch.nn: input [T, B, I] (or [T, I], or [B, T, I] if batch_first), or a PackedSequence."""
+        if isinstance(input, Proxy):
+            return as_node(self, input, hx)
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
         unknown = not packed and (x.dim() not in (2, 3) or x.shape[self.batch_first and x.dim() == 3] == 0)
         foreign = x.dtype != self._weight("weight_ih_l0").dtype and not is_autocast(x.device.type)
-        if x.device.type == "cuda" or unknown or foreign:
-            return super().forward(input, hx)  # cuDNN's kernels, or torch's own error
+        if x.device.type == "cuda" or unknown or foreign or is_for_onnx():
+            return super().forward(input, hx)  # cuDNN's kernels, torch's own error or operators
         return self._run_packed(input, hx) if packed else self._run(x, hx)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -49,6 +54,10 @@ class Layer(nn.RNNBase):
                 UserWarning,
                 stacklevel=3,
             )
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What torch.jit.script reads and leaves in its place: torch.nn's layer with the same parameters."""
+        return as_stock(copy.copy(self))
 
     def _run(self, x: Tensor, hx: Any) -> Any:
         hx = _tuple(hx)
@@ -152,6 +161,17 @@ class LSTM(Layer, nn.LSTM):
 
 class GRU(Layer, nn.GRU):
     """torch.nn.GRU on Recurra's kernels: the reset gate applied after the recurrent product."""
+
+
+OURS: dict[type[nn.Module], type[Layer]] = {nn.RNN: RNN, nn.LSTM: LSTM, nn.GRU: GRU}
+
+
+def as_stock(layer: nn.Module) -> nn.Module:
+    """The same object as torch.nn's layer, where it is one of ours and of no subclass of them."""
+    stock = next((theirs for theirs, ours in OURS.items() if ours is type(layer)), None)
+    if stock is not None:
+        layer.__class__ = stock
+    return layer
 
 
 let_in(Layer)

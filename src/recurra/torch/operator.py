@@ -13,9 +13,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd import Function
+from torch._C._functorch import TransformType, is_legacy_batchedtensor
+from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
+from torch.autograd import Function, forward_ad
 
 from recurra.torch import kernels
+from recurra.torch.equations import run_equations
 from recurra.torch.run import How, Scan, how_of
 
 _WEIGHTS = "Tensor W, Tensor U, Tensor b, Tensor c, Tensor? R, Tensor[] parameters, Tensor[] state"
@@ -72,6 +75,8 @@ def scan(
     if not torch.compiler.is_compiling():
         tensors = (x, *weights, *parameters, *state, lengths, reset)
         how = how_of(cell, len(parameters), len(state), reverse, every, stacked)
+        if forward_ad._current_level >= 0 or _is_nested():
+            return run_equations(Scan(how, tensors), all)
         if _is_plain(tensors):
             if _wants_gradient(tensors):
                 return list(_apply_plain(how, all, *tensors))
@@ -85,6 +90,14 @@ def scan(
 def is_autocast(kind: str) -> bool:
     """Whether autocast is on for a type of device; the meta device has none."""
     return kind != "meta" and torch.is_autocast_enabled(kind)
+
+
+def _is_nested() -> bool:
+    """Whether torch.func differentiates forward, or a derivative: there the operator has first derivatives alone."""
+    if not torch._C._are_functorch_transforms_active():
+        return False
+    kinds = [level.key() for level in retrieve_all_functorch_interpreters()]
+    return TransformType.Jvp in kinds or kinds.count(TransformType.Grad) > 1
 
 
 _PLAIN = {Tensor, torch.nn.Parameter}
@@ -147,6 +160,9 @@ class _PlainFunction(Function):
     def backward(ctx: Any, *d: Tensor | None) -> tuple[Any, ...]:
         owner, *tensors = ctx.saved_tensors
         run, states = kernels.owned_by(owner), ctx.how.states
+        if any(g is not None and is_legacy_batchedtensor(g) for g in d):  # torch.autograd.grad(is_grads_batched=True)
+            scan, want_x = Scan(ctx.how, tensors), ctx.needs_input_grad[2]
+            return _returned(ctx, tensors, kernels.differentiate(d[0], d[1 : 1 + states], want_x, scan))
         if not torch.is_grad_enabled() and _is_plain(d) and _is_plain(tensors):
             want_x = ctx.needs_input_grad[2]
             found = kernels.run_backward_cpu(run, d[0], d[1 : 1 + states], want_x, Scan(ctx.how, tensors))
@@ -176,6 +192,24 @@ class _ScanFunction(Function):
     def backward(ctx: Any, *d: Tensor | None) -> tuple[Any, ...]:
         tape, *tensors = ctx.saved_tensors
         return _differentiated(ctx, tape, tensors, d)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        apply: Any = _ScanFunction.apply
+        return _one_by_one(apply, info, in_dims, arguments)
+
+
+def _one_by_one(call: Any, info: Any, in_dims: Any, arguments: Any) -> Any:
+    """What vmap makes of a call: one for each of its batch, whose tensors may all differ, weights too."""
+
+    def at(argument: Any, axis: Any, k: int) -> Any:
+        if isinstance(argument, (list, tuple)):
+            return [at(a, d, k) for a, d in zip(argument, axis, strict=True)]
+        return argument if axis is None else argument.select(axis, k)
+
+    calls = [call(*(at(a, d, k) for a, d in zip(arguments, in_dims, strict=True))) for k in range(info.batch_size)]
+    results = tuple(torch.stack(column) for column in zip(*calls, strict=True))
+    return results, (0,) * len(results)
 
 
 def _differentiated(
@@ -233,8 +267,15 @@ class _BackwardFunction(Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
+    def vmap(info: Any, in_dims: Any, *arguments: Any) -> Any:
+        apply: Any = _BackwardFunction.apply
+        return _one_by_one(apply, info, in_dims, arguments)
+
+    @staticmethod
     def backward(ctx: Any, *dd: Tensor) -> tuple[Any, ...]:
         tensors, states = ctx.saved_tensors, ctx.states
+        if torch._C._are_functorch_transforms_active():
+            return _second(ctx, tensors[: 1 + states], Scan(ctx.how, tensors[1 + states :]), dd)
         with torch.enable_grad():
             seeds = [None if t is None else t.detach().requires_grad_() for t in tensors[: 1 + states]]
             scan = Scan(ctx.how, tensors[1 + states :])
@@ -251,6 +292,28 @@ class _BackwardFunction(Function):
         return None, None, None, None, *back, None, None
 
 
+def _second(ctx: Any, seeds: Sequence[Tensor | None], scan: Scan, dd: Sequence[Tensor]) -> tuple[Any, ...]:
+    """The same by torch.func, under whose transforms no tensor can be told to want a gradient."""
+    given = [s for s in seeds if s is not None]
+    leaves = [t for t in scan.differentiable if t is not None]
+
+    def first(*inputs: Tensor) -> tuple[Tensor, ...]:
+        def outputs(*of: Tensor) -> list[Tensor]:
+            results = run_equations(scan.with_leaves(of), all=False)
+            return [r for r, s in zip(results, seeds, strict=False) if s is not None]
+
+        pull: Any = torch.func.vjp(outputs, *inputs[len(given) :])[1]
+        return tuple(pull(list(inputs[: len(given)])))
+
+    transformed: Any = torch.func.vjp(first, *given, *leaves)
+    results, pull = transformed
+    found = iter(
+        pull(tuple(d if d.numel() == r.numel() else torch.zeros_like(r) for d, r in zip(dd, results, strict=True)))
+    )
+    back = [None if t is None else next(found) for t in (*seeds, *scan.differentiable)]
+    return None, None, None, None, *back, None, None
+
+
 for _name, _cpu, _elsewhere, _autograd, _fake in (
     ("scan", kernels.scan_cpu, kernels.scan_elsewhere, _scan_autograd, kernels.scan_fake),
     ("scan_backward", kernels.backward_cpu, kernels.backward_elsewhere, _backward_autograd, kernels.backward_fake),
@@ -259,3 +322,7 @@ for _name, _cpu, _elsewhere, _autograd, _fake in (
     _library.impl(_name, _elsewhere, "CompositeExplicitAutograd")
     _library.impl(_name, _autograd, "Autograd")
     torch.library.register_fake(f"recurra::{_name}", _fake, lib=_library)
+    _operator: Any = getattr(torch.ops.recurra, _name).default
+    torch.library.register_vmap(
+        f"recurra::{_name}", lambda info, in_dims, *a, call=_operator: _one_by_one(call, info, in_dims, a), lib=_library
+    )

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from recurra.errors import ShapeError
 from recurra.runtime.ops.pool import POOLS
+from recurra.torch.traced import as_node
 
 
 class Pool(nn.Module):
@@ -56,6 +58,9 @@ class Pool(nn.Module):
 
     def forward(self, h: Tensor) -> Tensor:
         """Pools [T, B, H] of the steps so far of h [T, B, H]."""
+        if isinstance(h, Proxy):
+            node: Tensor = as_node(self, h)
+            return node
         if self.batch_first and h.dim() == 3:
             return self._so_far(h.transpose(0, 1)).transpose(0, 1)
         return self._so_far(h)

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from recurra.cells.cell import Cell
@@ -17,6 +18,7 @@ from recurra.errors import DtypeError, ShapeError
 from recurra.torch.operator import is_autocast, scan
 from recurra.torch.segments import scan_segments
 from recurra.torch.stacked import StackedCell
+from recurra.torch.traced import as_node, is_for_onnx, refuse_onnx, refuse_script
 
 State: TypeAlias = "Tensor | tuple[Tensor, ...] | tuple[tuple[Tensor, ...], ...]"
 
@@ -127,6 +129,10 @@ class Recurrent(StackedCell):
         Raises:
             ShapeError, DtypeError: an argument does not fit.
         """
+        if isinstance(input, Proxy):
+            return as_node(self, input, state, lengths=lengths, reset=reset)
+        if is_for_onnx():
+            refuse_onnx(f"the cell {self.cell.name}")
         if isinstance(input, PackedSequence):
             return self._forward_packed(input, state, lengths, reset)
         self._check_input(input)
@@ -146,6 +152,10 @@ class Recurrent(StackedCell):
         if not self.return_all:
             return result
         return (*result, [Steps(*({n: outward(t) for n, t in named.items()} for named in s)) for s in steps])
+
+    def __prepare_scriptable__(self) -> NoReturn:
+        """TorchScript has no operator for any cell."""
+        refuse_script(f"the cell {self.cell.name}")
 
     def reset_state(self) -> None:
         """Forget the carried state: the next call begins anew."""

@@ -54,7 +54,7 @@ class Scan:
     @classmethod
     def of(cls, arguments: Sequence[Any]) -> Scan:
         """From the arguments as the operator's schema has them."""
-        parameters, state = arguments[6:8]
+        parameters, state = (given or () for given in arguments[6:8])  # AOTInductor gives None for an empty list
         tensors = (*arguments[:6], *parameters, *state, *arguments[8:10])
         return cls(how_of(arguments[10], len(parameters), len(state), *arguments[11:14]), tensors)
 

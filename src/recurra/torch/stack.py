@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 from torch import Tensor, nn
+from torch.fx import Proxy
+
+from recurra.torch.traced import refuse_script
 
 
 class Stack(nn.Sequential):
@@ -45,13 +48,23 @@ class Stack(nn.Sequential):
         """So many times the same layers."""
         return Stack(*super().__mul__(other), inputs=self.inputs)
 
+    def __prepare_scriptable__(self) -> NoReturn:
+        """What layers give is not known before they run."""
+        refuse_script("a Stack")
+
     def forward(self, x: Tensor) -> Tensor:
         """The last layer's output, [T, B, O] (or [B, T, O] where the recurrent layers are batch_first)."""
         named = dict(zip(self.inputs, x.split(list(self.inputs.values()), -1), strict=True)) if self.inputs else {}
         x = next(iter(named.values()), x)
         for layer in self:
             reads: tuple[str, ...] = getattr(layer, "reads", ())
-            y = layer(x, *(named[name] for name in reads))
-            y = y[0] if isinstance(y, tuple) else y
+            y: Any = layer(x, *(named[name] for name in reads))
+            if isinstance(y, tuple) or (isinstance(y, Proxy) and _gives_state(layer)):
+                y = y[0]  # type: ignore[index]
             x = y.flatten(-2) if reads else y
         return x
+
+
+def _gives_state(layer: nn.Module) -> bool:
+    """Whether a layer gives its state beside its output."""
+    return isinstance(layer, nn.RNNBase) or hasattr(layer, "recurrences")
