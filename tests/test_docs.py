@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.main import get_command
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^```(\w+|\{code-cell\})[^\n]*\n(?::[^\n]*\n)*(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 PYTHON = ("python", "{code-cell}")  # shown, and run while the documentation is built
@@ -50,7 +53,9 @@ def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest
         exec(compile(code, f"{name(page)}, block {k}", "exec"), space)
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if "recurra " in "".join(blocks(p, "sh"))], ids=name)
+@pytest.mark.parametrize(
+    "page", [p for p in (ROOT / "README.md", *PAGES) if "recurra " in "".join(blocks(p, "sh"))], ids=name
+)
 def test_the_commands_of_a_page_exist(page: Path) -> None:
     from recurra.cli import app
 
@@ -64,6 +69,48 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
             command, rest = command.commands[rest[0]], rest[1:]
         options = {option for parameter in command.params for option in parameter.opts}
         assert {word for word in rest if word.startswith("--")} <= options, line
+
+
+def test_the_readme_runs_from_its_first_line_to_its_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every snippet as it stands, in order; only training is of one epoch."""
+    from typer.testing import CliRunner
+
+    from recurra.cli import app
+    from recurra.tasks import learn
+
+    monkeypatch.setattr(learn, "UPDATES", 1)
+    monkeypatch.setattr(learn, "EPOCHS", (1, 1))
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    space: dict[str, object] = {"__name__": "README"}
+    commands = 0
+    for language, code in FENCE.findall((ROOT / "README.md").read_text()):
+        if language == "python":
+            exec(compile(code, "README.md", "exec"), space)
+        for line in code.splitlines() if language == "sh" else ():
+            source, _, command = line.rpartition("| ")
+            if command.startswith("recurra "):
+                given = subprocess.run(source, shell=True, capture_output=True, text=True, check=True).stdout
+                said = CliRunner().invoke(app, shlex.split(command)[1:], input=given)
+                assert said.exit_code == 0, (line, said.output, said.exception)
+                assert said.stdout.strip(), line
+                commands += 1
+    assert commands >= 5
+    assert {"demand.recurra", "report.html", "forecasts.csv", "state.bin", "lstm.svg"} <= {
+        p.name for p in tmp_path.iterdir()
+    }
+    for image in re.findall(r'src="([^"]+)"', (ROOT / "README.md").read_text()):
+        assert (ROOT / image).is_file()
+
+
+def test_the_table_of_the_readme_is_what_its_program_makes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT / "examples")
+    import make_demand
+
+    made, kept = make_demand.table(), (ROOT / "examples" / "demand.csv").read_text().splitlines()
+    assert [line.split(",")[::3] for line in made] == [line.split(",")[::3] for line in kept]
+    numbers = [np.array([line.split(",")[1:3] for line in lines[1:]], float) for lines in (made, kept)]
+    np.testing.assert_allclose(*numbers, atol=0.11)  # the last digit that is written
 
 
 MADE = [p for p in PAGES if p.parent.name in ("docs", "guide") and p.stem not in ("architecture", "decisions")]
