@@ -8,6 +8,7 @@ need("recurra.onnx", "onnx", extra="onnx")
 
 from recurra.onnx.exporter import export
 from recurra.onnx.importer import from_onnx
+from recurra.onnx.live import LiveGraph
 from recurra.onnx.run import run
 
-__all__ = ["export", "from_onnx", "run"]
+__all__ = ["LiveGraph", "export", "from_onnx", "run"]

@@ -95,6 +95,18 @@ def gather(node: Node, values: list[Any], opset: int) -> list[Value]:
     return [np.asarray(np.take(x, indices.astype(np.int64, casting="same_kind"), axis))]
 
 
+def scatter_nd(node: Node, values: list[Any], opset: int) -> list[Value]:
+    """A copy with updates at places by number."""
+    y, indices, updates = np.array(values[0]), values[1], values[2]
+    places = tuple(np.moveaxis(indices, -1, 0))
+    how = node.attributes.get("reduction", "none")
+    if how == "none":
+        y[places] = updates
+    else:
+        {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}[how].at(y, places, updates)
+    return [y]
+
+
 def expand(node: Node, values: list[Any], opset: int) -> list[Value]:
     """Repeated to a larger shape."""
     shape = np.broadcast_shapes(values[0].shape, tuple(int(n) for n in values[1]))

@@ -30,6 +30,8 @@ class Node:
     outputs: tuple[str, ...]
     attributes: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
+    proto: Any = field(default=None, compare=False, repr=False)  # as it was read
+    evaluator: Any = field(default=None, compare=False, repr=False)  # of `library`
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ def _node(proto: onnx.NodeProto, opset: int, number: int) -> Node:
             raise OnnxError(f"{where} comes twice, expected it once")
         attributes[attribute.name] = _attribute(attribute, opset, where)
     metadata = {_name(entry.key): _name(entry.value) for entry in proto.metadata_props}
-    return Node(op, label, tuple(map(_name, proto.input)), tuple(map(_name, proto.output)), attributes, metadata)
+    names = tuple(map(_name, proto.input)), tuple(map(_name, proto.output))
+    return Node(op, label, *names, attributes, metadata, proto)
 
 
 def _attribute(proto: onnx.AttributeProto, opset: int, where: str) -> Any:

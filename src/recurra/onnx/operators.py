@@ -14,7 +14,7 @@ import numpy as np
 import onnx
 
 from recurra.cells.functions import FUNCTIONS
-from recurra.onnx import arrangement
+from recurra.onnx import arrangement, convolutions
 from recurra.onnx.arrangement import axes, optional, place
 from recurra.onnx.graph import Node, Value, check_size
 
@@ -211,6 +211,8 @@ OPERATORS: dict[str, Operator] = {
     "Clip": _clip,
     "MatMul": _matmul,
     "Gemm": _gemm,
+    "Conv": convolutions.conv,
+    "ConvTranspose": convolutions.conv_transpose,
     "Reshape": arrangement.reshape,
     "Flatten": arrangement.flatten,
     "Transpose": arrangement.transpose,
@@ -220,6 +222,7 @@ OPERATORS: dict[str, Operator] = {
     "Split": arrangement.split,
     "Slice": arrangement.slice_,
     "Gather": arrangement.gather,
+    "ScatterND": arrangement.scatter_nd,
     "Expand": arrangement.expand,
     "Tile": arrangement.tile,
     "Constant": _constant,

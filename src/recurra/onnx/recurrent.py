@@ -109,7 +109,7 @@ def read(node: Node, values: Sequence[Value | None]) -> Recurrence:
     return Recurrence(
         cells,
         weights,
-        np.ascontiguousarray(x),
+        np.require(x, requirements=["C", "W"]),  # constants of a model are read-only
         reverse,
         _initial(node.op, given, sizes, layout),
         _lengths(node, given, sizes),
@@ -183,7 +183,7 @@ def _initial(op: str, given: dict[str, Value], sizes: dict[str, int], layout: in
         return None
     zeros = np.zeros((sizes["D"], sizes["B"], sizes["H"]), given["X"].dtype)
     states = [given[n].transpose(1, 0, 2) if layout and n in given else given.get(n, zeros) for n in names]
-    return tuple([np.ascontiguousarray(state[d]) for state in states] for d in range(sizes["D"]))
+    return tuple([np.require(state[d], requirements=["C", "W"]) for state in states] for d in range(sizes["D"]))
 
 
 def _cells(node: Node, directions: int, peepholes: bool) -> tuple[Cell, ...]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from recurra.errors import OnnxError, RecurraError
-from recurra.onnx import recurrent
+from recurra.onnx import library, recurrent
 from recurra.onnx.graph import Graph, Node, Place, Value, _line, check_size, read
 from recurra.onnx.operators import OPERATORS
 
+MOST_TURNS = 100_000  # of a loop
 Inputs = Mapping[str, Any] | Sequence[Any]
 
 
@@ -59,16 +60,22 @@ def feeds(graph: Graph, inputs: Inputs) -> dict[str, Value]:
         places = graph.inputs if len(given) == len(graph.inputs) else graph.needed
         inputs = {place.name: value for place, value in zip(places, given, strict=False)}
     known = {place.name: place for place in graph.inputs}
-    for name in inputs:
-        if name not in known:
-            raise OnnxError(f"got the input {str(name)[:80]!r}, expected {_names(graph.inputs)}")
-    missing = [place for place in graph.needed if place.name not in inputs]
+    found = {name: checked(known, name, value) for name, value in inputs.items()}
+    missing = [place for place in graph.needed if place.name not in found]
     if missing:
         raise OnnxError(f"the input {missing[0].name[:80]!r} is missing, expected {_names(graph.needed)}")
-    return {name: _checked(known[name], value) for name, value in inputs.items()}
+    return found
 
 
-def _checked(place: Place, value: object) -> Value:
+def checked(known: Mapping[str, Place], name: str, value: object) -> Value:
+    """An input as a graph declares it.
+
+    Raises:
+        OnnxError: there is none of that name, or it is of another dtype or shape.
+    """
+    if name not in known:
+        raise OnnxError(f"got the input {str(name)[:80]!r}, expected {_names(list(known.values()))}")
+    place = known[name]
     array = np.asarray(value)
     if place.dtype is not None and array.dtype != place.dtype:
         raise OnnxError(f"the input {place.name!r} is {array.dtype}, expected {place.dtype}: use .astype")
@@ -120,12 +127,57 @@ def evaluate_node(node: Node, values: Mapping[str, Value], opset: int) -> dict[s
 def _apply(node: Node, arguments: list[Value | None], values: Mapping[str, Value], opset: int) -> Sequence[Value]:
     if node.op in recurrent.INPUTS:
         return recurrent.run(node, arguments)
-    if node.op == "Scan":
-        return _scan(node, arguments, values)
-    if node.op not in OPERATORS:
-        known = ", ".join([*recurrent.INPUTS, "Scan", *OPERATORS])
-        raise OnnxError(f"{node.label} is an operator that is not known, expected one of: {known}")
-    return OPERATORS[node.op](node, arguments, opset)
+    if node.op in _GRAPHS:
+        return _GRAPHS[node.op](node, arguments, values)
+    if node.op in OPERATORS:
+        return OPERATORS[node.op](node, arguments, opset)
+    if node.op in library.OPERATORS:
+        return library.run(node, arguments, opset)
+    raise OnnxError(
+        f"{node.label} is an operator that is not known here: run the model with ONNX Runtime, or cut it at this node"
+    )
+
+
+def branch(node: Node, arguments: Sequence[Value | None]) -> Graph:
+    """The graph that an If runs."""
+    if len(arguments) != 1 or arguments[0] is None or arguments[0].size != 1:
+        raise ValueError("its condition is not one number")
+    chosen = node.attributes["then_branch" if arguments[0].reshape(()) else "else_branch"]
+    if not isinstance(chosen, Graph) or chosen.inputs:
+        raise ValueError("its branch is no graph without inputs")
+    return chosen
+
+
+def _if(node: Node, arguments: list[Any], outer: Mapping[str, Value]) -> list[Value]:
+    """One of two graphs, which see the values outside."""
+    chosen = branch(node, arguments)
+    results = evaluate(chosen, {}, outer)
+    return [results[place.name] for place in chosen.outputs]
+
+
+def _loop(node: Node, arguments: list[Any], outer: Mapping[str, Value]) -> list[Value]:
+    """A graph so many times, or while it says so, with values carried from one to the next and others collected."""
+    body, (most, going, *carried) = node.attributes["body"], [*arguments, None, None][: max(len(arguments), 2)]
+    if not isinstance(body, Graph) or len(body.inputs) != 2 + len(carried):
+        raise ValueError(f"{len(carried)} carried values, expected a body with two inputs more")
+    turns = MOST_TURNS if most is None else int(most.reshape(()))
+    going = going is None or bool(going.reshape(()))
+    columns: list[list[Value]] = [[] for _ in body.outputs[1 + len(carried) :]]
+    turn = 0
+    while going and turn < turns:
+        if turn >= MOST_TURNS:
+            raise ValueError(f"it turns more than {MOST_TURNS} times")
+        given = [np.array(turn, np.int64), np.array(True), *carried]
+        results = evaluate(body, dict(zip((p.name for p in body.inputs), given, strict=True)), outer)
+        keep, *new = (results[place.name] for place in body.outputs)
+        going, carried = bool(keep.reshape(())), new[: len(carried)]
+        for column, value in zip(columns, new[len(carried) :], strict=True):
+            column.append(value)
+            check_size((turn + 1, *value.shape), node.label)
+        turn += 1
+    if not turn and columns:
+        raise ValueError("a loop of no turns, whose outputs have no known shape")
+    return [*carried, *(np.stack(column) for column in columns)]
 
 
 def _scan(node: Node, arguments: list[Any], outer: Mapping[str, Value]) -> list[Value]:
@@ -157,6 +209,13 @@ def _scan(node: Node, arguments: list[Any], outer: Mapping[str, Value]) -> list[
     outward = [bool(d) for d in node.attributes.get("scan_output_directions", [0] * scanned)]
     stacked = [np.stack(c[::-1] if back else c) for c, back in zip(columns, outward, strict=True)]
     return [*states, *stacked]
+
+
+_GRAPHS: dict[str, Callable[[Node, list[Any], Mapping[str, Value]], list[Value]]] = {
+    "Scan": _scan,
+    "If": _if,
+    "Loop": _loop,
+}
 
 
 def _names(places: Sequence[Place]) -> str:
