@@ -8,15 +8,19 @@ more than that they run.
 import hashlib
 import logging
 import os
+import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from docs.commands import page  # noqa: E402  (found from the root)
 
 project = "Recurra"
 author = "Recurra's authors"
 copyright = author  # noqa: A001  (Sphinx's name)
 
-extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton"]
 exclude_patterns = ["_build"]
 default_role = "code"
 html_theme = "furo"
@@ -25,6 +29,8 @@ html_css_files = ["pages.css"]
 html_title = "Recurra"
 html_show_sphinx = False
 html_show_copyright = False
+copybutton_exclude = ".linenos, .gp, .go"  # of a session only what was typed
+copybutton_selector = ":not(.output) > div.highlight pre"  # not what was printed
 
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
@@ -52,6 +58,11 @@ logging.getLogger("traitlets").setLevel(logging.WARNING)  # it says when each pa
 os.environ["PYTHONWARNINGS"] = "ignore:IProgress not found"  # of bars in notebooks, which no page has
 os.environ["MATPLOTLIBRC"] = str(ROOT / "docs")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))  # for `benchmarks`
+
+# The page of the command line, which is written anew where the commands have changed.
+_commands = ROOT / "docs" / "reference" / "commands.md"
+if not _commands.exists() or _commands.read_text() != page():
+    _commands.write_text(page())
 
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -1,4 +1,4 @@
-"""The table of the README, `examples/demand.csv`: 150 days of an hourly demand for electricity that never was.
+"""The table of the README, `examples/demand.csv`: 90 days of an hourly demand for electricity that never was.
 
 People heat and cool, work days differ from others, and the weather comes and goes over days; with noise on all of it.
 Real data are in `recurra demo`. Run: python examples/make_demand.py
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-DAYS = 150
+DAYS = 90
 
 
 def table() -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import subprocess
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,8 @@ def test_the_commands_of_a_page_exist(page: Path) -> None:
     commands = get_command(app).commands
     for line in re.findall(r"\brecurra [^|<>#\n]+", "".join(blocks(page, "sh")).replace("\\\n", "")):
         _, word, *rest = line.split()
+        if word == "--version":
+            continue
         assert word in commands, line
         command = commands[word]
         while hasattr(command, "commands"):
@@ -111,6 +114,35 @@ def test_the_table_of_the_readme_is_what_its_program_makes(monkeypatch: pytest.M
     assert [line.split(",")[::3] for line in made] == [line.split(",")[::3] for line in kept]
     numbers = [np.array([line.split(",")[1:3] for line in lines[1:]], float) for lines in (made, kept)]
     np.testing.assert_allclose(*numbers, atol=0.11)  # the last digit that is written
+
+
+def test_the_page_of_the_command_line_has_every_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(ROOT)
+    from docs.commands import page
+
+    from recurra.cli import app
+
+    text = page()
+    left = [("recurra", get_command(app))]
+    while left:
+        name, command = left.pop()
+        inside = getattr(command, "commands", None)
+        left += [(f"{name} {word}", part) for word, part in (inside or {}).items()]
+        if inside is None:
+            section = text.partition(f"# `{name}`\n")[2].partition("\n## ")[0].partition("\n### ")[0]
+            assert f"$ {name} " in section
+            shown = [parameter for parameter in command.params if not getattr(parameter, "hidden", False)]
+            options = [parameter.opts[0] for parameter in shown if parameter.opts[0].startswith("--")]
+            assert all(f"`{option}" in section for option in options), name
+    copied = "".join(code for _, code in FENCE.findall(text))
+    for line in re.findall(r"^(?:tail .*)?recurra \w.*--.*$", text, re.MULTILINE):
+        assert line in copied  # an example stands in a block
+
+
+def test_the_page_of_the_installation_names_every_extra() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    named = re.findall(r"^\| `(\w+)` \|", (ROOT / "docs" / "install.md").read_text(), re.MULTILINE)
+    assert set(named) == set(extras) - {"docs", "dev"}
 
 
 MADE = [p for p in PAGES if p.parent.name in ("docs", "guide") and p.stem not in ("architecture", "decisions")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 
 import pytest
@@ -106,3 +107,28 @@ def test_a_stack_is_a_sequence_of_layers() -> None:
         assert torch.equal(made(x).relu(), wanted)
     twice = Stack(GRU(3, 3)) * 2
     assert torch.equal(twice(x), twice[0](twice[0](x)[0])[0])
+
+
+@pytest.mark.parametrize("kind", [RNN, LSTM, GRU])
+def test_a_layer_says_what_it_takes(kind) -> None:
+    """In the order in which torch takes it, each with torch's default."""
+    signature = inspect.signature(kind)
+    assert "args" not in signature.parameters
+    given = {
+        "input_size": 3,
+        "hidden_size": 4,
+        "num_layers": 2,
+        "nonlinearity": "relu",
+        "bias": False,
+        "batch_first": True,
+    }
+    given |= {"dropout": 0.25, "bidirectional": True, "proj_size": 2, "device": "cpu", "dtype": torch.float64}
+    values = [given[name] for name in signature.parameters if name not in ("device", "dtype")]
+    stock = next(base for base in kind.__mro__ if base.__module__.startswith("torch.nn"))
+    ours, theirs = (layer(*values, device="cpu", dtype=torch.float64) for layer in (kind, stock))
+    for name, value in zip(signature.parameters, values, strict=False):
+        assert getattr(ours, name) == getattr(theirs, name) == value
+    assert ours.weight_ih_l0.dtype == torch.float64
+    for name, parameter in signature.parameters.items():
+        if parameter.default is not inspect.Parameter.empty and name not in ("device", "dtype"):
+            assert getattr(kind(2, 3), name) == parameter.default

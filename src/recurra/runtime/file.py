@@ -1,4 +1,4 @@
-"""The model file: one safetensors file, whose metadata key `recurra` is a JSON manifest. No code in it is ever run.
+"""The model file: one safetensors file, whose metadata key `recurra` is a JSON manifest. No code in it is ever run::
 
     {"format": 2, "made_by": "recurra 0.2.0", "fingerprint": "3f...",
      "programs": {"main": {"inputs": {"x": 3, "future": 40},

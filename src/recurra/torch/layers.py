@@ -10,6 +10,7 @@ and messages, pickling, parametrizations and `isinstance(layer, torch.nn.LSTM)` 
 from __future__ import annotations
 
 import copy
+import inspect
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -151,16 +152,72 @@ def _select(state: Tensor, order: Tensor | None) -> Tensor:
     return state if order is None else state.index_select(1, order)
 
 
+def _arguments(*own: str) -> inspect.Signature:
+    """What a layer takes, with its own arguments: torch's constructors only say `*args, **kwargs`."""
+    known = dict(inspect.signature(nn.RNNBase).parameters)
+    known["nonlinearity"] = inspect.Parameter("nonlinearity", known["bias"].kind, default="tanh", annotation=str)
+    order = ["input_size", "hidden_size", "num_layers", "nonlinearity", "bias", "batch_first", "dropout"]
+    order += ["bidirectional", "proj_size", "device", "dtype"]
+    of_some = {"nonlinearity", "proj_size"} - set(own)
+    for name in ("device", "dtype"):  # after what only an LSTM takes
+        known[name] = known[name].replace(kind=inspect.Parameter.KEYWORD_ONLY)
+    return inspect.Signature([known[name] for name in order if name not in of_some])
+
+
 class RNN(Layer, nn.RNN):
-    """torch.nn.RNN on Recurra's kernels: h' = tanh(W x + b + U h + d), or relu."""
+    """torch.nn.RNN on Recurra's kernels: h' = tanh(W x + b + U h + d), or relu.
+
+    Args:
+        input_size: I, the features of a step.
+        hidden_size: H, the units of a layer.
+        num_layers: how many layers, each reading the outputs of the one before.
+        nonlinearity: "tanh" or "relu".
+        bias: whether there are biases.
+        batch_first: input and output are [B, T, ...]; states are [layers * directions, B, ...] all the same.
+        dropout: the share of outputs that are dropped between layers in training.
+        bidirectional: each layer also reads backwards, and its outputs are twice as wide.
+        device: of the parameters.
+        dtype: of the parameters.
+    """
+
+    __signature__ = _arguments("nonlinearity")
 
 
 class LSTM(Layer, nn.LSTM):
-    """torch.nn.LSTM on Recurra's kernels, with `proj_size`."""
+    """torch.nn.LSTM on Recurra's kernels, with `proj_size`.
+
+    Args:
+        input_size: I, the features of a step.
+        hidden_size: H, the units of a layer.
+        num_layers: how many layers, each reading the outputs of the one before.
+        bias: whether there are biases.
+        batch_first: input and output are [B, T, ...]; states are [layers * directions, B, ...] all the same.
+        dropout: the share of outputs that are dropped between layers in training.
+        bidirectional: each layer also reads backwards, and its outputs are twice as wide.
+        proj_size: P, to which the output is projected; 0: it is H wide, and not projected.
+        device: of the parameters.
+        dtype: of the parameters.
+    """
+
+    __signature__ = _arguments("proj_size")
 
 
 class GRU(Layer, nn.GRU):
-    """torch.nn.GRU on Recurra's kernels: the reset gate applied after the recurrent product."""
+    """torch.nn.GRU on Recurra's kernels: the reset gate applied after the recurrent product.
+
+    Args:
+        input_size: I, the features of a step.
+        hidden_size: H, the units of a layer.
+        num_layers: how many layers, each reading the outputs of the one before.
+        bias: whether there are biases.
+        batch_first: input and output are [B, T, ...]; states are [layers * directions, B, ...] all the same.
+        dropout: the share of outputs that are dropped between layers in training.
+        bidirectional: each layer also reads backwards, and its outputs are twice as wide.
+        device: of the parameters.
+        dtype: of the parameters.
+    """
+
+    __signature__ = _arguments()
 
 
 OURS: dict[type[nn.Module], type[Layer]] = {nn.RNN: RNN, nn.LSTM: LSTM, nn.GRU: GRU}
