@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from recurra.data import arrow, read_table, series_of
-from recurra.data.forecasting.clock import parse_time, seconds_of
+from recurra.data.forecasting.forms import micros_of, parse_time
 from recurra.data.readers import parse_csv
 from recurra.data.table import MISSING, number
 from recurra.errors import DataError
@@ -116,7 +116,7 @@ def test_times_are_those_of_python(texts) -> None:
     for some in (texts, *([text] for text in texts)):
         found, want = arrow.seconds(strings(some)), read_each(some, parse_time)
         if found is not None:
-            assert found[0].tolist() == [seconds_of(moment) for moment in want]
+            assert found[0].tolist() == [micros_of(moment) // 10**6 for moment in want]
             assert {parse_time(text).utcoffset() for text in found[1]} == {m.utcoffset() for m in want} - {None}
             assert len({moment.tzinfo is None for moment in want}) == 1
 
@@ -124,7 +124,7 @@ def test_times_are_those_of_python(texts) -> None:
 @given(st.lists(st.datetimes(timezones=st.sampled_from([None, UTC])), min_size=1), st.sampled_from("T "))
 def test_usual_times_are_read_by_pyarrow(moments, between) -> None:
     texts = [m.replace(microsecond=0, tzinfo=moments[0].tzinfo).isoformat(between) for m in moments]
-    assert arrow.seconds(strings(texts))[0].tolist() == [seconds_of(parse_time(text)) for text in texts]
+    assert arrow.seconds(strings(texts))[0].tolist() == [micros_of(parse_time(text)) // 10**6 for text in texts]
 
 
 def test_small_files_are_read_without_other_libraries(tmp_path) -> None:

@@ -37,6 +37,9 @@ def compare(
         str | None, typer.Option(help="The column that says what a sequence was taken from, to classify or regress.")
     ] = None,
     zone: Annotated[str | None, typer.Option(help="The time zone of the clock on the wall, as Europe/Berlin.")] = None,
+    time_format: Annotated[
+        str | None, typer.Option(help="How times are written: '%d/%m/%Y %H:%M', dmy, mdy, excel, seconds, count.")
+    ] = None,
     budget: Annotated[str, typer.Option(help="Time for everything: 90s, 10m, 1.5h.")] = str(DEFAULTS.budget),
     candidates: Annotated[
         str, typer.Option(help="Names separated by commas, cells of the zoo or my_cells.py:my_cell; all if not given.")
@@ -81,7 +84,8 @@ def compare(
     if len(files) == 2:
         asked, roles = _of_model(files[0])
     elif task == "forecast":
-        roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series, "zone": zone}
+        roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series}
+        roles |= {"zone": zone, "time_format": time_format}
         asked, roles = _task(task, target, horizon), {"target": target, **roles}
     else:
         asked, roles = _task(task, target, 1), {"y": target, "series": series, "time": time, "groups": group}

@@ -25,7 +25,20 @@ File = Annotated[
 ]
 Time = Annotated[
     str | None,
-    typer.Option(help="The column of times (ISO 8601, or years).", rich_help_panel=DATA, metavar="COLUMN"),
+    typer.Option(
+        help="The column of times; without: found by its name. Empty: rows count.",
+        rich_help_panel=DATA,
+        metavar="COLUMN",
+    ),
+]
+TimeFormat = Annotated[
+    str | None,
+    typer.Option(
+        help="How times are written, where that can be meant in several ways: '%d/%m/%Y %H:%M', dmy, mdy, ymd, excel, "
+        "seconds, milliseconds, count.",
+        rich_help_panel=DATA,
+        metavar="FORMAT",
+    ),
 ]
 Target = Annotated[str, typer.Option(help="The column to learn.", rich_help_panel=DATA, metavar="COLUMN")]
 Series = Annotated[
@@ -113,6 +126,7 @@ def forecast(
             rich_help_panel=DATA,
         ),
     ] = None,
+    time_format: TimeFormat = None,
     cell: Cell = "gru",
     hidden: Hidden = 64,
     layers: Layers = 1,
@@ -139,7 +153,8 @@ def forecast(
     from recurra.cells.script import load_cell
     from recurra.tasks.forecast import Forecaster
 
-    roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series, "zone": zone}
+    roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series}
+    roles |= {"zone": zone, "time_format": time_format}
     model = Forecaster(horizon, load_cell(cell), hidden, layers, epochs=epochs, seed=seed)
     _train(model, file, out, report, resume, target=target, **roles)
 

@@ -45,6 +45,7 @@ def forecasters(
     past: Sequence[str] | str = (),
     series: str | None = None,
     zone: str | None = None,
+    time_format: str | None = None,
     seasons: str | Sequence[int] = "auto",
     watch: Watch | None = None,
     **settings: Any,
@@ -53,7 +54,8 @@ def forecasters(
 
     Args:
         data: a path of a CSV or Parquet file, a pandas or Polars frame, a dict of arrays, or an array.
-        target, time, known_ahead, past, series, zone: the roles of columns, as `recurra.data.series_of` takes them.
+        target, time, known_ahead, past, series, zone, time_format: the roles of columns, as `recurra.data.series_of`
+            takes them.
         horizon: steps to forecast.
         seasons: "auto", or lengths in rows.
         watch: called several times a second with the schedule so far.
@@ -73,6 +75,7 @@ def forecasters(
     from recurra.tasks.forecast import Forecast
 
     columns: dict[str, Any] = {"time": time, "known_ahead": known_ahead, "past": past, "series": series, "zone": zone}
+    columns["time_format"] = time_format
     return of_task(Forecast(horizon, seasons=seasons), data, watch=watch, settings=settings, target=target, **columns)
 
 

@@ -49,8 +49,8 @@ def csv_text(columns: Mapping[str, NDArray[Any]], clock: Clock) -> str:
 def _cells(column: NDArray[Any], clock: Clock) -> list[Any]:
     if column.dtype.kind != "M":
         return list(column.tolist())
-    times, inverse = np.unique(column.astype("datetime64[s]").astype(np.int64), return_inverse=True)
-    texts = [clock.text(int(time)) for time in times]
+    times, inverse = np.unique(column, return_inverse=True)
+    texts = [clock.text(clock.tick(time)) for time in times]
     return [texts[i] for i in inverse]
 
 
@@ -59,8 +59,9 @@ def _parquet(columns: Mapping[str, NDArray[Any]], clock: Clock) -> bytes:
     arrays = {}
     for name, column in columns.items():
         if column.dtype.kind == "M":
+            unit = "us" if clock.ticks > 1000 else "ms"
             zone = None if clock.dates else clock.zone
-            arrays[name] = pa.array(column.astype("datetime64[ms]"), pa.timestamp("ms", tz=zone))
+            arrays[name] = pa.array(column.astype(f"datetime64[{unit}]"), pa.timestamp(unit, tz=zone))
         else:
             arrays[name] = pa.array(column.tolist() if column.dtype == object else column)
     sink = io.BytesIO()

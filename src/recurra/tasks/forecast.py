@@ -26,6 +26,7 @@ from recurra.data import (
     split_by_time,
 )
 from recurra.data.batches import Piece
+from recurra.data.forecasting.forms import UNIX
 from recurra.data.leakage import check_columns
 from recurra.data.transform import Transform
 from recurra.errors import DataError, NotFittedError
@@ -188,8 +189,9 @@ class Forecast(Task):
 
     def roles_of(self, transform: Any) -> dict[str, Any]:
         """The columns."""
-        c = transform.columns
-        return {"target": c.target, "past": c.past, "known_ahead": c.ahead, "time": c.time, "series": c.series}
+        c, clock = transform.columns, transform.clock
+        roles = {"target": c.target, "past": c.past, "known_ahead": c.ahead, "time": c.time, "series": c.series}
+        return roles | {"time_format": clock.form or (clock.kind if clock.kind in UNIX else None)}
 
     @classmethod
     def transform_from(cls, described: Mapping[str, Any]) -> Transform:
@@ -313,6 +315,7 @@ class Forecaster(Estimator):
         past: Sequence[str] | str = (),
         series: str | None = None,
         zone: str | None = None,
+        time_format: str | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
         progress: Callable[[Progress], None] | None = None,
@@ -325,7 +328,7 @@ class Forecaster(Estimator):
 
         Args:
             data: a pandas or Polars frame, a dict of arrays, a NumPy array, or the path of a CSV or Parquet file.
-            target, time, known_ahead, past, series, zone: columns, as `recurra.data.series_of` takes them.
+            target, time, known_ahead, past, series, zone, time_format: columns, as `recurra.data.series_of` takes them.
             checkpoint: a file that is written after every epoch.
             resume: go on from it, where it is there: the end is the same, to the last bit.
             progress: called after every update and validation, with the best naive error on the validation part.
@@ -337,7 +340,8 @@ class Forecaster(Estimator):
             DataError: the table cannot be used; the message says where.
             TrainingError, CheckpointError: see `recurra.train`.
         """
-        columns = {"time": time, "known_ahead": known_ahead, "past": past, "series": series, "zone": zone}
+        columns = {"time": time, "known_ahead": known_ahead, "past": past, "series": series}
+        columns |= {"zone": zone, "time_format": time_format}
         how = {"checkpoint": checkpoint, "resume": resume, "progress": progress, "stop": stop}
         self._source = data
 

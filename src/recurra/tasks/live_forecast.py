@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from recurra.data.forecasting.features import Features
 from recurra.data.forecasting.live import LiveFeatures
+from recurra.data.forecasting.step import TICKS
 from recurra.errors import DataError, ModelFileError
 from recurra.runtime.model import Model
 from recurra.tasks.live import Live, Remembered, is_empty
@@ -183,9 +184,19 @@ class LiveForecaster(Live):
         if is_empty(value):
             raise DataError(f"the time {c.time!r} is missing, expected a time")
         try:
-            return name, self.features.clock.read(value, last)
+            return name, self._on_step(name, self.features.clock.read(value, last))
         except (ValueError, OverflowError) as error:
             raise DataError(f"the time {c.time!r}: {error}") from None
+
+    def _on_step(self, name: str, tick: int) -> int:
+        """A time, or its place on the step of its series where it is near to that: clocks are a little off."""
+        step, last = self.features.step, self.last(name)
+        if last is None:
+            return step.anchor(tick)
+        if tick == step.after(last):  # as mostly: the rest is for arrays
+            return tick
+        n, near = step.nearest(np.array([tick]), last)
+        return int(step.add(last, n)[0]) if near[0] else tick
 
     def last(self, series: str = "") -> int | None:
         """The time of the last observation of a series, as a whole number; None before the first."""
@@ -223,6 +234,8 @@ class LiveForecaster(Live):
             what = "comes twice" if row.tick == last else f"comes after {f.clock.text(last)}"
             raise DataError(f"{self._when(row)} {what}, expected a later time: it is left out")
         n, fits = f.step.index(np.array([row.tick]), last)
+        if not fits[0] and self._begins_anew(row, last):
+            return self._missing_before(row)
         if not fits[0]:
             raise DataError(
                 f"{self._when(row)} comes after {f.clock.text(last)}, expected a whole number of steps of {f.step} "
@@ -234,6 +247,17 @@ class LiveForecaster(Live):
                 "correct the time, or start anew"
             )
         return int(n[0]) - 1
+
+    def _begins_anew(self, row: _Row, last: int) -> bool:
+        """Whether the series' steps are from now on those of this row: where the one before was the first of all, which
+        alone said when they begin, or where these are the training's and the others are not."""
+        step, rows = self.features.step, self._series[row.series].rows
+        if step.unit not in TICKS or (rows.count > 1 and not step.trained(row.tick) > step.trained(last)):
+            return False
+        n = max(1, round((row.tick - last) / step.count))
+        rows.move(row.tick - n * step.count)
+        self.notes.append(f"{self._when(row)} is on another step of {step} than the rows before: it begins there anew")
+        return True
 
     def _say(self, row: _Row, live: LiveFeatures) -> None:
         """Note what was missing in a row."""

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.data.forecasting.clock import Clock
-from recurra.data.forecasting.step import DAY, MINUTE, WEEK, Step
+from recurra.data.forecasting.step import DAY, MINUTE, TICKS, WEEK, Step
 
 CYCLES = {"day": (1440, 2), "week": (7, 3), "year": (366, 2), "months": (12, 3)}  # positions, harmonics
 _SECONDS = {"day": DAY, "week": WEEK, "year": 365 * DAY, "months": 365 * DAY}
@@ -49,9 +49,9 @@ class Calendar:
         """The cycles that are longer than a step and that so many rows of training have seen at least twice."""
         if step.unit == "row":
             return cls(clock, ())
-        length = step.count * (31 * DAY if step.unit == "month" else 1)
-        length = DAY if step.unit == "weekday" else length
-        year = "months" if step.unit == "month" else "year"
+        length: float = step.count * (31 * DAY if step.unit == "month" else 1 / TICKS.get(step.unit, 1))
+        length = DAY if step.unit == "weekday" else length / (len(step.days) or 1)
+        year = "months" if step.unit == "month" and not step.days else "year"
         # Steps of months may be up to a year; then there is nothing left to tell.
         wanted = [c for c in ("day", "week", year) if length < _SECONDS[c]]
         passed = rows * (length if step.unit != "weekday" else 7 * DAY // 5)

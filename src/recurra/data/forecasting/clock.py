@@ -1,14 +1,15 @@
 """`Clock`: how the times of a table are read and written, and what a clock on the wall shows at them.
 
-Inside, a time is a whole number: seconds since 1970 for dates and times, itself for a counter.
+Inside, a time is a whole number, a tick: seconds since 1970 for dates and times, or parts of a second where steps are
+as short; itself for a counter.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
 from functools import lru_cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -16,15 +17,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.data.forecasting.forms import EPOCH, UNIX, YEARS, check_form, micros_of, parse_time
 from recurra.errors import DataError
 
-_EPOCH = datetime(1970, 1, 1)
-_MONTH = re.compile(r"(\d{4})[-/]?(?:(\d{2})|[Qq]([1-4]))")
 _DAY = 86400
 _QUARTER_HOUR = 900  # seconds; no zone changes its offset in between
-_YEARS = range(1500, 2500)
-_CURE = "write times as 2024-12-31 23:30, with +01:00 behind it where the offset from UTC is known"
-UNIX = {"seconds": 1, "milliseconds": 1000}  # since 1970, in UTC
+_MOST = 1 << 62  # of a counter
+_UNITS = {1: "s", 10**3: "ms", 10**6: "us"}
 KINDS = ("time", "year", "count", *UNIX)
 
 
@@ -37,15 +36,19 @@ class Clock:
     are taken as a clock that never changes. Steps of a day and more go by the dates on the wall.
 
     Attributes:
-        kind: "time" (dates and times), "year" (whole numbers that are years), "seconds" or "milliseconds" (since 1970,
+        kind: "time" (dates and times), "year" (whole numbers that are years), "seconds" .. "nanoseconds" (since 1970,
             in UTC), or "count" (any whole numbers, row numbers).
         zone: a name such as "Europe/Berlin", an offset such as "+01:00", or None where times state no zone.
         dates: whether times are the dates on the wall rather than instants, for steps of a day and more.
+        form: how times are written, where that must be said: see `forms.parse_time`.
+        ticks: how many there are in a second: 1, a thousand or a million. What is finer is rounded.
     """
 
     kind: str = "time"
     zone: str | None = None
     dates: bool = False
+    form: str | None = None
+    ticks: int = 1
 
     def read(self, value: Any, after: int | None = None) -> int:
         """A time as a whole number.
@@ -61,45 +64,60 @@ class Clock:
         """
         if self.kind == "count":
             return _whole(value)
-        if self.kind in UNIX:
-            instant = _whole(value) // UNIX[self.kind]
-            return int(self.wall(np.array([instant]), True)[0]) if self.dates else instant
-        moment = parse_time(value)
+        if self.kind in UNIX and not isinstance(value, (datetime, np.datetime64)):
+            instant: int = self.round(_since_1970(value, UNIX[self.kind]))
+            return int(self.shown(np.array([instant]))[0]) if self.dates else instant
+        moment = parse_time(value, self.form)
+        tick: int = self.round(micros_of(moment))
         if moment.tzinfo is None:
-            local = seconds_of(moment)
             if self.zone is None or self.dates:
-                return local
-            first = self._instant(local, moment.fold)
-            return first if after is None or first > after else self._instant(local, 1)
-        instant = seconds_of(moment)
+                return tick
+            first = self._instant(tick, moment.fold)
+            return first if after is None or first > after else self._instant(tick, 1)
         if self.zone is None:
             raise ValueError(f"{value} has an offset from UTC, expected none like the times of the training table")
-        return int(self.wall(np.array([instant]), True)[0]) if self.dates else instant
+        return int(self.shown(np.array([tick]))[0]) if self.dates else tick
+
+    def round(self, micros: Any) -> Any:
+        """Microseconds since 1970 as ticks, one or an array of them."""
+        size = 10**6 // self.ticks
+        return (micros + size // 2) // size
 
     def _instant(self, local: int, fold: int) -> int:
-        offset = (_EPOCH + timedelta(seconds=local)).replace(tzinfo=_zone(self.zone), fold=fold).utcoffset()
-        return local - round((offset or timedelta()).total_seconds())
+        wall = EPOCH + timedelta(seconds=local // self.ticks)
+        offset = wall.replace(tzinfo=_zone(self.zone), fold=fold).utcoffset()
+        return local - round((offset or timedelta()).total_seconds()) * self.ticks
 
     def instants(self, wall: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The first and the second instant at which a clock on the wall shows each time; mostly they are one."""
 
         def offset(block: int) -> tuple[int, ...]:
-            at = block * _QUARTER_HOUR
-            return tuple(at - self._instant(at, fold) for fold in (0, 1))
+            at = block * _QUARTER_HOUR * self.ticks
+            return tuple((at - self._instant(at, fold)) // self.ticks for fold in (0, 1))
 
-        offsets = _by_block(offset, wall)
+        offsets = _by_block(offset, wall // self.ticks) * self.ticks
         return wall - offsets[:, 0], wall - offsets[:, 1]
 
-    def wall(self, times: NDArray[np.int64], force: bool = False) -> NDArray[np.int64]:
-        """What a clock on the wall shows, as seconds since 1970."""
-        if self.zone is None or (self.dates and not force):
+    def wall(self, times: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What a clock on the wall shows at some ticks, as whole seconds since 1970."""
+        if self.kind == "count":
             return times
+        return (times if self.dates else self.shown(times)) // self.ticks
+
+    def shown(self, instants: NDArray[np.int64]) -> NDArray[np.int64]:
+        """What it shows at some instants, in ticks."""
+        if self.zone is None:
+            return instants
         zone = self.zone
-        return times + _by_block(lambda block: (_offset(zone, block),), times)[:, 0]
+        offsets = _by_block(lambda block: (_offset(zone, block),), instants // self.ticks)[:, 0]
+        return instants + offsets * self.ticks
 
     def wall_one(self, time: int) -> int:
-        """The same for one time."""
-        return time if self.zone is None or self.dates else time + _offset(self.zone, time // _QUARTER_HOUR)
+        """As `wall`, for one time."""
+        if self.kind == "count":
+            return time
+        second = time // self.ticks
+        return second if self.zone is None or self.dates else second + _offset(self.zone, second // _QUARTER_HOUR)
 
     def text(self, time: int) -> str:
         """A time as a table has it, in ISO 8601.
@@ -110,24 +128,35 @@ class Clock:
         if self.kind == "count":
             return str(time)
         if self.kind in UNIX and not self.dates:
-            return str(int(time) * UNIX[self.kind])
-        moment = _EPOCH + timedelta(seconds=int(time))
+            whole, rest = divmod(int(time) * UNIX[self.kind], self.ticks)
+            return str(whole) + (f".{rest * 10**6 // self.ticks:06}".rstrip("0") if rest else "")
+        moment = EPOCH + timedelta(microseconds=int(time) * 10**6 // self.ticks)
         if self.kind == "year":
             return str(moment.year)
         if self.dates:
-            return moment.date().isoformat() if time % 86400 == 0 else moment.isoformat()
+            return moment.date().isoformat() if time % (86400 * self.ticks) == 0 else moment.isoformat()
+        unit = "milliseconds" if self.ticks == 1000 and moment.microsecond else "auto"
         if self.zone is None:
-            return moment.isoformat()
-        offset = timedelta(seconds=_offset(self.zone, int(time) // _QUARTER_HOUR))
-        return (moment + offset).replace(tzinfo=timezone(offset)).isoformat()
+            return moment.isoformat(timespec=unit)
+        offset = timedelta(seconds=_offset(self.zone, int(time) // self.ticks // _QUARTER_HOUR))
+        return (moment + offset).replace(tzinfo=timezone(offset)).isoformat(timespec=unit)
 
     def array(self, times: NDArray[np.int64]) -> NDArray[Any]:
-        """As datetime64[s] (UTC where the times have a zone), or as it is for a counter."""
-        return times if self.kind == "count" else times.astype("datetime64[s]")
+        """As datetime64[s], [ms] or [us] (UTC where the times have a zone), or as it is for a counter."""
+        return times if self.kind == "count" else times.astype(f"datetime64[{_UNITS[self.ticks]}]")
+
+    def tick(self, time: np.datetime64) -> int:
+        """A datetime64 of `array` as a tick."""
+        return int(time.astype(f"datetime64[{_UNITS[self.ticks]}]").astype(np.int64))
 
     def to_dict(self) -> dict[str, Any]:
-        """As JSON."""
-        return {"kind": self.kind, "zone": self.zone, "dates": self.dates}
+        """As JSON; what was not there before, only where it says something."""
+        more = {"form": self.form} if self.form else {}
+        return (
+            {"kind": self.kind, "zone": self.zone, "dates": self.dates}
+            | more
+            | ({"ticks": self.ticks} if self.ticks != 1 else {})
+        )
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Clock:
@@ -139,9 +168,14 @@ class Clock:
         kind, zone, dates = described["kind"], described["zone"], described["dates"]
         if kind not in KINDS or not isinstance(dates, bool) or not (zone is None or isinstance(zone, str)):
             raise DataError(f"the clock is {dict(described)}, expected what recurra writes: save the model again")
+        form, ticks = described.get("form"), described.get("ticks", 1)
+        if type(ticks) is not int or ticks not in _UNITS or not (form is None or isinstance(form, str)):
+            raise DataError(f"the clock is {dict(described)}, expected what recurra writes: save the model again")
         if zone is not None:
             check_zone(zone)
-        return cls(kind, zone, dates)
+        if form is not None:
+            check_form(form)
+        return cls(kind, zone, dates, form, ticks)
 
 
 def check_zone(zone: str) -> None:
@@ -169,7 +203,7 @@ def _zone(name: str | None) -> tzinfo:
 @lru_cache(1 << 16)
 def _offset(zone: str | None, block: int) -> int:
     """The offset from UTC, in seconds, in one quarter of an hour of UTC."""
-    moment = (_EPOCH + timedelta(seconds=block * _QUARTER_HOUR)).replace(tzinfo=UTC).astimezone(_zone(zone))
+    moment = (EPOCH + timedelta(seconds=block * _QUARTER_HOUR)).replace(tzinfo=UTC).astimezone(_zone(zone))
     return round((moment.utcoffset() or timedelta()).total_seconds())
 
 
@@ -185,61 +219,23 @@ def _by_block(offset: Callable[[int], tuple[int, ...]], times: NDArray[np.int64]
     return offsets
 
 
-def parse_time(value: Any) -> datetime:
-    """A date, a time, a month (2024-12), a quarter (2024Q4) or a year as a datetime in whole seconds.
-
-    Raises:
-        ValueError: it is none of these.
-
-    >>> parse_time("2024Q4"), parse_time("2024-12-31T23:30Z").tzinfo
-    (datetime.datetime(2024, 10, 1, 0, 0), datetime.timezone.utc)
-    """
-    if isinstance(value, str):
-        moment = _of_text(value.strip())
-    elif isinstance(value, datetime):
-        moment = value
-    elif isinstance(value, date):
-        moment = datetime(value.year, value.month, value.day)
-    elif isinstance(value, np.datetime64) and not np.isnat(value):
-        moment = _EPOCH + timedelta(microseconds=int(value.astype("datetime64[us]").astype(np.int64)))
-    elif isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        moment = _of_text(str(value))
-    else:
-        raise ValueError(f"{value!r} is no time: {_CURE}")
-    if moment.microsecond:
-        raise ValueError(
-            f"{value} has a fraction of a second, expected whole seconds: leave the time column away, and rows count"
-        )
-    return moment
-
-
-def _of_text(text: str) -> datetime:
-    short = _MONTH.fullmatch(text)
-    try:
-        if short and not (short[2] and "-" not in text and "/" not in text):
-            return datetime(int(short[1]), int(short[2] or 3 * int(short[3]) - 2), 1)
-        if text.isdecimal() and len(text) == 4:
-            return datetime(int(text), 1, 1)
-        return datetime.fromisoformat(text.replace("/", "-"))
-    except ValueError:
-        raise ValueError(f"{text[:40]!r} is no time: {_CURE}") from None
-
-
-def seconds_of(moment: datetime) -> int:
-    """Seconds since 1970: UTC where the moment has an offset, as it stands where it has none."""
-    if moment.tzinfo is not None:
-        moment = moment.astimezone(UTC).replace(tzinfo=None)
-    passed = moment - _EPOCH
-    return passed.days * 86400 + passed.seconds
-
-
 def _whole(value: Any) -> int:
-    whole = int(value)
-    if isinstance(value, float) and whole != value:
-        raise ValueError(f"{value} is no whole number")
+    whole = int(float(value)) if isinstance(value, str) and not value.strip().lstrip("-").isdecimal() else int(value)
+    if (isinstance(value, (float, str)) and float(value) != whole) or abs(whole) >= _MOST:
+        raise ValueError(f"{str(value)[:40]} is no whole number that counts")
     return whole
+
+
+def _since_1970(value: Any, unit: int) -> int:
+    """A number of seconds, or of parts of them, as microseconds."""
+    if isinstance(value, (int, np.integer)):
+        return int(value) * 10**6 // unit
+    if isinstance(value, str) and not float(value) < 1e19:  # so that no text can make a number of a million digits
+        raise ValueError(f"{value[:40]} is no time since 1970")
+    number = Decimal(value.strip()) if isinstance(value, str) else Decimal(float(value))
+    return int(number * 10**6 / unit)
 
 
 def are_years(times: NDArray[np.int64]) -> bool:
     """Whether whole numbers are years: all from 1500 to 2499."""
-    return bool(len(times)) and int(times.min()) in _YEARS and int(times.max()) in _YEARS
+    return bool(len(times)) and int(times.min()) in YEARS and int(times.max()) in YEARS

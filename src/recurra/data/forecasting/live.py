@@ -117,6 +117,21 @@ class LiveFeatures:
         before = self._announced.get(tick, (math.nan,) * len(f.ahead))
         self._announced[tick] = tuple(b if v != v else float(v) for v, b in zip(ahead, before, strict=True))
 
+    def move(self, tick: int) -> None:
+        """Have the last row at another time: the steps that follow begin there. What was announced for times that are
+        no longer on them is forgotten."""
+        f, N, K = self.features, self.features.horizon, len(self.features.ahead)
+        at = K + len(f.ahead_flags)
+        ticks = f.step.add(tick, np.arange(N + 1)).tolist()
+        for t, time in enumerate(ticks, self.count - 1):
+            place = at
+            for numbers in f.calendar.one(time):
+                for number in numbers:
+                    self._future.put(t, number, place)
+                    place += 1
+        self.tick, self._far = tick, ticks[-1]
+        self._forget(tick)
+
     def state(self) -> dict[str, NDArray[Any]]:
         """All that it remembers, by name: copies, for `restore`."""
         announced = sorted(self._announced.items())
@@ -156,7 +171,7 @@ class LiveFeatures:
         return named | lasts | {"ahead_season": self._ahead_season.array, "future": self._future.array}
 
     def _whole(self, time: Time) -> int:
-        return int(time.astype("datetime64[s]").astype(np.int64)) if isinstance(time, np.datetime64) else int(time)
+        return self.features.clock.tick(time) if isinstance(time, np.datetime64) else int(time)
 
     def _check(self, tick: int, past: Sequence[float], ahead: Sequence[float]) -> None:
         f = self.features
@@ -176,7 +191,11 @@ class LiveFeatures:
         for t, time in enumerate(ticks):
             self._fill(t, time)
         self._far = ticks[-1]
-        _, fits = f.step.index(np.array(list(self._announced), np.int64), tick)
+        self._forget(tick)
+
+    def _forget(self, tick: int) -> None:
+        """Forget announcements that are off the step that begins at a time, or not beyond what rows have."""
+        _, fits = self.features.step.index(np.array(list(self._announced), np.int64), tick)
         kept = zip(self._announced.items(), fits.tolist(), strict=True)
         self._announced = {t: v for (t, v), fit in kept if fit and t > self._far}
 

@@ -23,7 +23,8 @@ def find_seasons(parts: Sequence[Floats], step: Step) -> tuple[int, ...]:
 
     A day, a week or a year is a season where the naive forecast from that lag is at least 5 % better than from lags a
     quarter longer and shorter (which are whole days apart, say, once the day is a season: a week must beat other
-    days). Rows without times are searched for the lag that repeats best, and then for a multiple of it.
+    days). Rows without times, and those within seconds, are searched for the lag that repeats best, and then for a
+    multiple of it.
 
     >>> t = np.arange(400)
     >>> find_seasons([np.sin(t / 12 * 2 * np.pi)], Step(1, "month"))
@@ -31,7 +32,7 @@ def find_seasons(parts: Sequence[Floats], step: Step) -> tuple[int, ...]:
     """
     parts = [part[-_MOST_ROWS:] for part in parts]
     found: list[int] = []
-    for season in step.seasons() if step.unit != "row" else _searched(parts):
+    for season in step.seasons() if step.unit not in ("row", "millisecond", "microsecond") else _searched(parts):
         if _score(parts, season, found[-1] if found else 1) < _BETTER:
             found.append(season)
     return tuple(found)

@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.data.forecasting.clock import Clock
+from recurra.data.forecasting.places import check_order, off_step, place
 from recurra.data.forecasting.step import Step
-from recurra.data.forecasting.times import check_order, place, read_times, time_column
+from recurra.data.forecasting.times import read_times, time_column
 from recurra.data.table import Table
 from recurra.errors import DataError
 
@@ -99,6 +100,7 @@ def series_of(
     past: Sequence[str] | str = (),
     series: str | None = None,
     zone: str | None = None,
+    time_format: str | None = None,
 ) -> list[Series]:
     """The series of a table, each on a regular step, in the order in which they first come.
 
@@ -110,12 +112,15 @@ def series_of(
     Args:
         data: the table.
         target: the column to forecast.
-        time: the column of times; None: a frame's index of times, or a column called time, date, datetime or timestamp,
-            and otherwise rows count.
+        time: the column of times; None: a frame's index of times, or a column called time, date, datetime, timestamp
+            and the like, and otherwise rows count; "": rows count.
         known_ahead: columns that are known ahead of time.
         past: columns that are known up to the time of forecasting.
         series: the column that names the series of each row, where there are several.
         zone: the time zone of the clock on the wall, such as "Europe/Berlin", where times do not say it.
+        time_format: how times are written, where they can be meant in several ways: a pattern such as
+            "%d/%m/%Y %H:%M", the order "dmy", "mdy" or "ymd", "excel" for the days of a spreadsheet, "seconds" ..
+            "nanoseconds" since 1970, or "count" for mere numbers.
 
     Raises:
         DataError: a column is missing, is no number, or is infinite; times are missing, repeated, out of order or off
@@ -127,9 +132,9 @@ def series_of(
     >>> one.target, str(one.step), one.notes
     (array([ 1.,  2., nan,  4.]), '1 year', ('1 row filled in as missing, the first before row 2',))
     """
-    name, notes = time_column(data, time)
+    name, notes = time_column(data, time, series)
     columns = Columns(str(target), _names(past), _names(known_ahead), name, series)
-    made = put_on_step(data, columns, notes=notes, zone=zone)
+    made = put_on_step(data, columns, notes=notes, zone=zone, form=time_format)
     _check_targets(data, made)
     return made
 
@@ -142,13 +147,14 @@ def put_on_step(
     step: Step | None = None,
     zone: str | None = None,
     notes: Sequence[str] = (),
+    form: str | None = None,
 ) -> list[Series]:
     """The series of a table, where its columns, and perhaps their clock and step, are known; as `series_of`."""
     values = data.numbers(columns.target, "target")
     past_values = _matrix(data, columns.past, "past column")
     ahead_values = _matrix(data, columns.ahead, "known-ahead column")
     groups = {"": np.arange(len(data))} if columns.series is None else data.groups(columns.series)
-    clock, times, more = read_times(data, columns.time, zone, list(groups.values()), clock=clock)
+    clock, times, more = read_times(data, columns.time, zone, list(groups.values()), clock=clock, form=form)
     notes = [*notes, *more]
     for group, rows in groups.items():
         check_order(data, rows, times[rows], clock, group)
@@ -194,7 +200,8 @@ def _one(
         empty = int(np.isnan(array).sum()) - filled
         if empty > 0:
             said.append(f"{column}: {empty} of {len(array)} values are missing")
-    ticks = step.add(int(times[rows[0]]), np.arange(T))
+    said += off_step(times[rows], step, clock, index)
+    ticks = step.add(step.anchor(int(times[rows[0]])), np.arange(T))
     return Series(name, ticks, target, past, ahead, observed, step, clock, columns, tuple(said))
 
 
