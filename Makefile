@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 SHARED ?= ../shared
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/include/recurra/*.hpp native/src/*.cpp native/src/*/*.cpp src/recurra/cells/*.py)
 
-.PHONY: setup test demo bench check docs sanitize aarch64 clean
+.PHONY: setup test demo bench check docs sanitize aarch64 wheel clean
 
 setup: $(VENV)/.built
 
@@ -69,6 +69,13 @@ aarch64: setup
 	qemu-aarch64 -L /usr/aarch64-linux-gnu build/aarch64/native_tests bits generic > build/aarch64/bits
 	qemu-aarch64 -L /usr/aarch64-linux-gnu build/aarch64/xla_tests
 	test -s build/native/bits && diff build/native/bits build/aarch64/bits
+
+# A wheel of this Python in dist/, which runs on all systems of this kind whose C library is not older (PEP 600). Those of
+# all systems are described for cibuildwheel in pyproject.toml.
+wheel: setup
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel -q . --no-build-isolation --no-deps -w build/wheel
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m auditwheel repair -w dist build/wheel/recurra-*.whl
 
 clean:
 	rm -rf build $(VENV)

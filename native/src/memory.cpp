@@ -7,8 +7,20 @@
 #include <new>
 #include <unordered_map>
 
+#if defined(_WIN32)
+#include <malloc.h>
+#endif
+
 namespace recurra {
 namespace {
+
+#if defined(_WIN32)   // whose C library has no aligned_alloc
+void* allocate(size_t bytes) { return _aligned_malloc(bytes, 64); }
+void release(void* memory) noexcept { _aligned_free(memory); }
+#else
+void* allocate(size_t bytes) { return std::aligned_alloc(64, bytes); }
+void release(void* memory) noexcept { std::free(memory); }
+#endif
 
 struct Block {
     size_t bytes;
@@ -50,7 +62,7 @@ void* take(size_t bytes) {
             return memory;
         }
     }
-    void* memory = std::aligned_alloc(64, bytes);
+    void* memory = allocate(bytes);
     if (!memory) throw std::bad_alloc();
     return memory;
 }
@@ -77,8 +89,8 @@ void give_back(void* memory, size_t bytes) noexcept {
         }
     } catch (const std::bad_alloc&) {  // no memory for the note of it: let it go
     }
-    std::free(memory);
-    for (const Block& block : old) std::free(block.memory);
+    release(memory);
+    for (const Block& block : old) release(block.memory);
 }
 
 }  // namespace recurra
