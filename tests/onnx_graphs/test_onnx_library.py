@@ -38,7 +38,6 @@ CASES = [
     ("LpNormalization", [X], {"axis": -1, "p": 2}),
     ("MeanVarianceNormalization", [IMAGE], {"axes": [0, 2, 3]}),
     ("InstanceNormalization", [IMAGE, ROW, ROW[::-1].copy()], {}),
-    *((op, [IMAGE], {}) for op in ("GlobalAveragePool", "GlobalMaxPool")),
     *((op, [IMAGE], {"kernel_shape": [2, 3], "strides": [1, 2]}) for op in ("MaxPool", "AveragePool")),
     ("DepthToSpace", [IMAGE], {"blocksize": 2}),
     ("SpaceToDepth", [IMAGE[..., :4, :]], {"blocksize": 2}),

@@ -86,9 +86,10 @@ CASES = [
     ("LayerNormalization", [X, ROW, ROW[::-1].copy()], {"axis": -1, "epsilon": 0.01}),
     ("LayerNormalization", [X, X[0]], {"axis": 1}),
     ("BatchNormalization", [X, ROW[:3], ROW[1:], ROW[:3], POSITIVE[0, 0, :3]], {"epsilon": 0.01}),
+    *((op, [x], {}) for op in ("GlobalAveragePool", "GlobalMaxPool") for x in (X, X[..., None])),
     ("Dropout", [X], {}),
 ]
-# No ONNX Runtime release that the tests allow has them at this opset; their own test is below, or with those of `library`.
+# No ONNX Runtime release that the tests allow has them at this opset; their test is below or with those of `library`.
 ELSEWHERE = {"Constant", "Split", "Swish", "Conv", "ConvTranspose", "ScatterND"}
 
 

@@ -89,7 +89,7 @@ def _from_path(path: Path, description: Any) -> Source:
 def _from_onnx(path: Path, description: Any) -> Source:
     _no_description(path, description)
     onnx = importlib.import_module("recurra.onnx.importer")
-    graph = onnx.read(path)
+    graph = onnx.widened(onnx.read(path))
     imported = onnx.import_graph(graph)
     return Source(f"the ONNX model {path.name}", imported.model, imported.runner(graph), imported.steps)
 

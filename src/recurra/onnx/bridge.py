@@ -13,7 +13,7 @@ from onnx import helper
 from recurra.errors import ExportError, OnnxError
 from recurra.onnx.equations import Builder, emit_activation
 from recurra.onnx.graph import Node, Value
-from recurra.onnx.streams import FEATURES, Stream, along_features, features
+from recurra.onnx.streams import FEATURES, FIRST, SECOND, Stream, along_features, features
 from recurra.runtime import ops
 from recurra.runtime.ops import Op
 from recurra.runtime.ops.forecast import FUTURE
@@ -219,6 +219,86 @@ def _read_affine(node: Node, stream: Stream, arguments: Arguments, at: int, shap
     return stream.then(ops.Affine(_plain(scale), _plain(shift)), count)
 
 
+def _read_batch_norm(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
+    stream = stream.settled
+    if at != 0 or len(stream.axes) < 2 or stream.axes[1] != (FEATURES,) or node.attributes.get("training_mode"):
+        raise OnnxError(f"{node.label} normalizes axis 1 of the axes {stream.axes}, expected the features there")
+    count = stream.sizes[FEATURES]
+    scale, shift, mean, variance = (_vector(node, a, count).astype(np.float64) for a in arguments[1:5])
+    scale = scale / np.sqrt(variance + float(node.attributes.get("epsilon", 1e-5)))
+    return stream.then(ops.Affine(_plain(scale), _plain(shift - mean * scale)), count)
+
+
+def _read_pad(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
+    """Zeros before the first step or after the last, or less of those that were there."""
+    pads = np.asarray(node.attributes["pads"] if "pads" in node.attributes else arguments[1]).reshape(2, -1)
+    given = arguments[3] if len(arguments) > 3 and arguments[3] is not None else range(len(stream.axes))
+    value = arguments[2] if len(arguments) > 2 and arguments[2] is not None else np.zeros(1)
+    stream, zero = stream.settled, not np.any(value) and node.attributes.get("mode", "constant") == "constant"
+    for axis, before, after in zip(given, *pads.tolist(), strict=True):
+        part = stream.axes[int(axis)]
+        if not before and not after:
+            continue
+        if len(part) != 1 or part[0] not in (FIRST, SECOND) or not zero or before < 0:
+            raise OnnxError(f"{node.label} pads the axis {part or 'of one'}, expected zeros beside the steps")
+        sizes = {**stream.sizes, part[0]: stream.sizes[part[0]] + before + after}
+        if after < 0 and stream.surplus == -after and not before:
+            stream = replace(stream, sizes=sizes, surplus=0)
+        elif after < 0 or stream.surplus:
+            raise OnnxError(f"{node.label} cuts steps off, expected it to cut those that a convolution has too many")
+        else:
+            padded = stream.padded[0] + before, stream.padded[1] + after
+            stream = replace(stream, sizes=sizes, time=part[0], padded=padded)
+    return stream
+
+
+def _read_convolution(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
+    """A convolution over time: that of a live network where zeros stand before the first step alone."""
+    W, axes = arguments[1], stream.axes
+    if at != 0 or W.ndim != 3 or len(axes) != 3 or axes[1] != (FEATURES,) or int(node.attributes.get("group", 1)) != 1:
+        raise OnnxError(
+            f"{node.label} is a convolution of the axes {axes} by a kernel of {W.shape}, expected rows, features and "
+            "steps, and one group"
+        )
+    time = axes[2][0] if axes[2] else stream.time or FIRST
+    if time not in (FIRST, SECOND) or (stream.time and time != stream.time):
+        raise OnnxError(f"{node.label} goes along the axis {time}, expected the steps")
+    (dilation,), (stride,) = (node.attributes.get(name, [1]) for name in ("dilations", "strides"))
+    pads = node.attributes.get("pads", [0, 0])
+    before, after = (a + int(b) for a, b in zip(stream.padded, pads, strict=True))
+    past = (W.shape[2] - 1) * dilation
+    if node.attributes.get("auto_pad", "NOTSET") not in ("NOTSET", "VALID") or before != past or (after and stride > 1):
+        raise OnnxError(
+            f"{node.label} has {before} zeros before the first step and {after} after the last, expected {past} and "
+            "none: a live step sees no later one"
+        )
+    b = None if len(arguments) < 3 or arguments[2] is None else _plain(_vector(node, arguments[2], len(W)))
+    op = ops.Convolution(_plain(W.transpose(0, 2, 1)), b, int(dilation), int(stride))
+    plain = replace(stream, padded=(0, 0)).settled
+    result = replace(plain.then(op, len(W)), time=time, surplus=after)
+    return replace(result, sizes={**result.sizes, time: shape[2]})
+
+
+def _read_pool(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
+    """The mean or the largest of all steps."""
+    stream = stream.settled
+    reduces = node.op.startswith("Reduce")
+    over: Any = range(2, len(stream.axes))
+    if reduces:
+        over = node.attributes.get("axes", arguments[1] if len(arguments) > 1 else None)
+    elif shape[2:] != (1,) or any(node.attributes.get("pads", [])):
+        raise OnnxError(f"{node.label} pools a few steps at a time, expected all of them together")
+    keep = not reduces or bool(node.attributes.get("keepdims", 1))
+    places = [int(axis) % len(stream.axes) for axis in (np.atleast_1d(over) if over is not None else [])]
+    time = stream.axes[places[0]][0] if len(places) == 1 and stream.axes[places[0]] else ""
+    if time not in (FIRST, SECOND) or (stream.time and stream.time != time) or stream.last:
+        raise OnnxError(f"{node.label} takes the axes {over} of {stream.axes} together, expected the steps")
+    how = "max" if "Max" in node.op else "mean"
+    axes = [() if i in places else axis for i, axis in enumerate(stream.axes) if keep or i not in places]
+    pooled = stream.then(ops.Pool(how), stream.sizes[FEATURES])
+    return replace(pooled, time=time, last=True, axes=tuple(axes))
+
+
 def read_embedding(node: Node, stream: Stream, arguments: Arguments) -> Stream:
     """Rows of a table by the ids that come in."""
     if int(node.attributes.get("axis", 0)) != 0 or arguments[0].ndim != 2 or stream.layers:
@@ -254,11 +334,19 @@ def _vector(node: Node, array: Value, count: int) -> Value:
 
 ROWS: dict[type[Op], Row] = {
     ops.Linear: Row(_linear, {"MatMul": _read_matmul, "Gemm": _read_gemm}),
-    ops.Affine: Row(_affine, dict.fromkeys(("Add", "Sub", "Mul", "Div"), _read_affine)),
+    ops.Affine: Row(
+        _affine,
+        {**dict.fromkeys(("Add", "Sub", "Mul", "Div"), _read_affine), "BatchNormalization": _read_batch_norm},
+    ),
     ops.Embedding: Row(_embedding),  # its Gather may also take the last step: `chain` tells them apart
     ops.LayerNorm: Row(_layer_norm, {"LayerNormalization": _read_layer_norm}),
-    ops.Convolution: Row(_convolution),
-    ops.Pool: Row(_pool),
+    ops.Convolution: Row(_convolution, {"Pad": _read_pad, "Conv": _read_convolution}),
+    ops.Pool: Row(
+        _pool,
+        dict.fromkeys(
+            ("ReduceMean", "ReduceMax", "GlobalAveragePool", "GlobalMaxPool", "AveragePool", "MaxPool"), _read_pool
+        ),
+    ),
     ops.Activation: Row(_activation),
     ops.Softmax: Row(
         lambda emitter, name, op, x: emitter.builder.add("Softmax", [x], axis=-1), {"Softmax": _read_softmax}

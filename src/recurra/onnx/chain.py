@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +11,8 @@ from recurra.errors import OnnxError
 from recurra.onnx import bridge, recurrent
 from recurra.onnx.bridge import Arguments, Read, Shape
 from recurra.onnx.graph import Node, Value
-from recurra.onnx.streams import DIRECTION, FEATURES, Axis, Stream, features, joined, size_of
-from recurra.runtime import Recurrent
+from recurra.onnx.streams import DIRECTION, FEATURES, Axis, Parts, Stream, features, joined, size_of
+from recurra.runtime import Pool, Recurrent
 
 
 def recurrence(node: Node, streams: Mapping[str, Stream], values: Mapping[str, Value]) -> dict[str, Stream]:
@@ -43,11 +43,10 @@ def recurrence(node: Node, streams: Mapping[str, Stream], values: Mapping[str, V
     axes = (*lead, directions, (FEATURES,)) if it.batch_first else (lead[0], directions, lead[1], (FEATURES,))
     base = replace(stream, layers=(*stream.layers, layer), sizes=sizes, time=names[0] or stream.time)
     result = {node.outputs[0]: joined(replace(base, axes=axes))} if node.outputs and node.outputs[0] else {}
-    if D == 1 and len(node.outputs) > 1 and node.outputs[1]:
+    if len(node.outputs) > 1 and node.outputs[1]:
         rows = stream.axes[batch]
-        result[node.outputs[1]] = replace(
-            base, axes=(rows, (), (FEATURES,)) if it.batch_first else ((), rows, (FEATURES,)), last=True
-        )
+        states = (rows, directions) if it.batch_first else (directions, rows)
+        result[node.outputs[1]] = replace(base, axes=(*states, (FEATURES,)), last=True, ends=D == 2)
     return result
 
 
@@ -68,9 +67,13 @@ def _gather(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Sh
     axis %= len(stream.axes)
     if arguments[1].size != 1:
         raise OnnxError(f"{node.label} takes several places of an axis, expected the last step alone")
-    index = int(arguments[1].reshape(()))
+    return _taken(node, stream, axis, int(arguments[1].reshape(())), arguments[1].ndim)
+
+
+def _taken(node: Node, stream: Stream, axis: int, index: int, rank: int) -> Stream:
+    """One place of an axis, which is then left out (0) or of one (1)."""
     axes = list(stream.axes)
-    axes[axis : axis + 1] = [()] * arguments[1].ndim
+    axes[axis : axis + 1] = [()] * rank
     return replace(_last(node, stream, axis, index, 1), axes=tuple(axes))
 
 
@@ -86,6 +89,9 @@ def _slice(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Sha
         span = range(*slice(int(start), int(end), int(step)).indices(size))
         if span == range(size):
             continue
+        if stream.surplus and stream.axes[place] == (stream.time,) and span == range(size - stream.surplus):
+            stream = replace(stream, sizes={**stream.sizes, stream.time: len(span)}, surplus=0)
+            continue
         stream = _last(node, stream, place, span[0] if span else 0, len(span))
         stream = replace(stream, axes=tuple(() if i == place else a for i, a in enumerate(stream.axes)))
     return stream
@@ -94,9 +100,43 @@ def _slice(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Sha
 def _last(node: Node, stream: Stream, axis: int, index: int, count: int) -> Stream:
     """A stream of which only the last step is left; raises where it is anything else that is taken."""
     part, size = stream.axes[axis], size_of(stream, stream.axes[axis])
+    if stream.ends and part == (DIRECTION,) and count == 1:
+        return replace(stream, ends=False, half=index % size)
     if count != 1 or (part and part != (stream.time,)) or index % size != size - 1:
         raise OnnxError(f"{node.label} takes a part of the axis {part or 'of one'}, expected the last step alone")
     return replace(stream, last=stream.last or bool(part))
+
+
+def join(node: Node, inside: Sequence[Stream | Parts], rank: int) -> Stream | Parts:
+    """A Concat: final states of both directions side by side, or of several layers one after the other."""
+    streams = [s for s in inside if isinstance(s, Stream)]
+    axis = int(node.attributes.get("axis", 0)) % max(rank, 1)
+    if len(streams) == len(inside) and all(axis < len(s.axes) for s in streams):
+        first = streams[0]
+        same = all((s.layers, s.axes) == (first.layers, first.axes) for s in streams)
+        if same and [s.half for s in streams] == [0, 1] and first.axes[axis] == (FEATURES,):
+            layers, count = (*first.layers, Pool("last", directions=2)), 2 * first.sizes[FEATURES]
+            return replace(first, layers=layers, sizes={**first.sizes, FEATURES: count}, half=None)
+        if all(s.last and s.half is None and s.axes[axis] in ((), (DIRECTION,)) for s in streams):
+            return Parts(tuple(streams), axis)
+    raise OnnxError(f"{node.label} joins {len(inside)} values that depend on the input, expected a chain of layers")
+
+
+def part(node: Node, parts: Parts, arguments: Arguments) -> Stream | Parts:
+    """One of several final states, by Gather or Slice."""
+    if node.op in ("Identity", "Cast", "Dropout"):
+        return parts
+    if node.op == "Gather" and int(node.attributes.get("axis", 0)) % 3 == parts.axis and arguments[1].size == 1:
+        stream, index = parts.at(int(arguments[1].reshape(())))
+        return _taken(node, stream, parts.axis, index, arguments[1].ndim)
+    if node.op == "Slice" and len(arguments) > 3 and all(a.size == 1 for a in arguments[1:4] if a is not None):
+        start, end, axis = (int(a.reshape(())) for a in arguments[1:4])
+        count = sum(size_of(s, s.axes[parts.axis]) for s in parts.streams)
+        span = range(*slice(start, end).indices(count))
+        if axis % 3 == parts.axis and len(span) == 1:
+            stream, index = parts.at(span[0])
+            return _taken(node, stream, parts.axis, index, 1)
+    raise OnnxError(f"{node.label} reads the final states of several layers, expected one of them to be taken")
 
 
 def _transpose(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
@@ -127,6 +167,10 @@ def _reshape(node: Node, stream: Stream, arguments: Arguments, at: int, shape: S
 def _same(node: Node, stream: Stream, arguments: Arguments, at: int, shape: Shape) -> Stream:
     return stream
 
+
+# What may be done while something is pending, which the functions above know.
+ARRANGE = ("Gather", "Slice", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "Dropout", "Cast")
+TAKES_ZEROS = ("Pad", "Conv", "Identity", "Cast")
 
 LAYERS: dict[str, Read] = {
     **{op: read for row in bridge.ROWS.values() for op, read in row.nodes.items()},

@@ -17,6 +17,7 @@ Value: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 OLDEST = 7  # of the opset: before it, arithmetic broadcast by an attribute
 MOST_NUMBERS = 1 << 28  # in one array: a gigabyte of float32
+HALF = ("float16", "bfloat16")
 _DOMAINS = ("", "ai.onnx")
 
 
@@ -90,6 +91,27 @@ def read(source: bytes | str | os.PathLike[str]) -> Graph:
         names = ", ".join(f.name for f in model.functions)
         raise OnnxError(f"an ONNX model with the functions {names[:80]}: inline them with onnx.inliner first")
     return replace(_graph(model.graph, versions[0], "the graph"), begins=_begins(model))
+
+
+def widened(graph: Graph) -> Graph:
+    """The same with float32 in place of halves, in which recurrent nodes compute anyway."""
+
+    def wide(dtype: Any) -> Any:
+        return np.dtype(np.float32) if dtype is not None and np.dtype(dtype).name in HALF else dtype
+
+    def attribute(name: str, value: Any) -> Any:
+        if isinstance(value, Graph):
+            return widened(value)
+        if name == "to" and value in (onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16):
+            return int(onnx.TensorProto.FLOAT)
+        return value.astype(wide(value.dtype)) if isinstance(value, np.ndarray) else value
+
+    def node(n: Node) -> Node:
+        return replace(n, attributes={name: attribute(name, value) for name, value in n.attributes.items()})
+
+    constants = {name: array.astype(wide(array.dtype)) for name, array in graph.constants.items()}
+    places = [tuple(replace(p, dtype=wide(p.dtype)) for p in of) for of in (graph.inputs, graph.outputs)]
+    return replace(graph, nodes=tuple(map(node, graph.nodes)), constants=constants, inputs=places[0], outputs=places[1])
 
 
 def _begins(model: onnx.ModelProto) -> dict[str, Value]:

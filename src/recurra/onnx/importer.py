@@ -7,7 +7,7 @@ has gone through, and what each of its axes holds. All else (shapes, states, arr
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,11 +16,12 @@ import numpy as np
 from recurra.cells.symbols import as_node
 from recurra.errors import OnnxError, RecurraError
 from recurra.onnx import chain, expressions, recurrent, scans
-from recurra.onnx.graph import Graph, Node, Place, Value, read
-from recurra.onnx.run import evaluate, evaluate_node
-from recurra.onnx.streams import DIRECTION, FEATURES, FIRST, SECOND, Axis, Stream, size_of
+from recurra.onnx.graph import Graph, Node, Place, Value, read, widened
+from recurra.onnx.run import branch, evaluate, evaluate_node
+from recurra.onnx.streams import DIRECTION, FEATURES, FIRST, SECOND, Axis, Parts, Stream, size_of
 from recurra.runtime import Model
 
+Streams = dict[str, Stream | Parts]
 _SIZE = (
     5  # of steps and rows of the sample, where the graph leaves them open; equal, for it is not known which is which
 )
@@ -52,7 +53,7 @@ class Imported:
 
         def run(x: Any) -> Value:
             given = np.stack([np.asarray(x, data.dtype or np.float32)] * rows, 0 if self.batch_first else 1)
-            sizes = {time: len(x), batch: rows, FEATURES: self.model.output_size}
+            sizes = {time: -(-len(x) // self.model.stride), batch: rows, FEATURES: self.model.output_size}
             values = evaluate(graph, {data.name: given, **_others(graph, len(x), rows)})
             parts = [part for axis in self.output for part in axis]
             y = values[graph.outputs[0].name].reshape([sizes[part] for part in parts])
@@ -68,11 +69,13 @@ class Imported:
 def from_onnx(source: bytes | str | os.PathLike[str]) -> Model:
     """A runtime model from an ONNX model, from its bytes or its file.
 
-    The graph must be one chain: recurrent nodes with any attributes, dense layers, embeddings, layer normalization,
-    activations and softmax over the features, any reshaping between them, and what `export` makes of other cells. Its
-    first input is the data, [T, B, I] or
-    [B, T, I] (ids [T, B] or [B, T]); other inputs (initial states, lengths) are left at what they begin with. A graph
-    that gives the last step alone gives a model whose last output that is. `recurra.convert` also compares the two.
+    What leads from its first input to its first output must be one chain: recurrent nodes with any attributes, dense
+    layers, embeddings, convolutions that see no later step, layer and batch normalization, pools over all steps,
+    activations and softmax over the features, any reshaping between them, and what `export` makes of other cells. The
+    first input is the data, [T, B, I] or [B, T, I] (ids [T, B] or [B, T]); other inputs (initial states, lengths) are
+    left at what they begin with, and halves are float32. A graph that gives the last step alone, or the final state of
+    its last layer, gives a model whose last output that is. `recurra.convert` also compares the two; what is no chain
+    runs live by `LiveGraph`.
 
     Raises:
         OnnxError: the graph is malformed, or has a node that is no layer; the message names it.
@@ -89,7 +92,7 @@ def from_onnx(source: bytes | str | os.PathLike[str]) -> Model:
     >>> again.fingerprint == model.fingerprint
     True
     """
-    return import_graph(read(source)).model
+    return import_graph(widened(read(source))).model
 
 
 def import_graph(graph: Graph) -> Imported:
@@ -98,22 +101,58 @@ def import_graph(graph: Graph) -> Imported:
         raise OnnxError("the graph has no input or no output, expected data in and a result out")
     data = graph.needed[0]
     streams, values = _begin(graph, data)
-    for node in graph.nodes:
-        found = evaluate_node(node, values, graph.opset)
+    result_name = graph.outputs[0].name
+    _walk(_ancestors(graph.nodes, {result_name}), streams, values, graph.opset)
+    result = streams.get(result_name)
+    if not isinstance(result, Stream):
+        raise OnnxError(f"the output {result_name[:80]!r} does not come from the input by layers that are known")
+    return _finish(result, data)
+
+
+def _ancestors(nodes: Sequence[Node], wanted: set[str]) -> list[Node]:
+    """The nodes that some values come from; final states, say, are of no matter to the output."""
+    found: list[Node] = []
+    for node in reversed(nodes):
+        if wanted & set(node.outputs):
+            found.append(node)
+            wanted = wanted | _names_in(node)
+    return found[::-1]
+
+
+def _names_in(node: Node) -> set[str]:
+    """What a node reads, in its own graphs too."""
+    names = set(node.inputs)
+    for attribute in node.attributes.values():
+        if isinstance(attribute, Graph):
+            names |= {p.name for p in attribute.outputs}.union(*map(_names_in, attribute.nodes))
+    return names
+
+
+def _walk(nodes: Sequence[Node], streams: Streams, values: dict[str, Value], opset: int) -> None:
+    """Follow the streams through the nodes, of which an If is the graph that it runs."""
+    for node in nodes:
+        if node.op == "If" and node.inputs and node.inputs[0] in values and node.inputs[0] not in streams:
+            inner = branch(node, [values[node.inputs[0]]])
+            values |= inner.constants
+            _walk(inner.nodes, streams, values, opset)
+            for name, place in zip(node.outputs, inner.outputs, strict=False):
+                if place.name in streams:
+                    streams[name] = streams[place.name]
+                values[name] = values[place.name]
+            continue
+        found = evaluate_node(node, values, opset)
         if node.outputs and node.op not in ("Shape", "Size") and any(name in streams for name in node.inputs):
-            result = _layer(node, streams, values, found, graph.opset)
+            result = _layer(node, streams, values, found, opset)
             for name, stream in result.items():
-                if name in found and [size_of(stream, a) for a in stream.axes] != list(found[name].shape):
+                if not isinstance(stream, Stream) or name not in found:
+                    continue
+                if [size_of(stream, a) for a in stream.axes] != list(found[name].shape):
                     raise OnnxError(f"{node.label} gives the shape {found[name].shape}, which is no layer's output")
             streams |= result
         values |= found
-    result_name = graph.outputs[0].name
-    if result_name not in streams:
-        raise OnnxError(f"the output {result_name[:80]!r} does not come from the input by layers that are known")
-    return _finish(streams[result_name], data)
 
 
-def _begin(graph: Graph, data: Place) -> tuple[dict[str, Stream], dict[str, Value]]:
+def _begin(graph: Graph, data: Place) -> tuple[Streams, dict[str, Value]]:
     """The sample: distinct numbers where the data is; what else the graph needs is zeros, and lengths are full."""
     ids = data.dtype is not None and data.dtype.kind in "iu"
     shape = list(data.shape or [None] * (2 if ids else 3))
@@ -145,6 +184,8 @@ def _others(graph: Graph, steps: int, rows: int) -> dict[str, Value]:
 
 
 def _finish(stream: Stream, data: Place) -> Imported:
+    if stream.pending:
+        raise OnnxError(f"the output {stream.pending}")
     stream = stream.settled
     time = stream.time or FIRST
     lead = {FIRST, SECOND} - ({time} if stream.last else set())
@@ -162,25 +203,37 @@ def _finish(stream: Stream, data: Place) -> Imported:
 
 
 def _layer(
-    node: Node, streams: Mapping[str, Stream], values: Mapping[str, Value], found: Mapping[str, Value], opset: int
-) -> dict[str, Stream]:
+    node: Node, streams: Streams, values: Mapping[str, Value], found: Mapping[str, Value], opset: int
+) -> Streams:
     """What a node makes of the streams that go into it."""
-    inside = [name for name in node.inputs if name in streams]
+    inside = [streams[name] for name in node.inputs if name in streams]
+    arguments = [values[n] if n else None for n in node.inputs]
+    if node.op == "Concat":
+        if len(inside) != len(node.inputs):
+            raise OnnxError(f"{node.label} puts constants beside values that depend on the input, expected a chain")
+        return {node.outputs[0]: chain.join(node, inside, found[node.outputs[0]].ndim)}
+    if isinstance(inside[0], Parts):
+        return {node.outputs[0]: chain.part(node, inside[0], arguments)}
+    known = {name: stream for name, stream in streams.items() if isinstance(stream, Stream)}
+    zeros, pending = any(inside[0].padded), inside[0].pending
+    if pending and node.op not in (chain.TAKES_ZEROS if zeros else (*chain.ARRANGE, "Pad")):
+        raise OnnxError(f"{node.label} {pending}")
     if node.op in recurrent.INPUTS:
-        return chain.recurrence(node, streams, values)
+        return dict(chain.recurrence(node, known, values))
     if node.op == "Scan":
-        return scans.scan(node, streams, values, opset)
-    if (result := _elementwise(node, streams, values)) is not None:
+        return dict(scans.scan(node, known, values, opset))
+    if (result := _elementwise(node, known, values)) is not None:
         return {node.outputs[0]: result}
     if len(inside) > 1:
         raise OnnxError(f"{node.label} joins {len(inside)} values that depend on the input, expected a chain of layers")
     if node.op not in chain.LAYERS:
-        known = ", ".join([*recurrent.INPUTS, *chain.LAYERS, *expressions.OPERATORS])
-        raise OnnxError(f"{node.label} is no layer of a model, expected one of: {known}")
-    arguments = [values[n] if n else None for n in node.inputs]
-    at, shape = node.inputs.index(inside[0]), found[node.outputs[0]].shape
+        raise OnnxError(
+            f"{node.label} is no layer of a model: a graph with states as inputs and outputs runs live as it is, with "
+            "recurra.onnx.LiveGraph, and any graph with recurra.onnx.run"
+        )
+    at, shape = next(i for i, name in enumerate(node.inputs) if name in streams), found[node.outputs[0]].shape
     try:
-        stream = chain.LAYERS[node.op](node, streams[inside[0]], arguments, at, shape)
+        stream = chain.LAYERS[node.op](node, inside[0], arguments, at, shape)
     except RecurraError as error:
         raise error if isinstance(error, OnnxError) else OnnxError(f"{node.label}: {error}") from error
     return {node.outputs[0]: stream}
@@ -194,7 +247,7 @@ def _elementwise(node: Node, streams: Mapping[str, Stream], values: Mapping[str,
     alone = node.op in chain.LAYERS and features == 1 and bool(outside)  # a bias of one feature belongs to its layer
     if alone or any(v.size != 1 or v.dtype.kind != "f" for v in outside):
         return None
-    if any((s.layers, s.axes, s.last) != (first.layers, first.axes, first.last) for s in inside):
+    if any((s.layers, s.axes, s.last) != (first.layers, first.axes, first.last) for s in inside) or first.pending:
         return None
     arguments = [
         streams[name].expression if name in streams else as_node(float(values[name].reshape(())))

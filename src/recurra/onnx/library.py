@@ -74,7 +74,7 @@ _UNARY = (
     "Acos Acosh Asin Asinh Atan Atanh Ceil Celu Cos Cosh Floor Hardmax IsInf IsNaN Mish Round Selu Shrink Sign Sin "
     "Sinh Tan Trilu CumSum LpNormalization InstanceNormalization GroupNormalization MeanVarianceNormalization "
     "DepthToSpace SpaceToDepth ReverseSequence Compress TopK ArgMax ArgMin ReduceL1 ReduceL2 ReduceLogSum "
-    "ReduceLogSumExp ReduceProd ReduceSumSquare GlobalAveragePool GlobalMaxPool MaxPool AveragePool ScatterElements "
+    "ReduceLogSumExp ReduceProd ReduceSumSquare MaxPool AveragePool ScatterElements "
     "GatherElements QuantizeLinear DequantizeLinear DynamicQuantizeLinear"
 )
 OPERATORS: dict[str, Bound] = {

@@ -150,6 +150,13 @@ def _reduce(function: Callable[..., Any]) -> Operator:
     return operator
 
 
+def _global_pool(function: Callable[..., Any]) -> Operator:
+    """All places of each channel together, whose axes are then of one."""
+    return lambda node, values, opset: [
+        np.asarray(function(values[0], axis=tuple(range(2, values[0].ndim)), keepdims=True)).astype(values[0].dtype)
+    ]
+
+
 def _layer_norm(node: Node, values: list[Any], opset: int) -> list[Value]:
     x, scale, shift = values[0], values[1], optional(values, 2)
     axis = place(int(node.attributes.get("axis", -1)), x.ndim)
@@ -236,6 +243,8 @@ OPERATORS: dict[str, Operator] = {
     "ReduceSum": _reduce(np.sum),
     "ReduceMax": _reduce(np.max),
     "ReduceMin": _reduce(np.min),
+    "GlobalAveragePool": _global_pool(np.mean),
+    "GlobalMaxPool": _global_pool(np.max),
     "LayerNormalization": _layer_norm,
     "BatchNormalization": _batch_norm,
     "Identity": _identity,

@@ -17,7 +17,7 @@ from recurra import engine
 from recurra.cells import Cell
 from recurra.errors import CellError, OnnxError
 from recurra.onnx.cells import DEFAULTS, GATES, PEEPHOLES, STATES, Variant, cell_of, choose
-from recurra.onnx.graph import Node, Value, check_size
+from recurra.onnx.graph import HALF, Node, Value, check_size
 from recurra.weights import Weights
 
 INPUTS = {
@@ -29,7 +29,6 @@ DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, 
 _COMMON = {"activation_alpha", "activation_beta", "activations", "clip", "direction", "hidden_size", "layout"}
 _OWN = {"RNN": set[str](), "GRU": {"linear_before_reset"}, "LSTM": {"input_forget"}}
 _OLD = {"output_sequence"}  # before opset 7; it says nothing that the outputs do not
-_HALF = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,7 @@ def _inputs(node: Node, values: Sequence[Value | None]) -> dict[str, Value]:
     for name, value in given.items():
         if name != "sequence_lens" and value.dtype != dtype:
             raise OnnxError(f"{node.label}: {name} is {value.dtype}, expected {dtype} like X")
-    if dtype.name in _HALF:
+    if dtype.name in HALF:
         return {n: v.astype(np.float32) if v.dtype == dtype else v for n, v in given.items()}
     if dtype not in (np.float32, np.float64):
         raise OnnxError(f"{node.label}: X is {dtype}, expected float32, float64, float16 or bfloat16")

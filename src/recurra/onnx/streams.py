@@ -10,7 +10,7 @@ import numpy as np
 from recurra.cells import Node as Symbol
 from recurra.errors import OnnxError
 from recurra.onnx.graph import Node
-from recurra.runtime import Op
+from recurra.runtime import Op, Pool
 from recurra.runtime.elementwise import ELEMENT, op_of
 
 # What the parts of an axis hold: the input's first two axes, one of which is time; directions; features.
@@ -29,6 +29,10 @@ class Stream:
         time: which of the first two axes is time, once a layer has said so.
         last: whether only the last step is there.
         expression: what was done since, element by element, to `ELEMENT`.
+        ends: whether these are the final states of both directions, each after its own order of reading.
+        half: of those, which direction alone; None: all that there is.
+        padded: how many zeros stand before the first step, and how many after the last, for a convolution.
+        surplus: how many steps are too many at the end, which such zeros have made.
     """
 
     layers: tuple[Op, ...]
@@ -37,6 +41,21 @@ class Stream:
     time: str = ""
     last: bool = False
     expression: Symbol = ELEMENT
+    ends: bool = False
+    half: int | None = None
+    padded: tuple[int, int] = (0, 0)
+    surplus: int = 0
+
+    @property
+    def pending(self) -> str:
+        """What has to be done before a layer may follow, or nothing."""
+        if any(self.padded):
+            return "reads steps beside zeros that only a convolution takes"
+        if self.surplus:
+            return "reads steps that have seen later ones, expected them to be cut off"
+        if self.ends or self.half is not None:
+            return "reads the final state of one of two directions, expected both side by side"
+        return ""
 
     def then(self, layer: Op, features: int) -> Stream:
         """After a layer over the features."""
@@ -57,7 +76,26 @@ def joined(stream: Stream) -> Stream:
         return stream
     sizes = {p: n for p, n in stream.sizes.items() if p != DIRECTION}
     sizes[FEATURES] = stream.sizes[FEATURES] * stream.sizes[DIRECTION]
-    return replace(stream, axes=(*stream.axes[:-1], (FEATURES,)), sizes=sizes)
+    layers = (*stream.layers, Pool("last", directions=2)) if stream.ends else stream.layers
+    return replace(stream, axes=(*stream.axes[:-1], (FEATURES,)), sizes=sizes, layers=layers, ends=False)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Final states of several layers, one after the other along an axis, of which one is taken."""
+
+    streams: tuple[Stream, ...]
+    axis: int
+
+    def at(self, index: int) -> tuple[Stream, int]:
+        """The stream that has a place of the axis, and its place there."""
+        sizes = [size_of(stream, stream.axes[self.axis]) for stream in self.streams]
+        index %= sum(sizes)
+        for stream, size in zip(self.streams, sizes, strict=True):
+            if index < size:
+                return stream, index
+            index -= size
+        raise AssertionError("an index below the sum of the sizes is in one of them")
 
 
 def size_of(stream: Stream, axis: Axis) -> int:
