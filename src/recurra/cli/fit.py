@@ -252,12 +252,13 @@ def _train(model: Any, file: Path, out: Path, report: Path | None, resume: bool,
         checkpoint.unlink(missing_ok=True)
     tell(console, model)
     console.print(f"wrote {out}", highlight=False, markup=False)
-    if report is not None:
+    if report is not None and "failed" not in model.report_:
         from recurra.report import write_report
 
-        model.report_["model_file"], model.report_["data"]["source"] = out.name, file.name
         write_report(model.report_, report, model.model_)
         console.print(f"wrote {report}", highlight=False, markup=False)
+    if "failed" in model.report_:
+        raise typer.Exit(1)
 
 
 class TrainingBar:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -26,6 +27,8 @@ from recurra.report.charts import (
 from recurra.report.fit import Report, against_baselines, parity, parts_of, the_network, training, unit_of
 from recurra.report.page import Beside, Chart, Code, Section, Styled, Text, render
 
+_COUNT = re.compile(r"-?\d+(\.\d+)?")
+_OFFSET = re.compile(r"[+-]\d\d:\d\d$")  # from UTC, behind a time of the day
 METRICS: list[dict[str, Any]] = [
     {"key": "mae", "name": "MAE", "less": True, "percent": False},
     {"key": "mase", "name": "MASE", "less": True, "percent": False},
@@ -148,8 +151,8 @@ def _data(report: Report) -> Section:
     seasons = " and ".join(str(s) for s in data["seasons"]) or "none"
     known = ", ".join(data["known_ahead"]) or "nothing but the calendar"
     text = (
-        f"{data['rows']:,} rows of {data['source']}, one every {report['step']}, in {data['series']} series. "
-        f"Seasons found in the training part: {seasons} steps. Known ahead: {known}; known up to now: "
+        f"{data['rows']:,} rows of {data['source'] or 'the table'}, one every {report['step']}, in {data['series']} "
+        f"series. Seasons found in the training part: {seasons} steps. Known ahead: {known}; known up to now: "
         f"{', '.join([report['target'], *data['past']])}."
     )
     return Section("The data", [Text(text), parts_of(data), *map(Text, data["notes"])])
@@ -157,7 +160,7 @@ def _data(report: Report) -> Section:
 
 def _live(report: Report) -> Section:
     columns = ",".join(["time", report["target"], *report["data"]["past"], *report["data"]["known_ahead"]])
-    live, file = report.get("live"), report["model_file"]
+    live, file = report.get("live"), report["model_file"] or "model.recurra"
     cost = f" Here one step took {live['microseconds']:.0f} µs, features included." if live else ""
     return Section(
         "Run it live",
@@ -180,7 +183,10 @@ def _live(report: Report) -> Section:
 
 
 def _times(times: Sequence[Any]) -> NDArray[Any]:
-    return np.array(times) if not isinstance(times[0], str) else np.array(times, dtype="datetime64[s]")
+    """Times as an axis takes them: dates as a clock on the wall shows them; what counts, also years, as numbers."""
+    if all(_COUNT.fullmatch(str(time)) for time in times):
+        return np.array(times, np.float64)
+    return np.array([_OFFSET.sub("", str(time)) for time in times], dtype="datetime64[us]")
 
 
 def _dates(ax: Any, times: NDArray[Any]) -> None:

@@ -23,7 +23,7 @@ from recurra.tasks.base import Floats, Task
 from recurra.tasks.bench import Bench, ModelPredictor
 from recurra.tasks.checks import check_parameters
 from recurra.tasks.learn import Recipe, learn, learn_again, to_runtime
-from recurra.tasks.report import build_report, card_of, parameters_of
+from recurra.tasks.report import build_report, card_of, parameters_of, without_measurements
 from recurra.train import History, Progress
 
 if TYPE_CHECKING:
@@ -167,7 +167,14 @@ class Estimator:
         """
         given = {"y": y, "groups": groups, "times": times, "series": series, "time": time, "columns": inputs}
         how = {"checkpoint": checkpoint, "resume": resume, "progress": progress, "stop": stop}
-        return self._fit(lambda task: task.examples(X, channels_first=self.channels_first, **given), evaluate, **how)
+        self._fit(lambda task: task.examples(X, channels_first=self.channels_first, **given), evaluate, **how)
+        return self._of_source(X)
+
+    def _of_source(self, source: Any) -> Self:
+        """Name the file of the data in the report."""
+        if isinstance(source, (str, Path)):
+            self.report_["data"]["source"] = Path(source).name
+        return self
 
     def _fit(self, examples: Callable[[Any], Sequence[Any]], evaluate: bool, **how: Any) -> Self:
         began = clock.perf_counter()
@@ -192,12 +199,20 @@ class Estimator:
         trained = clock.perf_counter()
         self.history_ = history
         self._take(to_runtime(bench, network), task, bench.transform)
-        self.report_ = self._report(bench, network, evaluate) | {"baseline_error": naive, "refit": False}
+        # From here on nothing may take away what training has cost: what fails is said, and the model stays.
+        try:
+            self.report_ = self._report(bench, network, evaluate)
+        except (Exception, KeyboardInterrupt) as error:
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+            self.report_ = without_measurements(bench, self._predictor(), history, why)
+        self.report_ |= {"baseline_error": naive, "refit": False}
         if self.refit and history.ended in ("complete", "early"):
-            everything, network = learn_again(bench, recipe, history, held, how["progress"], how["stop"])
-            trained = clock.perf_counter()
-            self._take(to_runtime(everything, network), task, everything.transform)
-            self.report_["refit"] = True
+            again = learn_again(bench, recipe, history, held, how["progress"], how["stop"])
+            if again is not None:
+                everything, network = again
+                trained = clock.perf_counter()
+                self._take(to_runtime(everything, network), task, everything.transform)
+                self.report_["refit"] = True
         self.report_["seconds"] = {"training": trained - began, "total": clock.perf_counter() - began}
         self.model_.card = card_of(self, bench)
         return self
@@ -256,6 +271,8 @@ class Estimator:
         """
         self._check_fitted()
         self.model_.save(path)
+        if "model_file" in self.report_:
+            self.report_["model_file"] = Path(path).name
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

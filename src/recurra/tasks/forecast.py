@@ -349,7 +349,7 @@ class Forecaster(Estimator):
             self.series_ = task.examples(data, target=target, **columns)
             return self.series_
 
-        return self._fit(examples, evaluate, **how)
+        return self._fit(examples, evaluate, **how)._of_source(data)
 
     def _report(self, bench: Bench, network: Any, evaluate: bool) -> dict[str, Any]:
         from recurra.tasks.forecast_report import build_report, mean_season_weights

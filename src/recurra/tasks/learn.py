@@ -181,8 +181,8 @@ def learn_again(
     held: Held,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[Progress], bool] | None = None,
-) -> tuple[Bench, Network]:
-    """All sequences as a training part, and the network of a recipe trained on them.
+) -> tuple[Bench, Network] | None:
+    """All sequences as a training part, and the network of a recipe trained on them; None where that was broken off.
 
     Nothing is held out: it is trained for as many epochs as `history` came to, and calibrated by what `learn` held out.
     """
@@ -190,7 +190,12 @@ def learn_again(
     network = recurrent_network(everything, recipe)
     with torch_threads(1 if recipe.hidden <= ALONE else None):
         recipe = replace(recipe, epochs=history.best_epoch)
-        _train(everything, network, recipe, None, progress=progress, stop=stop)
+        try:
+            went = _train(everything, network, recipe, None, progress=progress, stop=stop)
+        except KeyboardInterrupt:
+            return None
+        if went.ended not in ("complete", "early"):
+            return None
         bench.task.calibrate(network, *held)
     return everything, network
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,6 +49,25 @@ def build_report(
         "parity": predictor.model.parity,
         "verdict": verdict(bench.task.metrics[0], table),
         "sections": bench.task.sections(bench, predictor) if baselines else [],
+    }
+
+
+def without_measurements(bench: Bench, predictor: ModelPredictor, history: History, why: str) -> dict[str, Any]:
+    """The report of a trained model whose measuring failed: the model is there, and why there is no more."""
+    names = dict.fromkeys(bench.task.kept, "")
+    data = {"source": "", "parts": [], "notes": [], "fingerprint": bench.fingerprint}
+    return names | {
+        "task": bench.task.name,
+        "metrics": [describe_metric(metric) for metric in bench.task.metrics],
+        "data": data,
+        "table": [],
+        "history": history.epochs,
+        "ended": history.ended,
+        "model_file": "",
+        "parity": predictor.model.parity,
+        "verdict": [f"The model is trained; how well it does could not be measured: {why}"],
+        "sections": [],
+        "failed": why,
     }
 
 
@@ -100,6 +120,16 @@ def _plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def _written(value: Any) -> Any:
+    """As JSON has it: a number that is none, as of an error over nothing, is None."""
+    if isinstance(value, Mapping):
+        return {str(name): _written(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_written(one) for one in value]
+    value = _plain(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def _in_zoo(cell: Cell) -> bool:
     from recurra.cells import zoo_cells
 
@@ -110,13 +140,15 @@ def card_of(estimator: Any, bench: Bench) -> dict[str, Any]:
     """The training card of a model file."""
     report, history = estimator.report_, estimator.history_
     kept = ("data", "metrics", "table", "verdict", "baseline_error", "seconds", *bench.task.kept)
-    return {
+    card = {
         "cell": get(estimator.cell).name,
         "parameters": parameters_of(estimator),
         **{name: report[name] for name in kept},
         "training": {"ended": history.ended, "epochs": len(history.epochs), "best_epoch": history.best_epoch},
         "versions": {"python": platform.python_version()} | {n: _version(n) for n in ("recurra", "torch", "numpy")},
     }
+    found: dict[str, Any] = _written(card)
+    return found
 
 
 def _version(package: str) -> str:
