@@ -89,10 +89,10 @@ template <class T> struct Sums {
 template <class T> class Backward {
 public:
     Backward(const Cell<T>& cell, const BackPacking<T>& packing, const Weights<T>& weights, const Batch<T>& batch,
-             const Part& part, const Gradients<T>& gradients, const Sums<T>& sums)
-        : cell_(cell), packing_(packing), batch_(batch), part_(part), gradients_(gradients), sums_(sums),
+             const Part& part, const Gradients<T>& gradients, const Sums<T>& sums, Interruptible& call)
+        : cell_(cell), packing_(packing), batch_(batch), part_(part), gradients_(gradients), sums_(sums), call_(call),
           rows_(part, batch.steps, batch.rows, batch.reverse), most_(std::max<int64_t>(1, part.active(0))),
-          chunk_(std::max<int64_t>(1, kChunkRows / most_)), tile_{} {
+          chunk_(std::max<int64_t>(1, chunk_rows(cell.row()) / most_)), tile_{} {
         const Layout& layout = cell.layout;
         const int64_t H = cell.sizes.hidden, positions = chunk_ * most_;
         for (int k = 0; k < layout.states; ++k) {
@@ -133,6 +133,7 @@ public:
     // Steps [begin, end), from the last to the first, with what forward kept of them.
     void run(int64_t begin, int64_t end, const std::vector<Buffer<T>>& entry, const Stash<T>& stash) {
         for (int64_t to = end; to > begin; to -= chunk_) {
+            call_.look();
             const int64_t from = std::max(begin, to - chunk_);
             for (int64_t s = to - 1; s >= from; --s) step(s, from, begin, entry, stash);
             collect(from, to, begin, entry, stash);
@@ -265,6 +266,7 @@ private:
     const Part& part_;
     const Gradients<T>& gradients_;
     const Sums<T>& sums_;
+    Interruptible& call_;
     Rows<T> rows_;
     int64_t most_, chunk_;
     Tile<T> tile_;
@@ -280,6 +282,10 @@ template <class T>
 void backward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& batch, const Tape<T>& tape,
               const Gradients<T>& gradients) {
     const Layout& layout = cell.layout;
+    const auto [I, H, P] = tape.sizes;
+    expect(tape.steps == batch.steps && tape.rows == batch.rows && I == cell.sizes.input && H == cell.sizes.hidden && P == cell.sizes.output,
+           "the tape is of another batch or cell, or of none");
+    Interruptible call;
     const BackPacking<T> packing(cell, weights, gradients.x != nullptr);
     const bool again = tape.every > 0;
     std::optional<Packing<T>> forward_packing;
@@ -293,7 +299,7 @@ void backward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& ba
         const Part& part = tape.parts[p];
         const Rows<T> rows(part, batch.steps, batch.rows, batch.reverse);
         rows.clear_past_ends(cell.sizes.input, gradients.x);
-        Backward<T> scan(cell, packing, weights, batch, part, gradients, sums[p]);
+        Backward<T> scan(cell, packing, weights, batch, part, gradients, sums[p], call);
         if (part.steps() > 0 && !again) {
             scan.run(0, part.steps(), entry_states(cell, part, batch.initial), tape.stashes[p]);
         }
@@ -306,7 +312,7 @@ void backward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& ba
                 std::memcpy(entry[k].data(), tape.checkpoints[p][k].data() + begin / tape.every * most, size * sizeof(T));
             }
             Stash<T> stash;
-            recompute(cell, *forward_packing, batch, part, begin, end, entry, stash);
+            recompute(cell, *forward_packing, batch, part, begin, end, entry, stash, call);
             scan.run(begin, end, entry, stash);
             end = begin;
         }

@@ -15,7 +15,7 @@ void bind_call(nb::module_& m) {
     m.def("choose_threads", [](int count) { chosen_threads = count; }, "count"_a);
     m.def("chosen_threads", [] { return chosen_threads.load(); });
 
-    const nb::call_guard<nb::gil_scoped_release> released;
+    const nb::call_guard<LongCall> released;
     nb::class_<Call>(m, "Call")
         .def(nb::init<const Kernel&, bool, int64_t, int64_t, int64_t, int64_t, int64_t, bool, int64_t>())
         .def("forward", &Call::forward, released, "tensors"_a, "results"_a, "threads"_a, "tape"_a.none())

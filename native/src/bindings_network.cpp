@@ -21,12 +21,19 @@ using namespace nb::literals;
 
 // A network, and the scratch memory of steps of one row, which share it because they hold Python's lock.
 struct SharedNetwork {
-    SharedNetwork(const std::string& isa, int64_t row, int64_t first) : network(*find_isa(isa), row, first) {}
+    SharedNetwork(const std::string& isa, int64_t row, int64_t first) : network(known(isa), row, first) {}
     SharedNetwork(const SharedNetwork&) = delete;
+
+    static const Isa& known(const std::string& name) {
+        const Isa* isa = find_isa(name);
+        expect(isa && isa->available(), "this machine has no such instruction set");
+        return *isa;
+    }
 
     Network network;
     std::unique_ptr<Workspace> single, many;
     uint64_t calls = 0;   // of step_many
+    bool whole = false;   // once it has a session, no op is added
 
     Workspace& of_one_row() {
         if (!single) single = std::make_unique<Workspace>(network, 1, 1);
@@ -35,13 +42,15 @@ struct SharedNetwork {
 };
 
 // Rows of a block of step_many: enough for the products to run at full speed, few enough for the second-level cache.
-constexpr int64_t kBlock = 96;
+int64_t block_of(const Network& network) { return std::min<int64_t>(96, network.at_once()); }
 
 // A live state. `dimensions`: 2 for rows of vectors, 1 for the vectors of a single row.
 struct Session {
     Session(nb::object owner, int64_t rows, int dimensions)
         : shared(nb::cast<SharedNetwork*>(owner)), keep(std::move(owner)), rows(rows), dimensions(dimensions),
           states(shared->network.states(), rows) {
+        expect(rows > 0 && (dimensions == 2 || (dimensions == 1 && rows == 1)), "a session has no row, or more than its dimensions");
+        shared->whole = true;
         if (rows > 1) own = std::make_unique<Workspace>(shared->network, rows, rows);
     }
     Session(const Session&) = delete;
@@ -118,20 +127,47 @@ PyObject* step(Session& session, PyObject* x, PyObject* out) {
     Py_RETURN_NONE;
 }
 
-// Python has checked the shapes of x [T, rows, I] (or ids [T, rows]) and out [answers, rows, O], and the ids.
-void run(Session& session, nb::handle x, nb::handle out) {
-    const Network& network = session.shared->network;
+// The memory of x and of out where they are rows [count, width] (width 0: ids [count]) and answers, by whatever more
+// dimensions; throws std::invalid_argument where they are not.
+std::pair<const void*, float*> memory_of(const Network& network, nb::handle x, nb::handle out, int64_t rows, int64_t answers) {
     PyArrayObject *from = as_array(x.ptr()), *to = as_array(out.ptr());
-    const void* in = PyArray_DATA(from);
-    const int64_t steps = PyArray_DIMS(from)[0], positions = steps * session.rows;
-    const int64_t chunk = std::max<int64_t>(session.rows, std::min<int64_t>(positions, 192));
-    Workspace scratch(network, session.rows, network.streams() ? chunk : positions);
-    nb::gil_scoped_release released;
-    network.run(in, steps, session.rows, session.states, scratch, static_cast<float*>(PyArray_DATA(to)));
+    const bool ids = network.vocabulary() > 0;
+    expect(PyArray_Check(x.ptr()) && is_plain(x.ptr(), ids ? NPY_INT64 : NPY_FLOAT32, PyArray_NDIM(from)), "x is another array");
+    expect(PyArray_SIZE(from) == (ids ? rows : times(rows, network.input())), "x has another size");
+    expect(!ids || ids_fit(static_cast<const int64_t*>(PyArray_DATA(from)), rows, network.vocabulary()), "x has an unknown number");
+    expect(PyArray_Check(out.ptr()) && is_plain(out.ptr(), NPY_FLOAT32, PyArray_NDIM(to)) && PyArray_ISWRITEABLE(to), "out is another array");
+    expect(PyArray_SIZE(to) == times(answers, network.output()), "out has another size");
+    return {PyArray_DATA(from), static_cast<float*>(PyArray_DATA(to))};
 }
 
-// Python has checked the shapes of x [N, I] (or ids [N]) and out [N, O]. Returns -1, or the index of the first session
-// that cannot take part (N: an id is unknown), and then nothing was done.
+// x is [T, rows, I] (or ids [T, rows]), out [answers, rows, O]. A network that streams is asked between chunks whether it
+// is to end; its states are then as they were.
+void run(Session& session, nb::handle x, nb::handle out) {
+    const Network& network = session.shared->network;
+    expect(PyArray_Check(x.ptr()) && PyArray_NDIM(as_array(x.ptr())) > 0, "x is no array of steps");
+    const int64_t steps = PyArray_DIMS(as_array(x.ptr()))[0], rows = session.rows, positions = times(steps, rows);
+    auto [in, to] = memory_of(network, x, out, positions, times(network.answers(session.states.now(), steps), rows));
+    const int64_t chunk = std::max(rows, std::min(positions, network.at_once()));
+    Workspace scratch(network, rows, network.streams() ? chunk : positions);
+    const States before = session.states.copy();
+    const int64_t some = network.streams() ? std::max<int64_t>(1, chunk / rows) : std::max<int64_t>(1, steps);
+    const LongCall call;
+    Interruptible ends;
+    try {
+        for (int64_t from = 0; from < steps; from += some) {
+            ends.look();
+            const int64_t count = std::min(some, steps - from);
+            const char* at = static_cast<const char*>(in) + from * rows * network.row_bytes();
+            to += network.run(at, count, rows, session.states, scratch, to) * rows * network.output();
+        }
+    } catch (const Interrupted&) {
+        session.states = before.copy();
+        throw;
+    }
+}
+
+// x is [N, I] (or ids [N]), out [N, O]. Returns -1, or the index of the first session that cannot take part (N: an id is
+// unknown), and then nothing was done.
 int64_t step_many(nb::handle self, nb::list sessions, nb::handle x, nb::handle out) {
     SharedNetwork& shared = *nb::cast<SharedNetwork*>(self);
     const Network& network = shared.network;
@@ -153,26 +189,37 @@ int64_t step_many(nb::handle self, nb::list sessions, nb::handle x, nb::handle o
         session.call = shared.calls;
         states[i] = session.states.row();
     }
-    const void* in = PyArray_DATA(as_array(x.ptr()));
-    if (network.vocabulary() && !ids_fit(static_cast<const int64_t*>(in), count, network.vocabulary())) return count;
-    if (!shared.many) shared.many = std::make_unique<Workspace>(network, kBlock, kBlock);
-    network.step_apart(in, states.data(), count, *shared.many, static_cast<float*>(PyArray_DATA(as_array(out.ptr()))));
+    if (network.vocabulary() && is_plain(x.ptr(), NPY_INT64, 1) && PyArray_SIZE(as_array(x.ptr())) == count &&
+        !ids_fit(static_cast<const int64_t*>(PyArray_DATA(as_array(x.ptr()))), count, network.vocabulary())) {
+        return count;
+    }
+    const auto [in, to] = memory_of(network, x, out, count, count);
+    const int64_t block = block_of(network);
+    if (!shared.many) shared.many = std::make_unique<Workspace>(network, block, block);
+    network.step_apart(in, states.data(), count, *shared.many, to);
     return -1;
 }
 
-// Between a session's states and arrays [rows, width] that Python has made or checked.
-void exchange(Session& session, const std::vector<Array>& arrays, bool store) {
+// Calls each(state, in the array, bytes) for a session's states and as many arrays [rows, width].
+template <class A, class Each> void each_state(Session& session, const std::vector<A>& arrays, Each each) {
     const std::vector<StateSpec>& specs = session.shared->network.states();
-    for (size_t k = 0; k < specs.size() && k < arrays.size(); ++k) {
-        const size_t bytes = session.rows * specs[k].width * sizeof(float);
-        if (store) std::memcpy(arrays[k].data(), session.states.now()[k], bytes);
-        else std::memcpy(session.states.now()[k], arrays[k].data(), bytes);
-    }
+    expect(arrays.size() == specs.size() || (arrays.empty() && !session.shared->network.streams()), "there are more or fewer arrays than states");
+    std::vector<decltype(pointer<float>(arrays[0], 0))> at;
+    for (size_t k = 0; k < arrays.size(); ++k) at.push_back(pointer<float>(arrays[k], times(session.rows, specs[k].width)));
+    for (size_t k = 0; k < at.size(); ++k) each(session.states.now()[k], at[k], session.rows * specs[k].width * sizeof(float));
 }
 
-Tensor tensor_of(const Maybe& array) {
+void read(Session& session, const std::vector<Result>& to) {
+    each_state(session, to, [](const float* state, float* array, size_t bytes) { std::memcpy(array, state, bytes); });
+}
+
+void write(Session& session, const std::vector<Array>& from) {
+    each_state(session, from, [](float* state, const float* array, size_t bytes) { std::memcpy(state, array, bytes); });
+}
+
+Tensor tensor_of(const Maybe<Array>& array) {
     if (!array) return {};
-    Tensor tensor{pointer<const float>(array)};
+    Tensor tensor{pointer<float>(*array, static_cast<int64_t>(array->size()))};
     for (size_t i = 0; i < array->ndim(); ++i) tensor.shape.push_back(array->shape(i));
     return tensor;
 }
@@ -190,21 +237,23 @@ void bind_network(nb::module_& m) {
 
     nb::class_<SharedNetwork>(m, "Network")
         .def(nb::init<const std::string&, int64_t, int64_t>(), "isa"_a, "row"_a, "first"_a)
-        .def("add", [](SharedNetwork& n, const std::string& name, const std::vector<Maybe>& arrays, const std::vector<double>& numbers,
-                       int64_t width) {
+        .def("add", [](SharedNetwork& n, const std::string& name, const std::vector<Maybe<Array>>& arrays,
+                       const std::vector<double>& numbers, int64_t width) {
+            expect(!n.whole, "a network with sessions takes no more ops");
             std::vector<Tensor> tensors;
-            for (const Maybe& array : arrays) tensors.push_back(tensor_of(array));
+            for (const Maybe<Array>& array : arrays) tensors.push_back(tensor_of(array));
             const MakeOp make = find_op(name);
             if (!make) throw nb::key_error(name.c_str());
-            n.network.add(make({n.network.isa(), tensors, numbers, width}));
+            n.network.add(make({n.network.isa(), tensors, numbers, width, n.network.input()}));
         }, "name"_a, "arrays"_a, "numbers"_a, "width"_a)
         .def("add_recurrent", [](SharedNetwork& n, const Kernel& kernel, const std::vector<const WeightArrays*>& weights, int64_t hidden,
                                  const std::vector<std::vector<Array>>& initial) {
+            expect(!n.whole, "a network with sessions takes no more ops");
+            expect(initial.size() == weights.size(), "there are more or fewer initial states than directions");
             std::vector<std::unique_ptr<Recurrence>> directions;
             for (size_t d = 0; d < weights.size(); ++d) {
-                const WeightArrays& w = *weights[d];
-                directions.push_back(std::make_unique<Recurrence>(w.cell<float>(kernel, hidden), w.weights<float>(),
-                                                                  pointers<const float>(initial.at(d))));
+                const Cell<float> cell = weights[d]->cell<float>(kernel, hidden);
+                directions.push_back(std::make_unique<Recurrence>(cell, weights_of(cell, *weights[d]), of_states(cell, initial[d], 1)));
             }
             n.network.add(recurrent(std::move(directions)));
         })
@@ -223,8 +272,8 @@ void bind_network(nb::module_& m) {
         .def("_run", &run, "x"_a, "out"_a)
         .def("_answers", [](Session& session, int64_t steps) { return session.shared->network.answers(session.states.now(), steps); })
         .def("reset", [](Session& session) { session.states.clear(); })
-        .def("_read", [](Session& session, const std::vector<Array>& to) { exchange(session, to, true); })
-        .def("_write", [](Session& session, const std::vector<Array>& from) { exchange(session, from, false); });
+        .def("_read", &read)
+        .def("_write", &write);
 }
 
 }  // namespace recurra::bindings

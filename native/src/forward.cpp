@@ -42,8 +42,8 @@ constexpr int64_t kFullRows = 24;
 // Runs one part. Steps are taken in chunks, whose input products are done at once unless they are part of the steps.
 template <class T> class Forward {
 public:
-    Forward(const Cell<T>& cell, const Packing<T>& packing, const Batch<T>& batch, const Part& part)
-        : cell_(cell), batch_(batch), part_(part), rows_(part, batch.steps, batch.rows, batch.reverse),
+    Forward(const Cell<T>& cell, const Packing<T>& packing, const Batch<T>& batch, const Part& part, Interruptible& call)
+        : cell_(cell), batch_(batch), part_(part), call_(call), rows_(part, batch.steps, batch.rows, batch.reverse),
           stepper_(cell, packing, std::max<int64_t>(1, part.active(0))) {}
 
     // Steps [begin, end) from the states in `entry`; the states of rows as they end, and all else asked for, go to
@@ -52,7 +52,7 @@ public:
              std::vector<Buffer<T>>* checkpoints = nullptr, int64_t every = 0) {
         const Layout& layout = cell_.layout;
         const int64_t most = part_.active(begin);
-        const int64_t chunk = std::max<int64_t>(1, kChunkRows / std::max<int64_t>(1, most));
+        const int64_t chunk = std::max<int64_t>(1, chunk_rows(cell_.row()) / std::max<int64_t>(1, most));
         const int64_t origin = part_.first[begin];
         const bool keep = stash || results.gates, early = most < kFullRows || layout.beside(0) < 0;
         Buffer<T> slots(stash ? 0 : std::min(chunk * most, part_.first[end] - origin) * cell_.row());
@@ -67,6 +67,7 @@ public:
             prev[k] = entry[k].data();
         }
         for (int64_t from = begin; from < end; from += chunk) {
+            call_.look();
             const int64_t to = std::min(end, from + chunk);
             T* base = stash ? stash->slots.data() + (part_.first[from] - origin) * cell_.row() : slots.data();
             const T* in = inputs(from, to, x);
@@ -119,20 +120,26 @@ private:
     const Cell<T>& cell_;
     const Batch<T>& batch_;
     const Part& part_;
+    Interruptible& call_;
     Rows<T> rows_;
     Stepper<T> stepper_;
 };
 
 template <class T>
 void recompute(const Cell<T>& cell, const Packing<T>& packing, const Batch<T>& batch, const Part& part, int64_t begin,
-               int64_t end, const std::vector<Buffer<T>>& entry, Stash<T>& stash) {
+               int64_t end, const std::vector<Buffer<T>>& entry, Stash<T>& stash, Interruptible& call) {
     stash = make_stash(cell, part.first[end] - part.first[begin]);
-    Forward<T>(cell, packing, batch, part).run(begin, end, entry, &stash, {});
+    Forward<T>(cell, packing, batch, part, call).run(begin, end, entry, &stash, {});
 }
 
 template <class T>
 void forward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& batch, const Results<T>& results, int threads,
              Tape<T>* tape) {
+    times(std::max<int64_t>(1, batch.steps), std::max<int64_t>(1, batch.rows), cell.numbers());
+    for (int64_t r = 0; batch.lengths && r < batch.rows; ++r) {
+        expect(batch.lengths[r] >= 0 && batch.lengths[r] <= batch.steps, "a length is no number of steps of the batch");
+    }
+    Interruptible call;
     const bool whole = tape || results.gates || batch.rows > kFewRows;
     const Packing<T> packing(cell, weights, whole ? cell.sizes.hidden : cell.block());
     std::vector<Part> own;
@@ -156,7 +163,7 @@ void forward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& bat
             }
         }
         if (part.steps() == 0) return;
-        Forward<T> scan(cell, packing, batch, part);
+        Forward<T> scan(cell, packing, batch, part, call);
         if (!tape) return scan.run(0, part.steps(), entry, nullptr, results);
         if (tape->every) {
             for (int k = 0; k < cell.layout.states; ++k) {
@@ -168,11 +175,12 @@ void forward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& bat
         tape->stashes[p] = make_stash(cell, part.first.back());
         scan.run(0, part.steps(), entry, &tape->stashes[p], results);
     });
+    if (tape) tape->steps = batch.steps, tape->rows = batch.rows, tape->sizes = cell.sizes;
 }
 
 #define RECURRA_FORWARD(T)                                                                                            \
     template void recompute<T>(const Cell<T>&, const Packing<T>&, const Batch<T>&, const Part&, int64_t, int64_t,     \
-                               const std::vector<Buffer<T>>&, Stash<T>&);                                             \
+                               const std::vector<Buffer<T>>&, Stash<T>&, Interruptible&);                             \
     template void forward<T>(const Cell<T>&, const Weights<T>&, const Batch<T>&, const Results<T>&, int, Tape<T>*);
 RECURRA_FORWARD(float)
 RECURRA_FORWARD(double)

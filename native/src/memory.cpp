@@ -11,6 +11,8 @@
 #include <malloc.h>
 #endif
 
+#include "recurra/threads.hpp"
+
 namespace recurra {
 namespace {
 
@@ -39,6 +41,9 @@ Idle& idle() {
     static Idle* const one = new Idle;
     return *one;
 }
+
+std::mutex& guard() { return idle().mutex; }
+const bool forks = keep_over_fork<&guard>();
 
 // To lines, and large ones to pages, so that sizes which differ little find each other's memory.
 size_t rounded(size_t bytes) {

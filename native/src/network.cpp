@@ -5,6 +5,8 @@
 #include <cstring>
 #include <numeric>
 
+#include "recurra/rows.hpp"
+
 namespace recurra {
 
 namespace {
@@ -40,7 +42,7 @@ template <class Move> void exchange(RowStates row, const std::vector<StateSpec>&
 
 States::States(const std::vector<StateSpec>& specs, int64_t rows) : specs_(&specs), rows_(rows) {
     int64_t kept = 0;
-    for (const StateSpec& spec : specs) (spec.swapped ? swapped_ : kept) += rows * spec.width;
+    for (const StateSpec& spec : specs) (spec.swapped ? swapped_ : kept) += times(rows, spec.width);
     memory_ = Buffer<float>(2 * swapped_ + kept);
     for (int side = 0; side < 2; ++side) {
         float *swapped = memory_.data() + side * swapped_, *fixed = memory_.data() + 2 * swapped_;
@@ -51,6 +53,13 @@ States::States(const std::vector<StateSpec>& specs, int64_t rows) : specs_(&spec
         }
     }
     clear();
+}
+
+States States::copy() const {
+    States other(*specs_, rows_);
+    if (memory_.size()) std::memcpy(other.memory_.data(), memory_.data(), memory_.size() * sizeof(float));
+    other.side_ = side_;
+    return other;
 }
 
 void States::clear() noexcept {
@@ -65,9 +74,8 @@ void States::clear() noexcept {
 }
 
 Workspace::Workspace(const Network& network, int64_t rows, int64_t positions) : rows_(rows), positions_(std::max(rows, positions)) {
-    int64_t widest = network.first_, room = 0, first = 0;
+    int64_t room = 0, first = 0;
     for (const Op& op : network.ops_) {
-        widest = std::max(widest, op.output);
         if (op.room) room = std::max(room, op.room(op.data.get(), rows_, positions_));
         owned_.push_back(op.own ? op.own(op.data.get(), rows_) : nullptr);
         const int64_t states = static_cast<int64_t>(op.states.size());
@@ -75,10 +83,24 @@ Workspace::Workspace(const Network& network, int64_t rows, int64_t positions) : 
         first += states;
     }
     room_ = Buffer<float>(room);
-    for (Buffer<float>& values : values_) values = Buffer<float>(positions_ * widest);
+    for (Buffer<float>& values : values_) values = Buffer<float>(times(positions_, network.widest()));
+}
+
+int64_t Network::widest() const {
+    int64_t widest = first_;
+    for (const Op& op : ops_) widest = std::max(widest, op.output);
+    return widest;
+}
+
+int64_t Network::at_once() const {
+    int64_t most = widest();
+    for (const Op& op : ops_) most = std::max(most, op.room ? op.room(op.data.get(), 1, 1) : 0);
+    return chunk_rows(most);
 }
 
 void Network::add(Op op) {
+    expect(op.input == output() && op.output > 0, "an op takes other features than the one before it gives");
+    expect(!op.vocabulary || (ops_.empty() && row_ == 1), "an op of whole numbers is not the first, or has inputs beside it");
     for (const StateSpec& spec : op.states) {
         states_.push_back(spec);
         if (!spec.swapped) kept_ += spec.width;

@@ -64,6 +64,8 @@ public:
         return bytes_;
     }
 
+    std::mutex& mutex() { return mutex_; }
+
 private:
     struct Kept {
         TapeOwner tape;
@@ -97,6 +99,9 @@ Sites& sites() {
     static Sites* const one = new Sites;
     return *one;
 }
+std::mutex& guard_of_tapes() { return tapes().mutex(); }
+std::shared_mutex& guard_of_sites() { return sites().mutex; }
+const bool forks = keep_over_fork<&guard_of_tapes>() && keep_over_fork<&guard_of_sites>();
 
 const Site& site(int64_t number) {
     const std::shared_lock<std::shared_mutex> lock(sites().mutex);

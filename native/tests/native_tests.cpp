@@ -244,7 +244,7 @@ void add(Network& network, Source& source, const char* name, const std::vector<s
         memory.push_back(source.fill(size));
     }
     for (size_t i = 0; i < shapes.size(); ++i) arrays.push_back({shapes[i].empty() ? nullptr : memory[i].data(), shapes[i]});
-    network.add(find_op(name)({network.isa(), arrays, numbers, network.output()}));
+    network.add(find_op(name)({network.isa(), arrays, numbers, network.output(), network.input()}));
 }
 
 // Steps of some rows in all ways: rows alone, steps, chunks, rows apart, and the whole have the same bits. `x` has `bytes`
@@ -356,7 +356,7 @@ void run_convolution(const Isa& isa, int64_t O, int64_t K, int64_t I, int64_t di
     Source source(17);
     const auto W = source.fill(O * K * I), b = source.fill(O), x = source.fill(T * I);
     Network network(isa, I, I);
-    network.add(find_op("convolution")({isa, {{W.data(), {O, K, I}}, {b.data(), {O}}}, {double(dilation), double(stride)}, I}));
+    network.add(find_op("convolution")({isa, {{W.data(), {O, K, I}}, {b.data(), {O}}}, {double(dilation), double(stride)}, I, I}));
     States states(network.states(), 1);
     Workspace scratch(network, 1, T);
     std::vector<float> out(network.answers(states.now(), T) * O);
@@ -387,10 +387,10 @@ void run_forecast(const Isa& isa, int64_t N, int64_t P, int64_t U, int64_t F, in
     auto k = fill(N * Q);
     for (float& v : k) v = std::fabs(v);
     Network network(isa, I + N * (F + S), I);
-    network.add(find_op("linear")({isa, {{first.data(), {P, I}}, {}}, {}, I}));
+    network.add(find_op("linear")({isa, {{first.data(), {P, I}}, {}}, {}, I, I}));
     const std::vector<Tensor> arrays{{A.data(), {U, P}}, {Bx.data(), {U, F + S}}, {e.data(), {N, U}}, {W.data(), {S, U}}, {w.data(), {N, S}},
                                      {C.data(), {Q, U}}, {c.data(), {N, Q}}, {D.data(), {N, P}}, {k.data(), {N, Q}}};
-    network.add(find_op("forecast")({isa, arrays, {double(middle), double(I)}, P}));
+    network.add(find_op("forecast")({isa, arrays, {double(middle), double(I)}, P, network.input()}));
     const int64_t in = network.input(), out = network.output();
     const auto x = fill(T * B * in);
     std::vector<float> whole(T * B * out), other(whole.size());

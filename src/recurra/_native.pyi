@@ -24,6 +24,8 @@ class Kernel:
 class Weights:
     def __init__(self, W: Any, U: Any, b: Any, c: Any, R: Any | None, parameters: Sequence[Any]) -> None: ...
 
+class WeightGradients(Weights): ...
+
 class Batch:
     def __init__(
         self, x: Any, reverse: bool, lengths: Any | None, reset: Any | None, initial: Sequence[Any]
@@ -54,7 +56,7 @@ def backward(
     final: Sequence[Any | None],
     x: Any | None,
     initial: Sequence[Any],
-    to: Weights,
+    to: WeightGradients,
 ) -> None: ...
 
 class Call:

@@ -13,6 +13,7 @@ from recurra.errors import DtypeError, ShapeError
 from recurra.weights import Array, Weights
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
+MOST_ROWS = 1 << 40  # of a batch: more than any memory has
 
 
 def check_array(
@@ -38,6 +39,16 @@ def check_array(
         raise ShapeError(f"{call}: `{name}` has shape {array.shape}, expected {wanted}")
     cure = f"np.empty({array.shape}, np.{dtype})" if written else f"np.ascontiguousarray({name})"
     raise ShapeError(f"{call}: `{name}` is not C-contiguous and aligned: pass {cure}")
+
+
+def check_rows(call: str, batch: object) -> int:
+    """Raise unless it is a number of rows, or None for one without a batch axis; return the number."""
+    if batch is None:
+        return 1
+    if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or not 1 <= batch <= MOST_ROWS:
+        wanted = f"at most {MOST_ROWS}" if isinstance(batch, int) and batch > 1 else "at least 1"
+        raise ShapeError(f"{call}: batch is {batch!r}, expected {wanted}, or None for vectors")
+    return int(batch)
 
 
 def _is_plain(array: np.ndarray) -> bool:
@@ -93,7 +104,8 @@ def check_lengths(call: str, lengths: Sequence[int] | np.ndarray, T: int, B: int
         raise ShapeError(f"{call}: `lengths` is {_kind(array)}, expected {B} whole numbers, one for each row")
     if array.size and (array.min() < 0 or array.max() > T):
         raise ShapeError(f"{call}: `lengths` go from {array.min()} to {array.max()}, expected 0 to {T}, the steps of x")
-    return np.ascontiguousarray(array, np.int64)
+    plain = np.ascontiguousarray(array, np.int64)
+    return plain if plain.flags.aligned else plain.copy()
 
 
 def check_reset(call: str, reset: np.ndarray, T: int, B: int) -> np.ndarray:

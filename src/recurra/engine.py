@@ -21,7 +21,7 @@ import numpy as np
 from recurra import _native
 from recurra.cells.cell import Cell
 from recurra.cells.layout import numbers
-from recurra.checks import check_array, check_lengths, check_reset, check_states, check_weights
+from recurra.checks import check_array, check_lengths, check_reset, check_rows, check_states, check_weights
 from recurra.errors import DtypeError, IsaError, ShapeError
 from recurra.weights import Array, Weights
 
@@ -248,7 +248,7 @@ def backward(
         given,
         dx,
         initial,
-        _native_weights(cell, to),
+        _native_weights(cell, to, _native.WeightGradients),
     )
     return Gradients(dx, initial, to)
 
@@ -330,9 +330,7 @@ class Stepper:
 
     def __init__(self, cell: Cell, weights: Weights, batch: int | None = None) -> None:
         I, H, P = check_weights(f"Stepper of {cell.name}", cell, weights)
-        rows = 1 if batch is None else batch
-        if rows < 1:
-            raise ShapeError(f"Stepper of {cell.name}: batch is {batch}, expected at least 1, or None for vectors")
+        rows = check_rows(f"Stepper of {cell.name}", batch)
         self.cell = cell
         self.dtype = weights.W.dtype
         live = _native.LiveFloat32 if self.dtype == np.float32 else _native.LiveFloat64
@@ -370,5 +368,5 @@ class Stepper:
         )
 
 
-def _native_weights(cell: Cell, w: Weights) -> Any:
-    return _native.Weights(w.W, w.U, w.b, w.c_, w.R, [w.parameters[p] for p in cell.parameters])
+def _native_weights(cell: Cell, w: Weights, kind: Any = _native.Weights) -> Any:
+    return kind(w.W, w.U, w.b, w.c_, w.R, [w.parameters[p] for p in cell.parameters])

@@ -41,7 +41,11 @@ public:
     Call(const Kernel& kernel, bool single, int64_t steps, int64_t rows, int64_t input, int64_t hidden, int64_t output,
          bool reverse, int64_t every)
         : kernel_(kernel), single_(single), steps_(steps), rows_(rows), input_(input), hidden_(hidden), output_(output),
-          reverse_(reverse), every_(every) {}
+          reverse_(reverse), every_(every) {
+        expect(steps >= 0 && rows >= 0 && input > 0 && hidden > 0 && output > 0 && every >= 0, "a size of a call is below its least");
+        expect(output == hidden || kernel.layout.projects, "the first state has another size than the units, and is no projection");
+        times(std::max<int64_t>(1, steps), std::max<int64_t>(1, rows), kernel.cell<double>(input, hidden, output).numbers());
+    }
 
     int64_t steps() const { return steps_; }
     int64_t rows() const { return rows_; }
@@ -69,6 +73,7 @@ private:
 
     template <class T> void forward_as(const Addresses& tensors, const Addresses& results, int threads, AnyTape* any) const {
         const size_t states = kernel_.layout.states;
+        expect(results.size() == 1 || results.size() == 1 + states || results.size() == 2 + 2 * states, "a call has other results");
         Results<T> to{at<T>(results.at(0)), {}, {}, nullptr};
         if (results.size() > 1) to.final = all_at<T>(results, 1, 1 + states);
         if (results.size() > 1 + states) {
@@ -86,7 +91,9 @@ private:
     template <class T>
     void backward_as(const Addresses& tensors, const Addresses& incoming, const Addresses& gradients, AnyTape& tape) const {
         const Layout& layout = kernel_.layout;
-        const size_t first_state = 6 + layout.parameters;
+        const size_t first_state = 6 + layout.parameters, states = layout.states;
+        expect(incoming.size() == 1 || incoming.size() == 1 + states, "a call has other incoming gradients");
+        expect(gradients.size() == first_state || gradients.size() == first_state + states, "a call has other gradients");
         Gradients<T> g;
         g.output = at<const T>(incoming.at(0));
         g.final = all_at<const T>(incoming, 1, incoming.size());
@@ -110,9 +117,10 @@ private:
     }
 
     template <class T> Batch<T> batch_at(const Addresses& t) const {
-        const size_t end = t.size() - 2;
+        const size_t first_state = 6 + kernel_.layout.parameters, end = t.size() - 2;
+        expect(t.size() == first_state + 2 || t.size() == first_state + kernel_.layout.states + 2, "a call has other tensors");
         return {steps_, rows_, reverse_, at<const int64_t>(t.at(end)), at<const uint8_t>(t.at(end + 1)), at<const T>(t.at(0)),
-                all_at<const T>(t, 6 + kernel_.layout.parameters, end)};
+                all_at<const T>(t, first_state, end)};
     }
 
     Kernel kernel_;

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "recurra/check.hpp"
 #include "recurra/product.hpp"
 #include "recurra/tile.hpp"
 
@@ -37,6 +38,10 @@ struct Layout {
     }
 };
 
+// Throws std::invalid_argument where a layout names a gate, an operand or a slot that is not there, or multiplies by U what
+// has another width than U has columns: beside a projection that is the first state alone.
+void check(const Layout& layout);
+
 struct Sizes {
     int64_t input, hidden, output;   // I, H, and the size of the first state: H, or that of the projection
 };
@@ -52,6 +57,11 @@ template <class T> struct Cell {
         return operand < 0 ? sizes.input : operand < layout.states ? width(operand) : sizes.hidden;
     }
     int64_t row() const { return static_cast<int64_t>(layout.slots.size()) * sizes.hidden; }   // of slots
+    // As many numbers as a step of one row has in all, of whatever kind. Throws std::bad_alloc.
+    int64_t numbers() const {
+        const int64_t of_units = 2 * static_cast<int64_t>(layout.slots.size()) + 2 * layout.states + layout.gates + 2 * layout.computed();
+        return times(times(of_units, sizes.hidden) + times(sizes.input, 2) + times(sizes.output, 2), 1);
+    }
 
     // Units that a row by itself takes at once, so that their slots are used while the next ones' weights are loaded: a
     // cache line of them, or as many as make four sums of a line, for fewer would wait for each other.

@@ -5,6 +5,8 @@
 #include <cstdint>
 #include <utility>
 
+#include "recurra/check.hpp"
+
 namespace recurra {
 
 // At most this many bytes wait for their next use; beyond it, the oldest go back to the system.
@@ -13,11 +15,11 @@ constexpr size_t kIdleBytes = size_t(64) << 20;
 void* take(size_t bytes);                        // aligned to a cache line, contents undefined; throws std::bad_alloc
 void give_back(void* memory, size_t bytes) noexcept;
 
-// An owned array of trivial values, taken from the idle memory. Contents are undefined until written.
+// An owned array of trivial values, taken from the idle memory. Contents are undefined until written. Throws std::bad_alloc.
 template <class T> class Buffer {
 public:
     Buffer() = default;
-    explicit Buffer(int64_t size) : size_(size), data_(size ? static_cast<T*>(take(size * sizeof(T))) : nullptr) {}
+    explicit Buffer(int64_t size) : size_(times(size, 1)), data_(size ? static_cast<T*>(take(size * sizeof(T))) : nullptr) {}
     Buffer(Buffer&& other) noexcept : size_(std::exchange(other.size_, 0)), data_(std::exchange(other.data_, nullptr)) {}
     Buffer& operator=(Buffer&& other) noexcept {
         std::swap(size_, other.size_);

@@ -20,6 +20,7 @@ class States {
 public:
     States(const std::vector<StateSpec>& specs, int64_t rows);   // the specs must stay where they are
     void clear() noexcept;   // to the beginning
+    States copy() const;
     void flip(int64_t steps) noexcept { side_ ^= static_cast<int>(steps & 1); }
     float* const* now() const { return arrays_[side_].data(); }
     float* const* next() const { return arrays_[1 - side_].data(); }
@@ -61,13 +62,17 @@ class Network {
 public:
     // A row of one step has `row` numbers, of which the first `first` go into the first op; others are there for ops that
     // read them.
-    Network(const Isa& isa, int64_t row, int64_t first) : isa_(&isa), row_(row), first_(first) {}
+    Network(const Isa& isa, int64_t row, int64_t first) : isa_(&isa), row_(row), first_(first) {
+        expect(first > 0 && first <= row, "a row of a network has fewer numbers than its first op takes");
+    }
 
-    // Ops in their order. The caller has checked that each takes what the one before gives.
+    // Ops in their order. Throws std::invalid_argument where one does not take what the one before gives.
     void add(Op op);
 
     int64_t input() const { return row_; }
     int64_t output() const { return ops_.empty() ? first_ : ops_.back().output; }
+    int64_t widest() const;    // the most features between its ops
+    int64_t at_once() const;   // positions that are worth doing at once
     int64_t vocabulary() const { return ops_.empty() ? 0 : ops_.front().vocabulary; }   // 0: the input is float
     bool streams() const { return streams_; }
     int64_t stride() const { return stride_; }                         // it answers at every so many steps

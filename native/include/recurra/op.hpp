@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "recurra/check.hpp"
 #include "recurra/isa.hpp"
 
 namespace recurra {
@@ -67,12 +68,33 @@ struct Ingredients {
     const Isa& isa;
     std::vector<Tensor> arrays;
     std::vector<double> numbers;
-    int64_t width;
+    int64_t width, row;        // of the row of all inputs
+
+    // Array i, of this shape; -1 stands for any size. Throws std::invalid_argument where it is another.
+    const Tensor& array(size_t i, const std::vector<int64_t>& shape) const {
+        expect(i < arrays.size() && arrays[i].data && arrays[i].shape.size() == shape.size(), "an array of an op is missing, or has other dimensions");
+        for (size_t d = 0; d < shape.size(); ++d) {
+            const int64_t size = arrays[i].shape[d];
+            expect(size > 0 && (shape[d] < 0 || size == shape[d]), "an array of an op has another shape");
+        }
+        return arrays[i];
+    }
+
+    // The same, or one without data where it is left out.
+    Tensor array_or_none(size_t i, const std::vector<int64_t>& shape) const {
+        return i < arrays.size() && !arrays[i].data ? Tensor{} : array(i, shape);
+    }
+
+    // Number i, a whole one from `least` to `most`.
+    int64_t whole(size_t i, int64_t least, int64_t most) const {
+        expect(i < numbers.size() && numbers[i] >= static_cast<double>(least) && numbers[i] <= static_cast<double>(most), "a number of an op is missing or out of range");
+        return static_cast<int64_t>(numbers[i]);
+    }
 };
 
 using MakeOp = Op (*)(const Ingredients&);
 
-// The op of that name, or null. Arrays are copied; the caller has checked their shapes.
+// The op of that name, or null. Arrays are copied.
 MakeOp find_op(const std::string& name);
 
 struct NamedOp {

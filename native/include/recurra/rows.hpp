@@ -5,11 +5,16 @@
 
 #include "recurra/scan.hpp"
 #include "recurra/step.hpp"
+#include "recurra/threads.hpp"
 
 namespace recurra {
 
 // Rows of a chunk: enough for the products to run at full speed, few enough to stay in the second-level cache.
 constexpr int64_t kChunkRows = 192;
+
+// And of wide rows, of so many numbers each, as few as keep a chunk's scratch memory within some megabytes.
+constexpr int64_t kChunkNumbers = int64_t(1) << 22;
+inline int64_t chunk_rows(int64_t width) { return std::max<int64_t>(1, std::min(kChunkRows, kChunkNumbers / std::max<int64_t>(1, width))); }
 
 template <class T> class Rows {
 public:
@@ -107,6 +112,6 @@ std::vector<Buffer<T>> entry_states(const Cell<T>& cell, const Part& part, const
 // Run steps [begin, end) again from their entry states, keeping what the adjoint needs.
 template <class T>
 void recompute(const Cell<T>&, const Packing<T>&, const Batch<T>&, const Part&, int64_t begin, int64_t end,
-               const std::vector<Buffer<T>>& entry, Stash<T>&);
+               const std::vector<Buffer<T>>& entry, Stash<T>&, Interruptible&);
 
 }  // namespace recurra

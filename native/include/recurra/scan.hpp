@@ -55,17 +55,21 @@ template <class T> struct Stash {
 };
 
 template <class T> struct Tape {
+    int64_t steps = -1, rows = -1;                   // of the batch, and the sizes of the cell, once it is filled
+    Sizes sizes{};
     std::vector<Part> parts;
     int64_t every = 0;                               // checkpoint_every; 0: everything is kept
     std::vector<Stash<T>> stashes;                   // one per part, if everything is kept
     std::vector<std::vector<Buffer<T>>> checkpoints; // per part and state: the states before every k-th step
 };
 
-// Run a batch. Writes `results`; fills `tape` if it is not null.
+// Run a batch. Writes `results`; fills `tape` if it is not null. Throws std::invalid_argument where a length is no number of
+// steps, std::bad_alloc, and Interrupted.
 template <class T>
 void forward(const Cell<T>&, const Weights<T>&, const Batch<T>&, const Results<T>&, int threads, Tape<T>* tape);
 
-// Back-propagation through time of the forward run that filled the tape, with the same weights and batch.
+// Back-propagation through time of the forward run that filled the tape, with the same weights and batch. Throws
+// std::invalid_argument where they have other sizes, std::bad_alloc, and Interrupted.
 template <class T>
 void backward(const Cell<T>&, const Weights<T>&, const Batch<T>&, const Tape<T>&, const Gradients<T>&);
 

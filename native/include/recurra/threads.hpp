@@ -2,7 +2,15 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <exception>
 #include <functional>
+#include <new>
+#include <thread>
+
+#if defined(__unix__) || defined(__APPLE__)
+#include <pthread.h>
+#endif
 
 namespace recurra {
 
@@ -15,5 +23,45 @@ inline std::atomic<int> chosen_threads{0};
 
 // How many helper threads exist; they are made when first needed and never again.
 int helpers() noexcept;
+
+// From now on nobody holds the lock that `lock_of` gives, which is never destroyed, while the process is copied by fork():
+// what it guards is whole in the child, and the child's lock is free.
+template <auto lock_of> bool keep_over_fork() {
+#if defined(__unix__) || defined(__APPLE__)
+    using Lock = std::remove_reference_t<decltype(lock_of())>;
+    pthread_atfork([] { lock_of().lock(); }, [] { lock_of().unlock(); }, [] { new (&lock_of()) Lock; });
+#endif
+    return true;
+}
+
+// A call was asked to end; nothing that it was to give is there.
+struct Interrupted : std::exception {
+    const char* what() const noexcept override { return "interrupted"; }
+};
+
+// Set in a thread that makes long calls, where somebody can ask it to end them: whether they have.
+inline thread_local bool (*asked_to_end)() = nullptr;
+
+// One long call, from whose chunks of work, in any thread, `look` is called.
+class Interruptible {
+public:
+    // Throws Interrupted where the thread that made this is asked to end, which it finds out ten times a second.
+    void look() {
+        if (ended_.load(std::memory_order_relaxed)) throw Interrupted();
+        if (!asked_to_end || std::this_thread::get_id() != caller_) return;
+        const auto now = std::chrono::steady_clock::now();
+        if (now < next_) return;
+        next_ = now + kPause;
+        if (!asked_to_end()) return;
+        ended_ = true;
+        throw Interrupted();
+    }
+
+private:
+    static constexpr std::chrono::milliseconds kPause{100};
+    const std::thread::id caller_ = std::this_thread::get_id();
+    std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + kPause;
+    std::atomic<bool> ended_{false};
+};
 
 }  // namespace recurra

@@ -8,6 +8,8 @@ namespace recurra {
 
 namespace {
 
+constexpr int64_t kMostSteps = int64_t(1) << 24;   // counts that states hold as floats are exact up to here
+
 struct Embedding {
     Buffer<float> table;
     int64_t width;
@@ -22,7 +24,7 @@ struct Embedding {
     }
 
     static Op make(const Ingredients& of) {   // W [vocabulary, output]
-        const Tensor& W = of.arrays[0];
+        const Tensor& W = of.array(0, {-1, -1});
         Op op{1, W.shape[1], &run};
         op.vocabulary = W.shape[0];
         op.data = std::make_shared<Embedding>(Embedding{copy_of(W), op.output});
@@ -42,10 +44,11 @@ struct Linear {
     }
 
     static Op make(const Ingredients& of) {   // W [output, input], b [output] or none
-        const Tensor& W = of.arrays[0];
+        const Tensor& W = of.array(0, {-1, -1});
         const int64_t O = W.shape[0], I = W.shape[1];
         Op op{I, O, &run};
-        op.data = std::make_shared<Linear>(Linear{of.isa.kernels<float>(), packed(of.isa, W.data, O, I), copy_of(of.arrays[1]), I, O});
+        op.data = std::make_shared<Linear>(
+            Linear{of.isa.kernels<float>(), packed(of.isa, W.data, O, I), copy_of(of.array_or_none(1, {O})), I, O});
         return op;
     }
 };
@@ -61,7 +64,7 @@ struct Convolution {
 
     static int64_t room(const void* data, int64_t, int64_t positions) {
         const Convolution& op = *static_cast<const Convolution*>(data);
-        return positions * op.taps * op.input;
+        return times(positions, op.taps, op.input);
     }
 
     static const float* run(const void* data, void*, Chunk& c) noexcept {
@@ -97,13 +100,13 @@ struct Convolution {
     }
 
     static Op make(const Ingredients& of) {   // W [output, taps, input], b [output] or none; dilation, stride
-        const Tensor& W = of.arrays[0];
+        const Tensor& W = of.array(0, {-1, -1, -1});
         const int64_t O = W.shape[0], K = W.shape[1], I = W.shape[2];
-        const int64_t dilation = static_cast<int64_t>(of.numbers[0]), stride = static_cast<int64_t>(of.numbers[1]);
+        const int64_t dilation = of.whole(0, 1, kMostSteps), stride = of.whole(1, 1, kMostSteps);
         Op op{I, O, &run};
         auto data = std::make_shared<Convolution>(
-            Convolution{of.isa.kernels<float>(), packed(of.isa, W.data, O, K * I), copy_of(of.arrays[1]), I, O, K, dilation, stride});
-        if (data->past()) op.states = {{data->past() * I}, {1}};
+            Convolution{of.isa.kernels<float>(), packed(of.isa, W.data, O, K * I), copy_of(of.array_or_none(1, {O})), I, O, K, dilation, stride});
+        if (data->past()) op.states = {{times(data->past(), I)}, {1}};
         if (stride > 1) op.states.push_back({1});
         op.stride = stride;
         op.room = &room;

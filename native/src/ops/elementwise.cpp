@@ -1,6 +1,9 @@
 // Ops on the features of each step: activations, a scale and a shift, layer normalization and softmax.
 
+#include <iterator>
+
 #include "ops.hpp"
+#include "activations.hpp"
 
 namespace recurra {
 
@@ -42,7 +45,7 @@ const float* softmax(const void* data, void*, Chunk& c) noexcept {
 
 Op over_features(const Ingredients& in, Op::Run run, Elementwise::Map map = nullptr, float number = 0) {
     Features data{in.isa.elementwise, in.width, {}, {}, map, number};
-    if (in.arrays.size() > 1) data.scale = copy_of(in.arrays[0]), data.shift = copy_of(in.arrays[1]);
+    if (run == &affine || run == &layer_norm) data.scale = copy_of(in.array(0, {in.width})), data.shift = copy_of(in.array(1, {in.width}));
     Op op{in.width, in.width, run};
     op.data = std::make_shared<Features>(std::move(data));
     return op;
@@ -53,10 +56,11 @@ Op over_features(const Ingredients& in, Op::Run run, Elementwise::Map map = null
 const OpTable elementwise_ops{
     // numbers: the place of its name in activation_names, and the slope of leaky_relu
     {"activation", [](const Ingredients& in) {
-        return over_features(in, &activate, in.isa.elementwise->maps[static_cast<int>(in.numbers[0])], static_cast<float>(in.numbers[1]));
+        const int64_t name = in.whole(0, 0, std::size(activation_names) - 1);
+        return over_features(in, &activate, in.isa.elementwise->maps[name], static_cast<float>(in.numbers.at(1)));
     }},
     {"affine", [](const Ingredients& in) { return over_features(in, &affine); }},   // scale, shift
-    {"layer_norm", [](const Ingredients& in) { return over_features(in, &layer_norm, nullptr, static_cast<float>(in.numbers[0])); }},
+    {"layer_norm", [](const Ingredients& in) { return over_features(in, &layer_norm, nullptr, static_cast<float>(in.numbers.at(0))); }},
     {"softmax", [](const Ingredients& in) { return over_features(in, &softmax); }},
 };
 

@@ -79,16 +79,20 @@ struct Forecast {
     // A [U, P], B [U, F + S], e [N, U], W [S, U], w [N, S], C [Q, U], c [N, Q], D [N, P], k [N, Q]; middle, offset.
     static Op make(const Ingredients& in) {
         const Isa& isa = in.isa;
-        const Tensor *all = in.arrays.data(), &A = all[0], &B = all[1], &e = all[2], &W = all[3], &w = all[4], &C = all[5], &c = all[6],
-                     &D = all[7], &k = all[8];
-        const int64_t N = e.shape[0], P = A.shape[1], U = A.shape[0], S = W.shape[0], F = B.shape[1] - S, Q = C.shape[0];
+        const Tensor &A = in.array(0, {-1, -1}), &e = in.array(2, {-1, -1}), &W = in.array(3, {-1, -1}), &C = in.array(5, {-1, -1});
+        const int64_t N = e.shape[0], P = A.shape[1], U = A.shape[0], S = W.shape[0], Q = C.shape[0];
+        const Tensor &B = in.array(1, {U, -1}), &w = in.array(4, {N, S}), &c = in.array(6, {N, Q}), &D = in.array(7, {N, P}),
+                     &k = in.array(8, {N, Q});
+        const int64_t F = B.shape[1] - S;
+        expect(e.shape[1] == U && W.shape[1] == U && C.shape[1] == U && F >= 0, "the arrays of a forecast do not fit one another");
+        const int64_t middle = in.whole(0, 0, Q - 1), offset = in.whole(1, 0, in.row - times(N, F + S));
         Buffer<float> both((U + N) * P);
         std::memcpy(both.data(), A.data, U * P * sizeof(float));
         std::memcpy(both.data() + U * P, D.data, N * P * sizeof(float));
         Op op{P, N * Q, &run};
         op.room = &room;
         op.data = std::make_shared<Forecast>(
-            Forecast{&isa, N, P, U, F, S, Q, static_cast<int64_t>(in.numbers[0]), static_cast<int64_t>(in.numbers[1]),
+            Forecast{&isa, N, P, U, F, S, Q, middle, offset,
                      packed(isa, both.data(), U + N, P), packed(isa, B.data, U, F + S), packed(isa, W.data, S, U),
                      packed(isa, C.data, Q, U), copy_of(e), copy_of(w), copy_of(c), copy_of(k)});
         return op;

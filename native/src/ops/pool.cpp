@@ -96,7 +96,7 @@ const float* attention(const void* data, void*, Chunk& c) noexcept {
     return c.to;
 }
 
-int64_t scores(const void*, int64_t, int64_t positions) { return 3 * positions; }
+int64_t scores(const void*, int64_t, int64_t positions) { return times(3, positions); }
 
 Op over_time(const Ingredients& in, Op::Run run) {
     auto data = std::make_shared<Pool>(Pool{&in.isa, in.width, {}, Buffer<float>(in.width)});
@@ -109,7 +109,7 @@ Op over_time(const Ingredients& in, Op::Run run) {
     if (run == &mean) op.states = {{in.width}, {1}};
     if (run == &largest) op.states = {{in.width, lowest}};
     if (run == &attention) {
-        data->score = packed(in.isa, in.arrays[0].data, 1, in.width);
+        data->score = packed(in.isa, in.array(0, {in.width}).data, 1, in.width);
         op.states = {{1, lowest}, {in.width}, {1}};
         op.room = &scores;
     }

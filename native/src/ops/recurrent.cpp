@@ -23,7 +23,8 @@ struct Own {
 int64_t row_of(const Recurrent& op) { return op.directions[0]->cell.row(); }
 
 int64_t room(const void* data, int64_t rows, int64_t positions) {
-    return std::min(positions, std::max(rows, kChunkRows)) * row_of(*static_cast<const Recurrent*>(data));
+    const int64_t row = row_of(*static_cast<const Recurrent*>(data));
+    return times(std::min(positions, std::max(rows, chunk_rows(row))), row);
 }
 
 std::shared_ptr<void> own(const void* data, int64_t rows) {
@@ -41,7 +42,7 @@ std::shared_ptr<void> own(const void* data, int64_t rows) {
 // step stays where it is, in the first of `next`.
 void recur(const Recurrent& op, Stepper<float>& step, const Chunk& c, bool reverse, float* const* now, float* const* next, float* to) noexcept {
     const int64_t rows = c.rows, row = row_of(op);
-    const int64_t chunk = std::max<int64_t>(1, kChunkRows / rows);
+    const int64_t chunk = std::max<int64_t>(1, chunk_rows(row) / rows);
     for (int64_t done = 0; done < c.steps; done += chunk) {
         const int64_t count = std::min(chunk, c.steps - done);
         const int64_t base = reverse ? c.steps - done - count : done;
@@ -94,7 +95,12 @@ Recurrence::Recurrence(const Cell<float>& of, const Weights<float>& weights, con
 }
 
 Op recurrent(std::vector<std::unique_ptr<Recurrence>> directions) {
+    expect(directions.size() == 1 || directions.size() == 2, "a recurrent op has no direction, or more than two");
     const Cell<float>& cell = directions[0]->cell;
+    for (const auto& direction : directions) {
+        expect(direction->cell.sizes.input == cell.sizes.input && direction->cell.sizes.output == cell.sizes.output &&
+               direction->cell.row() == cell.row(), "the directions of a recurrent op have other sizes");
+    }
     const int64_t output = cell.sizes.output * static_cast<int64_t>(directions.size());
     const bool alone = directions.size() == 1;
     Op op{cell.sizes.input, output, alone ? &one_way : &both_ways};

@@ -43,6 +43,20 @@ class Cell:
     function: Callable[..., Any] | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        bare = tuple(dict.fromkeys(p.partition(".")[0] for p in self.parameters))
+        check_names(self.name, ("x", *self.states, *bare))
+        check_names(self.name, self.gates)
+        check_names(self.name, self.parameters)
+        if len(self.next) != len(self.states):
+            raise CellError(f"{self.name} has {len(self.next)} new values, expected one for each state: {self.states}")
+        known = {"state": self.states, "param": self.parameters, "input": self.gates, "product": self.gates}
+        for n in walk(self.next):
+            if n._op in known and n is not self.projection and n._value not in known[n._op]:
+                raise CellError(
+                    f"{self.name} uses {show(n)}, which is none of its states, gates and parameters: use its arguments"
+                )
+
     def __call__(self, **options: Callable[[Node], Node] | str) -> Cell:
         """The same equations with other activations, given as words, their names, or functions of a symbol."""
         unknown = set(options) - set(self.options)
@@ -202,6 +216,13 @@ class Cell:
             elif n not in names:
                 rows.append(f"{left} &= {show_latex(n, names, self.biases)}")
         return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+
+
+def check_names(cell: str, names: Sequence[str]) -> None:
+    """Raise CellError unless the names differ from one another: arrays and states are told apart by them."""
+    twice = [name for name, times in Counter(names).items() if times > 1]
+    if twice:
+        raise CellError(f"{cell}: the name {twice[0]!r} stands for two things, expected a name for each: rename one")
 
 
 def _name_of(option: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, overload
 
 from recurra.cells import text as text_form
-from recurra.cells.cell import Cell
+from recurra.cells.cell import Cell, check_names
 from recurra.cells.printing import show
 from recurra.cells.symbols import RESERVED, WORDS, Input, Node, node, observer, walk
 from recurra.errors import CellError
@@ -100,6 +100,7 @@ def from_text(text: str) -> Cell:
     True
     """
     definition, states, bare = text_form.parse(text)
+    check_names(definition.name, [definition.args.args[0].arg, *states, *bare])
     symbols: dict[str, Node | Input] = {definition.args.args[0].arg: Input()}
     symbols |= {s: node("state", value=s) for s in states}
     symbols |= {p: node("param", value=p) for p in bare}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 
 from recurra import _native
-from recurra.checks import check_array
+from recurra.checks import check_array, check_rows
 from recurra.errors import DtypeError, SessionError, ShapeError
 from recurra.runtime.ops.op import FLOAT
 from recurra.runtime.sealed import seal, unseal
@@ -48,11 +48,10 @@ class Session(_native.Session):
     __slots__ = ("batch", "program")
 
     def __init__(self, program: Program, batch: int | None = None) -> None:
-        if batch is not None and batch < 1:
-            raise ShapeError(f"a session: batch is {batch}, expected at least 1, or None for vectors")
-        super().__init__(program.native, 1 if batch is None else batch, 1 if batch is None else 2)
+        rows = check_rows("a session", batch)
+        super().__init__(program.native, rows, 1 if batch is None else 2)
         self.program = program
-        self.batch = batch
+        self.batch = None if batch is None else rows
 
     def run(self, xs: Array) -> Array:
         """Advance by T steps: xs [T, I], or [T, B, I] of a batch (ids [T] or [T, B]) in, the outputs of the steps out.
