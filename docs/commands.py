@@ -16,7 +16,12 @@ What `recurra --help` and `recurra COMMAND --help` say. What goes wrong is one l
 Ctrl-C ends training and comparison with what there is so far.
 
 """
-EXAMPLE = re.compile(r"^(?:tail .*\| )?recurra \w[^\n]*(?:\n    [^\n]*)*$", re.MULTILINE)
+# An example, which becomes a block; or an option within the text, which becomes code.
+CODE = re.compile(r"^(?:tail .*\| )?recurra \w[^\n]*(?:\n    [^\n]*)*$|(?<![`\w-])--[a-z][\w-]*", re.MULTILINE)
+
+
+def _as_code(found: re.Match[str]) -> str:
+    return f"`{found[0]}`" if found[0].startswith("--") else f"```sh\n{found[0]}\n```"
 
 
 def page() -> str:
@@ -25,5 +30,5 @@ def page() -> str:
     sections = get_docs_for_click(obj=command, ctx=typer.Context(command), name="recurra")
     sections = re.sub(r"\*\*Commands\*\*:\n\n(?:\* .*\n)+", "", sections)  # the table of contents has them
     parts = re.split(r"(```console\n.*?\n```)", sections.partition("\n## ")[2], flags=re.DOTALL)
-    parts[::2] = [EXAMPLE.sub(lambda found: f"```sh\n{found[0]}\n```", text) for text in parts[::2]]
+    parts[::2] = [CODE.sub(_as_code, text) for text in parts[::2]]
     return HEAD + "## " + "".join(parts).replace("\x08", "").rstrip() + "\n"

@@ -17,10 +17,11 @@ class CausalConv1d(nn.Conv1d):
     Letters: T steps, B rows, I and O features in and out, K taps, d dilation, s stride.
 
     Args:
-        input_size, output_size: I and O.
-        kernel_size: K.
+        input_size: features in, I.
+        output_size: features out, O.
+        kernel_size: how many taps, K.
         stride: s: there is an output at the steps 0, s, 2s and so on.
-        dilation: d.
+        dilation: steps from tap to tap, d.
         bias: whether there is one.
         batch_first: whether x is [B, T, I].
 
