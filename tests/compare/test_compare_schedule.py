@@ -124,6 +124,33 @@ def test_out_of_time_the_rest_is_cut_and_said(tmp_path):
     assert "final runs: majority 0 of 1" in said
 
 
+def test_every_kind_has_its_first_turn_before_any_has_its_second(tmp_path):
+    names = ["rnn", "lstm", "gru", "logistic", "feedforward", "cnn", "transformer"]
+    schedule = scheduled(small_labelled(), tmp_path, names, trials=2, budget=600.0)
+    kinds = ["recurrent", "linear", "feedforward", "cnn", "transformer"]
+    ran = drain(schedule)
+    first = [t for t in ran if t.stage == "tune"][:7]
+    assert sorted(t.candidate["kind"] for t in first[:5]) == sorted(kinds)
+    assert [t.name for t in first if t.candidate["kind"] == "recurrent"] == ["lstm", "gru", "rnn"]
+    finals = [t for t in ran if t.stage == "final"]
+    assert {t.candidate["kind"] for t in finals[:6]} == {*kinds, "naive"}
+    assert [t.number for t in finals] == sorted(t.number for t in finals)
+
+
+def test_without_time_to_tune_the_usual_settings_are_taken_and_naive_ones_are_there(tmp_path):
+    bench = small_labelled()
+    schedule = scheduled(bench, tmp_path, ["gru"], trials=2, budget=600.0)
+    schedule.started -= 0.6 * 600  # tuning is over before it began
+    ran = drain(schedule)
+    assert [t.stage for t in ran] == ["final"] * 3
+    assert ran[1].params == Study(CANDIDATES["gru"], bench, 2, 0).ask()
+    (tmp_path / "late").mkdir()
+    schedule = scheduled(bench, tmp_path / "late", ["gru"], budget=600.0)
+    schedule.started -= 700
+    assert schedule.finished
+    assert [t.name for t in schedule.naive_left()] == ["majority"]
+
+
 def test_trials_share_the_time(tmp_path):
     schedule = scheduled(small_labelled(), tmp_path, NAMES, trials=4, budget=120.0, workers=2)
     tune = schedule.take()

@@ -52,6 +52,28 @@ def test_no_model_beats_the_season():
     assert "For live use" not in said
 
 
+def test_a_large_difference_that_is_not_proven_is_not_denied():
+    found, said = compared({**NAIVE, "linear": 0.39, "gru": 0.5}, units=2)
+    assert found.row("linear")["p"] > 0.05
+    assert "No model beats" not in said
+    assert said.startswith(
+        "This test part does not tell whether to use a network: ridge regression on a window errs by"
+    )
+    assert "61% below one season ago again" in said
+    assert "chance gives it too (p = " in said
+
+
+def test_only_the_naive_were_finished():
+    rows = [row_of(CANDIDATES[n], {0: Outcome(n, e, test=[e])}, {}, None) for n, e in NAIVE.items()]
+    rows.append(row_of(CANDIDATES["gru"], {}, {}, None))
+    base = add_tests(rows, {n: np.array([e]) for n, e in NAIVE.items()})
+    said = verdict(Comparison("forecast", "error", {"tested": 9}, rows), base)
+    assert said == [
+        "The time was too short to train a model: the best answer so far is one season ago again, which errs by 1. Go "
+        "on with --resume, or give a longer budget."
+    ]
+
+
 def test_a_network_that_is_better():
     found, said = compared({**NAIVE, "linear": 0.9, "gru": 0.6, "feedforward": 0.8, "cnn": 0.85})
     assert re.match(

@@ -18,7 +18,7 @@ from recurra.compare.candidates import Candidate, choose
 from recurra.compare.engines import Engine, InProcess, Local
 from recurra.compare.progress import Watch
 from recurra.compare.results import Comparison, Row, add_tests, row_of, sort_rows
-from recurra.compare.run_trial import fit_baseline, network_of
+from recurra.compare.run_trial import fit_baseline, network_of, run_trial
 from recurra.compare.schedule import REST, Schedule
 from recurra.compare.settings import Settings
 from recurra.compare.store import Store
@@ -57,6 +57,9 @@ def run(bench: Bench, settings: Settings, suspicions: Sequence[str] = (), watch:
         store = Store(folder, _plan(bench, settings, candidates))
         schedule = Schedule(bench, candidates, settings, store, started - store.spent)
         ended = _run_trials(schedule, bench, settings, folder, watch)
+        for trial in schedule.naive_left():
+            schedule.running[trial.key] = trial
+            schedule.give(run_trial(trial, bench))
         found = _gather(schedule, bench, settings, refused, list(suspicions))
         if not ended:
             found.cut.insert(0, "interrupted")
@@ -209,7 +212,7 @@ def trained(name: str, schedule: Schedule, bench: Bench) -> tuple[Candidate, Any
     """A candidate and what was trained of it, of the seed that is best on validation."""
     candidate = next(c for c in schedule.candidates if c.name == name)
     if not candidate.neural:
-        return candidate, fit_baseline(candidate, bench, schedule.final_params[name])
+        return candidate, fit_baseline(candidate, bench, schedule.final_params.get(name, {}))
     outcome, trial = _best(name, schedule)
     network, _ = network_of(trial, candidate, bench, outcome.arrays)
     return candidate, network

@@ -17,6 +17,7 @@ from recurra.tasks.bench import Bench
 TUNING = 0.55  # the share of training time after which tuning is over
 REST = 0.1  # the share of the budget that is kept for measurements and the report,
 LEAST, MOST_LEAST = 20.0, 0.3  # at least so many seconds, or this share of a short budget
+USUAL = ("gru", "lstm")  # of the recurrent networks, which a short budget has first
 GRACE = 0.03  # a share of the budget in which the last trials may still end
 
 
@@ -41,6 +42,7 @@ class Schedule:
         self.candidates, self.settings, self.store = list(candidates), settings, store
         self.budget, self.started = settings.seconds, started
         self.studies = {c.name: Study(c, bench, settings.trials, settings.seed) for c in candidates if c.tuned}
+        self._turns = _turns(candidates)
         self.running: dict[str, Trial] = {}
         self.finals: dict[str, dict[int, Outcome]] = {c.name: {} for c in candidates}
         self.final_params: dict[str, dict[str, Any]] = {}
@@ -100,6 +102,11 @@ class Schedule:
         else:
             self.finals[trial.name][trial.number] = outcome
 
+    def naive_left(self) -> list[Trial]:
+        """The naive candidates that have not been run: they take no time, so they are always there."""
+        left = [c for c in self.candidates if c.kind == "naive" and not self.finals[c.name]]
+        return [self._trial(c.name, "final", 0, {}, 1.0) for c in left]
+
     def progress(self) -> tuple[int, int]:
         """Trials that have ended, and all that are planned."""
         ended = sum(len(t) for t in self.tuned.values()) + sum(len(f) for f in self.finals.values())
@@ -142,8 +149,9 @@ class Schedule:
         return self._left.pop(0) if self._left else None
 
     def _next_tuning(self) -> Trial | None:
-        """A trial of the candidate whose turn it is; every candidate has the same number before any has more."""
-        for name in sorted(self.studies, key=lambda n: len(self.studies[n].params)):
+        """A trial of the candidate whose turn it is: every candidate has the same number before any has more, and every
+        kind has its first before any has its second, so that a short budget has all kinds."""
+        for name in sorted(self.studies, key=lambda n: (len(self.studies[n].params), self._turns[n])):
             params = self.studies[name].ask()
             if params is not None:
                 return self._trial(name, "tune", len(self.studies[name].params) - 1, params, self._slot)
@@ -156,7 +164,8 @@ class Schedule:
             if best is not None:
                 chosen[c.name] = best
                 self.final_params[c.name] = dict(best)
-        plan = [(k, c) for k in range(self.settings.seeds) for c in self.candidates if k < self._runs(c)]
+        ordered = sorted(self.candidates, key=lambda c: self._turns[c.name])
+        plan = [(k, c) for k in range(self.settings.seeds) for c in ordered if k < self._runs(c)]
         plan = [(k, c) for k, c in plan if c.name in chosen]
         heavy = sum(c.neural for _, c in plan)
         slot = self.store.slot("final", self._left_for(1.0) * self.settings.cores / max(1, heavy))
@@ -167,3 +176,12 @@ class Schedule:
         s = self.settings
         seed = s.seed + (number if stage == "final" else 1000)
         return Trial(asdict(candidate), stage, number, params, seed, s.parameters, s.epochs, s.patience, max(0.1, slot))
+
+
+def _turns(candidates: Sequence[Candidate]) -> dict[str, tuple[int, int]]:
+    """Whose turn comes before whose: the first of each kind, then the second, the usual recurrent networks first."""
+    by_kind: dict[str, list[str]] = {}
+    for c in sorted(candidates, key=lambda c: c.name not in USUAL):
+        by_kind.setdefault(c.kind, []).append(c.name)
+    order = {c.name: place for place, c in enumerate(candidates)}
+    return {name: (k, order[name]) for names in by_kind.values() for k, name in enumerate(names)}

@@ -68,8 +68,8 @@ class Study:
         self._optuna = optuna
         own = zlib.crc32(f"{seed} {candidate.name}".encode())
         self._study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=own, n_startup_trials=STARTUP))
-        first = {n: v[1] if _is_range(n) else v[0] for n, v in self.space.items()}
-        self._study.enqueue_trial(first)
+        self.first = {n: v[1] if _is_range(n) else v[0] for n, v in self.space.items()}
+        self._study.enqueue_trial(self.first)
         self._asked: list[Any] = []
         self._results: dict[int, float] = {}
         self._told = 0
@@ -113,7 +113,10 @@ class Study:
         return self._results
 
     def best(self) -> dict[str, Any] | None:
-        """What was best on validation; the earliest of equals; None where nothing has worked."""
+        """What was best on validation, the earliest of equals; what is tried first where nothing was finished; None
+        where nothing has worked."""
+        if not self._results:
+            return dict(self.first)
         good = {n: v for n, v in self._results.items() if math.isfinite(v)}
         return self.params[min(good, key=lambda n: (good[n], n))] if good else None
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from recurra.compare.results import Comparison, Row
 
 FASTER = 2.0  # times: from there, an equal candidate's faster step is worth a word
+MUCH = 0.05  # less than the naive error, that a reader of the table sees
 FULL = 0.9  # of a window: a lag beyond it means that the window is used to its end
 FEW = 100  # answers of the test part, below which only large differences show
 NETWORKS = ("feedforward", "cnn", "transformer", "recurrent")
@@ -22,8 +23,13 @@ def verdict(found: Comparison, base: str | None) -> list[str]:
     rows = [r for r in found.rows if r["test"] is not None]
     models = [r for r in rows if r["kind"] != "naive"]
     naive = next((r for r in rows if r["name"] == base), None)
-    if naive is None or not models:
+    if naive is None:
         return ["Nothing can be said: no final run was finished. Go on with --resume, or give a longer budget."]
+    if not models:
+        return [
+            f"The time was too short to train a model: the best answer so far is {_words(naive)}, which errs by "
+            f"{number(naive['test'])}. Go on with --resume, or give a longer budget."
+        ]
     best = models[0]
     linear = next((r for r in models if r["kind"] == "linear" and _beats_naive(r)), None)
     winner = next((r for r in models if _beats_naive(r)), None)
@@ -60,8 +66,15 @@ def _use_linear(linear: Row, network: Row, naive: Row) -> list[str]:
 
 def _use_nothing(models: Sequence[Row], naive: Row) -> list[str]:
     least = min(models, key=lambda r: r["test"])
-    head = f"No model beats {_words(naive)}; do not use a network here."
     gain = least["gain"] or 0.0
+    if gain >= MUCH:
+        return [
+            f"This test part does not tell whether to use a network: {_words(least)} errs by {number(least['test'])}, "
+            f"{gain:.0%} below {_words(naive)} ({number(naive['test'])}), which is much, but in so few stretches of "
+            f"time or sequences chance gives it too ({_chance(least['p'])}).",
+            "A longer test part would tell; until then the simplest that errs little is the safest.",
+        ]
+    head = f"No model beats {_words(naive)}; do not use a network here."
     difference = f"{abs(gain):.1%} {'less' if gain > 0 else 'more'}"
     return [
         head,
