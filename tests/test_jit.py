@@ -6,7 +6,9 @@ Run with `-s` to see the times.
 from __future__ import annotations
 
 import hashlib
+import hmac
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -221,11 +223,11 @@ def test_processes_that_compile_at_once(folder: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         runs = list(pool.map(lambda _: json.loads(printed(USE, RECURRA_CACHE=str(folder))), range(4)))
     assert all(values == runs[0][3:] for _, _, _, *values in runs)
-    assert [entry.suffix for entry in folder.iterdir()] == [".o"]
+    assert sorted(entry.name[-2:] for entry in folder.iterdir()) == [".o", "ey"]  # the entry, and the key
 
 
 def digest(folder: Path) -> str:
-    (entry,) = folder.iterdir()
+    (entry,) = folder.glob("*.o")
     return hashlib.sha256(entry.read_bytes()).hexdigest()
 
 
@@ -233,12 +235,12 @@ def digest(folder: Path) -> str:
 def test_a_damaged_entry_is_built_again(damage: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     jit.routines_of(lstm, ISAS[0])
     whole = digest(folder)
-    (entry,) = folder.iterdir()
+    (entry,) = folder.glob("*.o")
     data = entry.read_bytes()
     if damage == "another's":
         entry.unlink()
         jit.routines_of(lstm_peephole, ISAS[0])
-        (other,) = folder.iterdir()
+        (other,) = folder.glob("*.o")
         other.rename(entry)
     else:
         flipped = bytes([*data[:5000], data[5000] ^ 1, *data[5001:]])
@@ -250,6 +252,47 @@ def test_a_damaged_entry_is_built_again(damage: str, folder: Path, monkeypatch: 
     jit.routines_of(lstm, ISAS[0])
     assert loads == [data[32:]]  # the good code, and nothing else
     assert digest(folder) == whole
+
+
+def test_an_entry_that_another_signed_is_built_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jit.routines_of(lstm, ISAS[0])
+    (entry,) = folder.glob("*.o")
+    code = entry.read_bytes()[32:]
+    key = (folder / "key").read_bytes()
+    for forged in (
+        hashlib.sha256(entry.name.encode() + b"\0" + b"evil").digest() + b"evil",
+        hmac.new(bytes(32), entry.name.encode() + b"\0" + b"evil", hashlib.sha256).digest() + b"evil",
+    ):
+        entry.write_bytes(forged)
+        monkeypatch.setattr(jit, "_loaded", {})
+        loads: list[bytes] = []
+        monkeypatch.setattr(jit, "_load", lambda code, *_, loads=loads: loads.append(code) or (None, [], []))
+        jit.routines_of(lstm, ISAS[0])
+        assert loads == [code]
+    assert (folder / "key").read_bytes() == key
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no owners and modes")
+@pytest.mark.parametrize("open_to_others", ["folder", "key", "entry", "a link"])
+def test_what_others_can_write_is_not_run(open_to_others: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    jit.routines_of(lstm, ISAS[0])
+    (entry,) = folder.glob("*.o")
+    content = entry.read_bytes()
+    if open_to_others == "a link":
+        entry.rename(folder.parent / "elsewhere")
+        entry.symlink_to(folder.parent / "elsewhere")
+    else:
+        {"folder": folder, "key": folder / "key", "entry": entry}[open_to_others].chmod(0o777)
+    monkeypatch.setattr(jit, "_loaded", {})
+    monkeypatch.setattr(jit, "_warned", set())
+    assert jit._read(entry) is None
+    if open_to_others in ("folder", "key"):
+        with pytest.warns(RuntimeWarning, match="others can read or write it"):
+            jit.routines_of(lstm, ISAS[0])
+    else:
+        jit.routines_of(lstm, ISAS[0])
+        assert entry.read_bytes() == content  # compiled anew, and put in its place
+        assert not entry.is_symlink()
 
 
 def test_a_cell_is_loaded_once_in_a_process(folder: Path) -> None:

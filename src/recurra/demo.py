@@ -56,14 +56,13 @@ def run_demo(
         MissingExtraError: a package of the extras train, data and draw is not installed.
         OSError: a file cannot be written.
     """
-    from rich.console import Console
-
     from recurra.report import write_report
     from recurra.tasks.forecast import Forecaster
+    from recurra.terminal import Terminal
 
     began = time.perf_counter()
     need_packages()
-    console, place = console or Console(), Path(folder)
+    console, place = console or Terminal(), Path(folder)
     data = {name: column[:rows] for name, column in load_data().items()}
     place.mkdir(parents=True, exist_ok=True)
 
@@ -169,7 +168,7 @@ def _replay(forecaster: Forecaster, data: Data, model: Path) -> dict[str, Any]:
             writer = csv.writer(file)
             writer.writerow(data)
             writer.writerows(zip(*(column.tolist() for column in data.values()), strict=True))
-        command = [sys.executable, "-m", "recurra.serve.replay", str(model), str(table), str(expected), str(last)]
+        command = [sys.executable, "-P", "-m", "recurra.serve.replay", str(model), str(table), str(expected), str(last)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RecurraError(f"the replay failed: {done.stderr.strip()[-500:]}")

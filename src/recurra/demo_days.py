@@ -46,18 +46,17 @@ def run_days_demo(
         MissingExtraError: a package of the extras train, data and draw is not installed.
         OSError: a file cannot be written.
     """
-    from rich.console import Console
-
     from recurra.report import write_report
     from recurra.report.terminal import tell
     from recurra.tasks.classify import Classifier
     from recurra.tasks.estimator import open_model
     from recurra.tasks.regress import Regressor
+    from recurra.terminal import Terminal
 
     if task not in DEMOS:
         raise SettingError(f"demo: there is none of the task {task!r}, expected forecast, {' or '.join(DEMOS)}")
     need_packages()
-    console, place = console or Console(), Path(folder)
+    console, place = console or Terminal(), Path(folder)
     data = load_data()
     days = {name: data[name].reshape(-1, DAY) for name in ("Demand", "Temperature", "WorkDay")}
     if task == "classify":

@@ -1,8 +1,9 @@
-"""Numbers as readers see them, in tables, sentences and pictures: one form for each kind of number."""
+"""Numbers as readers see them, in tables, sentences and pictures, and text of any origin as a terminal may show it."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -57,3 +58,16 @@ def plain(value: Any) -> str:
     if value is None or isinstance(value, float):
         return number(value)
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+# What moves the cursor, sets colours, titles or the clipboard, or turns the order of reading: all but tab and newline.
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    r"""Text from a file, say, with whatever a terminal would obey written out.
+
+    >>> printable("a \x1b[2J title\a, naïve")
+    'a \\x1b[2J title\\x07, naïve'
+    """
+    return _UNSEEN.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text)

@@ -6,20 +6,19 @@ of it llvmlite's import, and 2 to 8 ms for each further cell; it imports no SymP
 to compile and 50 MB to load, nearly all of it the libraries. Compiled code, some 30 kB a cell, is never unloaded.
 
 The cache is the folder `RECURRA_CACHE`, or else `recurra` in the user's cache folder. An entry belongs to the
-equations, the instruction set, the platform, the version of LLVM and the source of the compiler. It carries a checksum:
-a damaged entry is compiled again and replaced. Any number of processes may share the folder; whoever can write to it
-can run code in them. It may be deleted at any time. Where it cannot be written, the code stays in memory only, and a
-`RuntimeWarning` says so once in a process.
+equations, the instruction set, the platform, the version of LLVM and the source of the compiler. It is signed with a
+key that only the user can read: an entry that is damaged, or that another has written, is compiled again and replaced.
+Any number of the user's processes may share the folder, which is used only where it is the user's and nobody else can
+enter it. It may be deleted at any time. Where it cannot be used, the code stays in memory only, and a `RuntimeWarning`
+says so once in a process.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import hashlib
 import os
 import sys
-import tempfile
 import threading
 import warnings
 from functools import cache
@@ -30,11 +29,14 @@ from recurra.cells.cell import Cell
 from recurra.cells.emit_llvm import ISAS, LENGTH, TABLE, module
 from recurra.cells.routines import NAMES, forward_routines, routines
 from recurra.errors import IsaError, MissingExtraError
+from recurra.files import read_private, write_private
 
 # What decides the code, apart from this file. Not SymPy: to ask for its version costs more than to load a cell.
 _SOURCES = ("symbols", "functions", "adjoint", "routines", "layout", "lower", "vmath", "emit_llvm")
 
 _lock = threading.Lock()
+if hasattr(os, "register_at_fork"):  # a thread that compiles is not in the child, and would never give it back
+    os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 _loaded: dict[str, tuple[Any, list[int], list[int]]] = {}  # with the engine that owns the memory of the code
 _warned: set[str] = set()
 
@@ -169,19 +171,12 @@ def _path(key: str) -> Path | None:
     return folder / f"{key}.o" if folder else None
 
 
-def _checksum(path: Path, code: bytes) -> bytes:
-    """Of the name as well: an entry under the name of another is damaged."""
-    return hashlib.sha256(path.name.encode() + b"\0" + code).digest()
-
-
 def _read(path: Path | None) -> bytes | None:
-    """The object code of an entry; None where there is none, or it is damaged."""
+    """The object code of an entry; None where there is none that this user wrote."""
     try:
-        entry = path.read_bytes() if path else b""
+        return (read_private(path) if path else None) or None
     except OSError:
         return None
-    checksum, code = entry[:32], entry[32:]
-    return code if path and code and checksum == _checksum(path, code) else None
 
 
 def _write(path: Path | None, code: bytes) -> None:
@@ -189,17 +184,9 @@ def _write(path: Path | None, code: bytes) -> None:
     if path is None:
         _warn("there is no home folder")
         return
-    temporary = None
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-            temporary = file.name
-            file.write(_checksum(path, code) + code)
-        os.replace(temporary, path)
+        write_private(path, code)
     except OSError as error:
-        if temporary:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
         if _read(path) is None:  # else another process was faster, and Windows replaces no file that is being read
             _warn(str(error))
 
@@ -209,7 +196,7 @@ def _warn(why: str) -> None:
         _warned.add(why)
         warnings.warn(
             f"compiled cells are not kept, so every process compiles them again: {why}; "
-            "set RECURRA_CACHE to a folder that can be written",
+            "set RECURRA_CACHE to a folder that can be written, by this user alone",
             RuntimeWarning,
             stacklevel=4,
         )

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from recurra.errors import RecurraError
+from recurra.formatting import printable
 
 # In the order in which `recurra --help` lists them; each is a function, or a group, in a module of its own name.
 COMMANDS = (
@@ -62,5 +63,5 @@ def main() -> None:
 def _line(error: Exception) -> str:
     """One line: what the system says of a file comes after the file's name."""
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return " ".join(str(error).split())
+        return printable(f"{error.filename}: {error.strerror}")
+    return printable(" ".join(str(error).split()))

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 import typer
-from rich.console import Console
 from rich.syntax import Syntax
 from rich.table import Table
 
 from recurra.errors import ShapeError
+from recurra.terminal import Terminal
 
 if TYPE_CHECKING:
     from recurra.cells import Cell
@@ -33,7 +33,7 @@ def cells(
     if hidden < 1 or inputs < 1:
         raise ShapeError(f"cells: got --hidden {hidden} --input {inputs}, expected sizes of at least 1")
     shown = [zoo.get(name) for name in names or zoo.names()]
-    console = Console()
+    console = Terminal()
     for cell in shown:
         console.print(f"\n[bold]{cell.name}[/bold]  [dim]{cell.source}[/dim]", highlight=False, soft_wrap=True)
         equations = [line for line in cell.text.splitlines() if line.strip() != repr(cell.source)]

@@ -63,11 +63,10 @@ def compare(
     recurra compare walks.csv --task classify --series walk --target room
     recurra compare walks.recurra walks.csv
     """
-    from rich.console import Console
-
     from recurra.compare import of_task
     from recurra.compare.progress import Board
     from recurra.compare.table import show
+    from recurra.terminal import Terminal
 
     settings = {
         "budget": budget,
@@ -91,7 +90,7 @@ def compare(
         asked, roles = _task(task, target, 1), {"y": target, "series": series, "time": time, "groups": group}
     with Board() as board:
         found = of_task(asked, files[-1], watch=board, settings=settings, **roles)
-    console = Console(width=None if Console().is_terminal else 200)
+    console = Terminal(width=None if Terminal().is_terminal else 200)
     show(found, console)
     console.print(f"\n{out}: compare.json, report.html{', ' + found.model if found.model else ''}", highlight=False)
 

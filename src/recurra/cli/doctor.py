@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from recurra.terminal import Terminal
 
 
 def doctor(
@@ -44,7 +45,7 @@ def doctor(
         need("writing for TensorBoard", "tensorboard", extra="tensorboard")
     retrain = retrain or cure
     findings = examine_file(model, file, target=target, retrain=retrain, lag=lag, steps=steps)
-    console = Console()
+    console = Terminal()
     console.print(findings.show(console.width), highlight=False, markup=False)
     if retrain and findings.healthy:
         console.print("nothing to remedy")

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from recurra.formatting import printable
+
 
 def draw(
     thing: Annotated[
@@ -31,4 +33,4 @@ def draw(
     said = command(
         thing, unrolled=unrolled, out=out, task=task, inside=inside, theme=theme, wide=wide, width=width, legend=legend
     )
-    typer.echo(said, nl=False)
+    typer.echo(printable(said), nl=False)

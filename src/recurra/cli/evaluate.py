@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+
+from recurra.terminal import Terminal
 
 
 def evaluate(
@@ -31,4 +32,4 @@ def evaluate(
     estimator = open_model(model)
     values = estimator.evaluate(file)
     metrics = [m for m in estimator.report_["metrics"] if m["key"] in values]
-    Console().print(table_of(metrics, [{"name": model.name, "kind": "model", **values}], "on this table"))
+    Terminal().print(table_of(metrics, [{"name": model.name, "kind": "model", **values}], "on this table"))

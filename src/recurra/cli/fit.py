@@ -10,6 +10,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from recurra.terminal import Terminal
+
 if TYPE_CHECKING:
     pass
 
@@ -240,7 +242,7 @@ def _train(model: Any, file: Path, out: Path, report: Path | None, resume: bool,
     for path in (out, report):
         if path is not None:
             check_writable(path)
-    console = Console()
+    console = Terminal()
     with TrainingBar(console, model.task.metrics[0]) as bar:
         try:
             model.fit(file, checkpoint=checkpoint, resume=resume, progress=bar, **roles)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.syntax import Syntax
 from rich.table import Table
+
+from recurra.terminal import Terminal
 
 if TYPE_CHECKING:
     from recurra.runtime import Model
@@ -24,10 +26,12 @@ def info(
     from recurra.runtime import load
 
     loaded = load(model)
-    console = Console()
+    console = Terminal()
     live = "one live session is" if loaded.streams else "no live sessions (it reads whole sequences)"
     state = f" {4 * sum(loaded.state_widths().values()):,} bytes" if loaded.streams else ""
-    console.print(f"[bold]{model}[/bold]  {model.stat().st_size:,} bytes, fingerprint {loaded.fingerprint[:12]}")
+    console.print(
+        f"[bold]{escape(str(model))}[/bold]  {model.stat().st_size:,} bytes, fingerprint {loaded.fingerprint[:12]}"
+    )
     console.print(f"{loaded.input_size} numbers in, {loaded.output_size} out, a step; {live}{state}\n")
     console.print(_layers(loaded))
     for cell in {layer.cell.name: layer.cell for layer in loaded.ops if hasattr(layer, "cell")}.values():

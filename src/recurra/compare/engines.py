@@ -124,7 +124,8 @@ class Local:
                 pass  # it has died: its output ends, which `_receive` sees
 
     def _start(self) -> _Worker:
-        command = [sys.executable, "-m", "recurra.compare.worker", *map(str, self.files)]
+        # Without the working folder on its path: a file beside the data that is called torch.py is no library.
+        command = [sys.executable, "-P", "-m", "recurra.compare.worker", *map(str, self.files)]
         process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

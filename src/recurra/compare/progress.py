@@ -23,10 +23,11 @@ class Board:
     EVERY = 15.0  # seconds between lines where there is no terminal
 
     def __init__(self) -> None:
-        from rich.console import Console
         from rich.live import Live
 
-        self._console = Console(stderr=True)
+        from recurra.terminal import Terminal
+
+        self._console = Terminal(stderr=True)
         self._live: Any = Live(console=self._console, transient=True, refresh_per_second=4)
         self._said = time.monotonic()
 

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO, TextIO
 
 from recurra.data.readers import read_table
 from recurra.errors import DataError, RecurraError
+from recurra.formatting import printable
 from recurra.serve.journal import Journal
 from recurra.serve.lines import LineFormat
 from recurra.tasks.live import Live
@@ -280,7 +281,7 @@ class _Run:
 
     def report(self, message: str) -> None:
         """A line about the line that is being read."""
-        self.errors.write(f"line {self.number}: {message}\n")
+        self.errors.write(printable(f"line {self.number}: {message}") + "\n")
         self.errors.flush()
 
     def size(self) -> int:
