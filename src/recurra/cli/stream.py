@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -48,6 +49,8 @@ def stream(
     from recurra.serve.stream import stream as run
     from recurra.tasks.estimator import open_live
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # as the lines that come in
+        sys.stdout.reconfigure(encoding="utf-8")
     live = open_live(load(model), str(model))
     try:
         done = run(live, read_lines(sys.stdin.buffer), sys.stdout, sys.stderr, snapshot=snapshot, ahead=ahead)

@@ -147,6 +147,8 @@ def number(cell: Any) -> float:
         return float(text)
     try:
         return float(cell)
+    except OverflowError:
+        raise ValueError("a whole number that no float holds") from None
     except TypeError as error:
         if type(cell).__name__ in ("NAType", "NaTType"):
             return np.nan

@@ -58,7 +58,13 @@ def unseal(
             "model that it was taken from"
         )
     at = _HEAD.size + int(described)
-    return dict(json.loads(sealed[_HEAD.size : at])), sealed[at:]
+    try:
+        about = json.loads(sealed[_HEAD.size : at])
+    except (ValueError, RecursionError) as error:
+        raise SessionError(f"{where}: what the snapshot says of itself is no JSON ({error}): {cure}") from error
+    if not isinstance(about, dict):
+        raise SessionError(f"{where}: what the snapshot says of itself is a {type(about).__name__}: {cure}")
+    return about, sealed[at:]
 
 
 def sealed_size(content: bytes, kind: bytes, *, where: str, cure: str) -> int:

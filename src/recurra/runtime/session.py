@@ -110,12 +110,18 @@ class Session(_native.Session):
             SessionError: it is no snapshot, damaged, newer, of another model or of another batch; nothing has changed.
         """
         about, states = unseal(bytes(snapshot), _KIND, bytes.fromhex(self.program.fingerprint))
-        if about["batch"] != self.batch:
+        batch = about.get("batch")
+        if batch != self.batch:
             raise SessionError(
-                f"restore: the snapshot has batch {about['batch']}, expected {self.batch}: use "
-                f"model.session(batch={about['batch']})"
+                f"restore: the snapshot has batch {str(batch)[:40]}, expected {self.batch}: use "
+                f"model.session(batch={str(batch)[:40]})"
             )
         state, at = self.state, 0
+        size = 4 * sum(array.size for array in state.values())
+        if len(states) != size:
+            raise SessionError(
+                f"restore: the snapshot has {len(states)} bytes of states, expected {size}: take another"
+            )
         for array in state.values():
             array[...] = np.frombuffer(states, "<f4", array.size, at).reshape(array.shape)
             at += 4 * array.size

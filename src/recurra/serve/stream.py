@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, TextIO
 
 from recurra.data.readers import read_table
-from recurra.errors import DataError, RecurraError
+from recurra.errors import DataError, RecurraError, SessionError
 from recurra.formatting import printable
 from recurra.serve.journal import Journal
 from recurra.serve.lines import LineFormat
@@ -134,21 +134,36 @@ class _Run:
         if self.journal.torn:
             self.report("the end of the snapshot came to the disk only in part: the last lines may be given again")
         self.live.restore(self.journal.state)
+        try:
+            self._replay(about)
+        except (ArithmeticError, LookupError, TypeError, ValueError) as error:
+            raise SessionError(
+                f"{path}: what the snapshot says of its stream is inconsistent ({error}): delete the file to start anew"
+            ) from error
+
+    def _replay(self, about: Mapping[str, Any]) -> None:
+        """Take the lines since the state again."""
+        assert self.journal is not None
         if about["format"]:
-            self.format = LineFormat(self.live.names, about["header"], about["separator"])
+            header, separator = about["header"], about["separator"]
+            if not (isinstance(separator, str) and len(separator) == 1 and isinstance(header, list)):
+                raise ValueError(f"the header is {str(header)[:40]}, the separator {str(separator)[:40]}")
+            self.format = LineFormat(self.live.names, [str(name) for name in header], separator)
         text, size, place = str(about["pending"]), int(about["size"]), None
+        theirs = about["file"]
         for line, size in self.journal.lines:  # noqa: B007  (the size before the last answer)
             text = ""
             if not line.strip():
                 self.live.empty_line()
                 continue
-            assert self.format is not None
+            if self.format is None:
+                raise ValueError("there are lines without a format")
             observation = self.format.observation(line.decode())
             place = self.live.place(observation) if self.live.timed else None
             text = self.text(self.live.step(observation))
         self.live.notes.clear()
         self.known = {name: time for name in self.live.series if (time := self.live.last(name)) is not None}
-        if self.file is not None and about["file"] == list(self.file) and size >= 0:
+        if self.file is not None and theirs == list(self.file) and size >= 0:
             self.write(self.rest(text, size))
         elif text and place is not None:
             self.pending = (place, text)
@@ -270,9 +285,15 @@ class _Run:
 
     def write(self, text: str) -> None:
         """Write and flush."""
-        if text:
+        if not text:
+            return
+        if self.file is None or not getattr(self.out, "write_through", False):
             self.out.write(text)
             self.out.flush()
+            return
+        content = memoryview(text.encode())  # a text file without a buffer drops what did not fit on the disk
+        while content:
+            content = content[os.write(self.out.fileno(), content) :]
 
     def bad(self, message: str) -> None:
         """Report a line that cannot be taken."""

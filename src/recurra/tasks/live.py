@@ -135,9 +135,10 @@ class Live(ABC):
         try:
             arrays = {name: _array(tensor) for name, tensor in deserialize(body)}  # type: ignore[no-untyped-call]
             series = {name: self._restored(f"{i}.", name, arrays) for i, name in enumerate(about["series"])}
-        except (SafetensorError, DataError, KeyError, TypeError, ValueError) as error:
+            said = set(map(str, about["said"]))
+        except (SafetensorError, DataError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise SessionError(f"restore: the snapshot is inconsistent ({error}): take an older one") from error
-        self._series, self._said = series, set(about["said"])
+        self._series, self._said = series, said
 
     def _restored(self, prefix: str, name: str, arrays: Mapping[str, NDArray[Any]]) -> Remembered:
         state = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}

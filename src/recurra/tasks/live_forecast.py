@@ -184,7 +184,9 @@ class LiveForecaster(Live):
         if is_empty(value):
             raise DataError(f"the time {c.time!r} is missing, expected a time")
         try:
-            return name, self._on_step(name, self.features.clock.read(value, last))
+            tick = self.features.clock.read(value, last)
+            self.features.clock.check(tick)
+            return name, self._on_step(name, tick)
         except (ValueError, OverflowError) as error:
             raise DataError(f"the time {c.time!r}: {error}") from None
 
@@ -230,6 +232,8 @@ class LiveForecaster(Live):
         last, f = self.last(row.series), self.features
         if last is None or row.tick == f.step.after(last):
             return 0
+        if self._alone(row, last):
+            return 0
         if row.tick <= last:
             what = "comes twice" if row.tick == last else f"comes after {f.clock.text(last)}"
             raise DataError(f"{self._when(row)} {what}, expected a later time: it is left out")
@@ -247,6 +251,21 @@ class LiveForecaster(Live):
                 "correct the time, or start anew"
             )
         return int(n[0]) - 1
+
+    def _alone(self, row: _Row, last: int) -> bool:
+        """Whether the only row so far is further away than any gap: one of the two times is wrong, and the series
+        begins anew with this one, so that no single wrong time decides which others are taken."""
+        f = self.features
+        if self._series[row.series].rows.count > 1:
+            return False
+        n, _ = f.step.index(np.array([max(row.tick, last)]), min(row.tick, last))
+        if n[0] <= MOST_GAP:
+            return False
+        self.end(row.series)
+        self.notes.append(
+            f"{self._when(row)} is far from the first row, of {f.clock.text(last)}: the series begins anew"
+        )
+        return True
 
     def _begins_anew(self, row: _Row, last: int) -> bool:
         """Whether the series' steps are from now on those of this row: where the one before was the first of all, which

@@ -26,6 +26,9 @@ _MOST = 1 << 62  # of a counter
 _UNITS = {1: "s", 10**3: "ms", 10**6: "us"}
 KINDS = ("time", "year", "count", *UNIX)
 
+# The years 1000 and 9000 in seconds since 1970.
+_FIRST, _LAST = (int(np.datetime64(f"{year}-01-01", "s").astype(np.int64)) for year in (1000, 9000))
+
 
 @dataclass(frozen=True)
 class Clock:
@@ -77,6 +80,11 @@ class Clock:
         if self.zone is None:
             raise ValueError(f"{value} has an offset from UTC, expected none like the times of the training table")
         return int(self.shown(np.array([tick]))[0]) if self.dates else tick
+
+    def check(self, tick: int) -> None:
+        """Raise ValueError unless a calendar holds the time, and what is forecast from it."""
+        if self.kind != "count" and not _FIRST <= tick // self.ticks < _LAST:
+            raise ValueError("a time before the year 1000 or after 8999, expected one of these eight thousand years")
 
     def round(self, micros: Any) -> Any:
         """Microseconds since 1970 as ticks, one or an array of them."""

@@ -157,7 +157,15 @@ class LiveFeatures:
                 raise DataError(
                     f"the state of {self.name!r} has no {name!r} that fits these features: take a snapshot of them"
                 )
-        known, tick, count, self._far = (int(n) for n in state["counters"])
+        known, tick, count, far = (int(n) for n in state["counters"])
+        try:
+            for time in (tick, far) if known else ():
+                self.features.clock.check(time)
+        except ValueError as error:
+            raise DataError(f"the state of {self.name!r} has {error}: take another snapshot") from None
+        if count < 0 or len(state["announced_times"]) != len(state["announced"]):
+            raise DataError(f"the state of {self.name!r} has counts that do not fit: take another snapshot")
+        self._far = far
         self.tick, self.count = (tick if known else None), count
         for name, array in self._arrays().items():
             array[...] = state[name]
