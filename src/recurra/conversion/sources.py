@@ -7,7 +7,6 @@ import importlib.util
 import json
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -127,9 +126,9 @@ def _from_keras(model: Any, name: str) -> Source:
 def _from_torch(module: Any) -> Source:
     torch = importlib.import_module("torch")
     exporting = importlib.import_module("recurra.torch.export")
-    with tempfile.TemporaryDirectory() as folder:
-        model = exporting.export(module, os.path.join(folder, "model.recurra"))
-    batch = 0 if exporting._batch_first(module) else 1
+    model = exporting.to_model(module)
+    found = exporting.read(module)
+    batch = 1 - found.time
 
     def run(x: Any) -> Any:
         training = module.training
@@ -138,7 +137,7 @@ def _from_torch(module: Any) -> Source:
                 result = module.eval()(torch.from_numpy(x).unsqueeze(batch))
         finally:
             module.train(training)
-        return (result[0] if isinstance(result, tuple) else result).squeeze(batch).numpy()
+        return (result[0] if isinstance(result, tuple) else result).squeeze(0 if found.last else batch).numpy()
 
     return Source(f"the torch module {type(module).__name__}", model, run)
 

@@ -66,6 +66,14 @@ def layers_of(module: nn.Module) -> list[Op]:
     return found
 
 
+def is_layer(module: nn.Module) -> bool:
+    """Whether `layers_of` knows a module as it is, or as a sequence of such."""
+    if isinstance(module, nn.Sequential):
+        return all(is_layer(part) for part in module)
+    known: list[Any] = [nn.RNNBase, *(kind for rows in ROWS.values() for row in rows for kind in row.modules)]
+    return isinstance(module, tuple(known)) or hasattr(module, "model_layers") or hasattr(module, "recurrences")
+
+
 def stack_of(model: Model) -> Stack:
     """A torch module with a model's ops and numbers.
 

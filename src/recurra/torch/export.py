@@ -21,7 +21,8 @@ from recurra.runtime.parity import (
     refuse_difference,
     refuse_differing,
 )
-from recurra.torch.bridge import layers_of, leaves, stack_of
+from recurra.torch import graph
+from recurra.torch.bridge import is_layer, layers_of, leaves, stack_of
 from recurra.torch.layers import as_stock
 from recurra.torch.stack import Stack
 from recurra.weights import Array
@@ -42,7 +43,9 @@ def export(
     """Write a module to a model file for `recurra.load`, and return the model.
 
     Recurrent layers (torch.nn's and Recurra's) and the layers that `recurra.torch.bridge` lists can be exported, alone
-    or in nn.Sequential or `Stack`, nested or not. A batch normalization is folded into the linear layer or the
+    or in nn.Sequential or `Stack`, nested or not; and a module with a forward of its own, which torch.export traces and
+    which must come to a chain of such layers: with activations, the last step, a final state or a pool over all steps
+    of them, and axes turned. A batch normalization is folded into the linear layer or the
     convolution before it. A layer of two directions exports for `run` only. Before the file is written, the model is
     run as a whole, in chunks, stepped, in batches and reloaded, which must all have the same bits, and compared with
     the module itself; `model.parity` has the result.
@@ -50,7 +53,7 @@ def export(
     Args:
         module: in float32, on any device; its training mode does not matter.
         path: where to write.
-        sample: an input of the module, on which parity is measured; random numbers if not given.
+        sample: an input of the module, on which parity is measured and a forward traced; random numbers if not given.
         preprocessing, card: see `Model`.
 
     Raises:
@@ -80,20 +83,56 @@ def to_model(
 ) -> Model:
     """As `export`, without a file."""
     try:
-        model = Model(layers_of(module), preprocessing=preprocessing, card=card)
+        found = read(module, sample)
+        model = Model(found.ops, preprocessing=preprocessing, card=card)
     except RecurraError as error:
         raise ExportError(f"export of {type(module).__name__}: {error}") from error
-    batch_first = _batch_first(module)
+    batch_first = found.time == 1
     x = _sample(model, sample, batch_first)
     report = check_parity(model, x)
     report["torch"] = torch.__version__
-    report["torch_difference"] = _difference(module, model, x, batch_first)
+    lengths = (len(x),) if is_layer(module) else (len(x), -(-len(x) // 2))  # a forward may depend on them
+    report["torch_difference"] = max(_difference(module, model, x[:steps], batch_first) for steps in lengths)
     report["tolerance"] = TOLERANCE
     hint = "a layer with a hook or a `forward` of its own is not exported as it runs, a typical `sample` helps, and "
     refuse_differing("export", report, ExportError)
     refuse_difference("export", "the module's", report["torch_difference"], ExportError, hint)
     model.parity = report
     return model
+
+
+def read(module: nn.Module, sample: Tensor | Array | None = None) -> graph.Found:
+    """The ops of a module: of its layers in their order, or of the graph of a forward of its own.
+
+    Raises:
+        ExportError: a layer cannot be exported, or the forward is no chain of layers.
+    """
+    if is_layer(module) or isinstance(module, Stack) or not any(True for _ in module.children()):
+        return graph.Found(layers_of(module), int(_batch_first(module)), False)
+    module = copy.deepcopy(module).eval()
+    return graph.read(module, _traced(module) if sample is None else torch.as_tensor(sample))
+
+
+def _traced(module: nn.Module) -> Tensor:
+    """Something that the module takes, of the width of one of its layers."""
+    for part in module.modules():
+        ids = isinstance(part, nn.Embedding)
+        width = getattr(part, "num_embeddings", 0) if ids else _width(part)
+        x = torch.zeros(ROWS, STEPS, dtype=torch.int64) if ids else torch.zeros(ROWS, STEPS, width)
+        if width:
+            try:
+                with torch.no_grad():
+                    module(x)
+            except Exception:  # whatever a forward says of what does not fit
+                continue
+            return x
+    raise ExportError("no input was found that its forward takes: pass a `sample`, a tensor of [B, T, I] or [T, B, I]")
+
+
+def _width(part: nn.Module) -> int:
+    """The features that a layer takes; 0 where it takes any."""
+    names = ("input_size", "in_features", "in_channels", "num_features")
+    return next((int(getattr(part, name)) for name in names if hasattr(part, name)), 0)
 
 
 @overload
@@ -174,5 +213,7 @@ def _difference(module: nn.Module, model: Model, x: Array, batch_first: bool) ->
             f"export: the module itself fails on the sample ({error}): put recurrent layers into recurra.torch.Stack, "
             "which passes on their outputs"
         ) from error
-    theirs = (result[0] if isinstance(result, tuple) else result).cpu().numpy()
-    return difference(model.run(x), theirs.swapaxes(0, 1) if batch_first else theirs)
+    theirs, ours = (result[0] if isinstance(result, tuple) else result).cpu().numpy(), model.run(x)
+    if theirs.ndim == ours.ndim - 1:
+        return difference(ours[-1], theirs)  # the module gives the last step alone
+    return difference(ours, theirs.swapaxes(0, 1) if batch_first else theirs)
