@@ -25,6 +25,7 @@ from recurra.errors import DoctorError
 from recurra.runtime import load
 from recurra.torch import GRU, LSTM, RNN, Recurrent, Stack, export
 from recurra.torch.bridge import stack_of
+from tasks.networks import forecaster, rows_of, table_of
 
 
 @pytest.fixture(scope="module")
@@ -237,6 +238,16 @@ def without_labels(path: Path) -> Path:
     blind = path.with_name("blind.csv")
     blind.write_text("".join(line.rpartition(",")[0] + "\n" for line in path.read_text().splitlines()))
     return blind
+
+
+def test_data_without_targets_show_no_illness(tmp_path: Path) -> None:
+    table = table_of(80)
+    forecaster(table)[0].save(tmp_path / "f.recurra")
+    rows = [",".join(["" if v != v else str(v) for v in row.values()]) for row in rows_of(table, sparse=False)]
+    blind = [",".join([r.split(",")[0], "", *r.split(",")[2:]]) for r in rows]
+    (tmp_path / "f.csv").write_text("\n".join([",".join(table.columns), *blind]))
+    with pytest.raises(DoctorError, match="has no value of the target, so there is no loss whose gradient could be"):
+        examine_file(tmp_path / "f.recurra", tmp_path / "f.csv")
 
 
 def test_a_classifier_is_examined_through_its_task(tmp_path: Path) -> None:

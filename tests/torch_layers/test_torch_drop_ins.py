@@ -6,13 +6,14 @@ import copy
 import inspect
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.nn.utils.rnn import pack_sequence
 
-from recurra.torch import GRU, LSTM, RNN, Stack, convert
+from recurra.torch import GRU, LSTM, RNN, Recurrent, Stack, convert
 
 STOCK = {RNN: nn.RNN, LSTM: nn.LSTM, GRU: nn.GRU}
 
@@ -132,3 +133,9 @@ def test_a_layer_says_what_it_takes(kind) -> None:
     for name, parameter in signature.parameters.items():
         if parameter.default is not inspect.Parameter.empty and name not in ("device", "dtype"):
             assert getattr(kind(2, 3), name) == parameter.default
+
+
+def test_sizes_may_be_numbers_of_numpy() -> None:
+    one, other = (Recurrent("gru", n(3), n(4), n(2)) for n in (int, np.int64))
+    assert [p.shape for p in one.parameters()] == [p.shape for p in other.parameters()]
+    assert repr(one) == repr(other)

@@ -9,6 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from recurra.errors import CompareError
 
 ENGINES = ("local", "ray")
@@ -70,8 +72,13 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in (("seeds", 1), ("trials", 1), ("parameters", 100), ("epochs", 1), ("patience", 1)):
             value = getattr(self, name)
+            if isinstance(value, np.integer):
+                object.__setattr__(self, name, value := int(value))
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise CompareError(f"{name}: got {value!r}, expected a whole number of at least {least}")
+        for name in ("workers", "seed"):
+            if isinstance(value := getattr(self, name), np.integer):
+                object.__setattr__(self, name, int(value))
         if self.workers is not None and (not isinstance(self.workers, int) or self.workers < 1):
             raise CompareError(f"workers: got {self.workers!r}, expected a whole number of at least 1")
         if self.engine not in ENGINES:

@@ -106,7 +106,7 @@ def parse_csv(content: bytes, source: str, *, fast: bool) -> Table:
         numbers = np.array([number for _, number in found], np.int64)
     if not len(numbers):
         raise DataError(f"{source}: there is a header line and no rows, expected at least one row")
-    return Table(columns, source, numbers)
+    return Table(columns, source, numbers, separator=separator)
 
 
 def _fitting(row: list[str], names: Sequence[str], where: str) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,10 @@ from numpy.typing import NDArray
 from recurra.data import arrow
 from recurra.errors import DataError, MissingExtraError
 
-MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "nat"})  # cells of a text file, in small letters
+MISSING = frozenset(
+    {"", "na", "n/a", "#n/a", "#na", "nan", "null", "none", "<na>", "nat", "?", "-", "--"}
+)  # cells of a text file, in small letters
+_COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?")  # a number whose decimals follow a comma
 _TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -27,6 +31,7 @@ class Table:
         lines: the line of the file that each row is on [T], or None where rows have no lines.
         zones: the time zones of columns of times that have one; such times are held as UTC.
         index: the name of the column that was a frame's index of times, if any.
+        separator: what separated the cells of a text file; where that is a semicolon, a comma may begin decimals.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -34,6 +39,7 @@ class Table:
     lines: NDArray[np.int64] | None = None
     zones: Mapping[str, str] = field(default_factory=dict)
     index: str | None = None
+    separator: str = ","
 
     def __len__(self) -> int:
         if self.lines is not None:
@@ -78,6 +84,8 @@ class Table:
         elif column.dtype.kind in "mM":
             raise DataError(f"{self.source}: the {role} {name!r} holds times, expected numbers: name another column")
         else:
+            if self.separator == ";":
+                column = self._with_points(column, name, role)
             values = np.array([self._number(cell, row, name, role) for row, cell in enumerate(column)], np.float64)
         infinite = np.flatnonzero(np.isinf(values))
         if len(infinite):
@@ -111,6 +119,20 @@ class Table:
         column = self.columns[name]
         return arrow.strings(column) if column.dtype.kind in "OU" else None
 
+    def _with_points(self, column: NDArray[Any], name: str, role: str) -> NDArray[Any]:
+        """The cells of a column with a point before their decimals, where a comma is there now."""
+        commas = [with_point(cell) if isinstance(cell, str) else cell for cell in column]
+        if all(a is b for a, b in zip(commas, column, strict=True)):
+            return column
+        pointed = (row for row, cell in enumerate(column) if isinstance(cell, str) and commas[row] is cell)
+        odd = next((row for row in pointed if "." in column[row]), None)
+        if odd is not None:
+            raise DataError(
+                f"{self.where(odd)}: the {role} {name!r} is {str(column[odd])[:40]!r} among numbers with a comma "
+                "before their decimals, expected one way for all: write all with a comma, or all with a point"
+            )
+        return np.array(commas, object)
+
     def _number(self, cell: Any, row: int, name: str, role: str) -> float:
         try:
             return number(cell)
@@ -123,6 +145,16 @@ class Table:
             raise DataError(
                 f"{self.where(row)}: the {role} {name!r} is {str(cell)[:40]!r}, expected a number: {cure}"
             ) from None
+
+
+def with_point(cell: str) -> str:
+    """A number whose decimals follow a comma, with a point; what is none, as it is.
+
+    >>> with_point("1.234,5"), with_point("noon")
+    ('1234.5', 'noon')
+    """
+    text = cell.strip()
+    return text.replace(".", "").replace(",", ".") if _COMMA.fullmatch(text) else cell
 
 
 def number(cell: Any) -> float:
@@ -236,9 +268,17 @@ def _of_frame(frame: Any, source: str) -> tuple[dict[str, NDArray[Any]], dict[st
         import narwhals as nw
     except ImportError as error:
         raise MissingExtraError("reading a frame", "narwhals", "data") from error
-    labels = [str(name) for name in getattr(frame, "columns", ())] if not hasattr(kind, "schema") else []
+    given = [] if hasattr(kind, "schema") else list(getattr(frame, "columns", ()))
+    labels = [str(name) for name in given]
     check_names(labels, source)
     index = None
+    if any(not isinstance(name, str) for name in given):  # numbers, tuples, periods, of pandas
+        frame = frame.copy(deep=False)
+        frame.columns = labels
+    elif hasattr(frame, "name") and not isinstance(frame.name, str) and hasattr(frame, "to_frame"):
+        frame = frame.to_frame()
+        frame.columns = [str(name) for name in frame.columns]
+        kind, labels = type(frame), list(frame.columns)
     if type(getattr(frame, "index", None)).__name__ in ("DatetimeIndex", "PeriodIndex"):
         index = str(frame.index.name or "time")
         if index not in labels:

@@ -141,6 +141,11 @@ def _of(model: Model, table: Table) -> Stretches:
     ids = _ids(model, columns[:, 0], table) if model.vocabulary_size else None
     x = _cut(columns[:, :inputs].astype(np.float32) if ids is None else ids, table.source)
     y = _cut(columns[:, inputs:].astype(np.float32), table.source) if len(names) > inputs else None
+    if y is not None and not y.isfinite().any():
+        raise DoctorError(
+            f"doctor: {table.source} has no value of what the network should give, so there is no loss whose gradient "
+            "could be measured: fill its last columns in, or leave them out"
+        )
     return Stretches(x, y, None if y is None else _square)
 
 
@@ -191,6 +196,11 @@ def _of_task(task: Task, transform: Transform, sequences: Sequence[Any], source:
         T = min(len(x) for x in xs)
         x, y = (torch.cat([p[-T:] for p in parts], dim=1) for parts in (xs, ys))
     known = bool(y.isfinite().any())
+    if not known and not task.whole:
+        raise DoctorError(
+            f"doctor: {source} has no value of the target, so there is no loss whose gradient could be measured, "
+            "expected a table with the target"
+        )
 
     def loss(output: Tensor, target: Tensor) -> Tensor:
         return task.loss(output, target[0] if task.whole else target)

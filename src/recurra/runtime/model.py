@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recurra.errors import ShapeError
@@ -154,6 +156,13 @@ class Model:
         """As `Program.step_many`."""
         return self.program().step_many(sessions, X, out)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As pickle, copy and joblib take it: the bytes of its file."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "model"
+            self.save(path)
+            return _of_bytes, (path.read_bytes(),)
+
     def save(self, path: Any) -> None:
         """As `save_model`."""
         from recurra.runtime.file import save_model
@@ -164,3 +173,13 @@ class Model:
 def prefix(program: str) -> str:
     """What stands before the names of a program's arrays."""
     return "" if program == MAIN else f"{program}."
+
+
+def _of_bytes(content: bytes) -> Model:
+    """What `Model.__reduce__` wrote."""
+    from recurra.runtime.file import load
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        path.write_bytes(content)
+        return load(path)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from recurra.data.readers import check_header, delimiter, ragged
-from recurra.data.table import nearest
+from recurra.data.table import nearest, with_point
 from recurra.errors import DataError
 from recurra.tasks.live import Live
 
@@ -22,15 +22,19 @@ class LineFormat:
     Args:
         names: the columns that an observation has.
         header: the columns of CSV, which may be more and in another order; empty for JSON.
-        separator: what separates the cells of CSV.
+        separator: what separates the cells of CSV; where that is a semicolon, a comma may begin decimals.
+        keys: the names that are no numbers.
     """
 
-    def __init__(self, names: Sequence[str], header: Sequence[str] = (), separator: str = ",") -> None:
+    def __init__(
+        self, names: Sequence[str], header: Sequence[str] = (), separator: str = ",", keys: Sequence[str] = ()
+    ) -> None:
         self.names, self.header, self.separator = list(names), list(header), separator
+        self._numbers = [name for name in names if name not in keys] if separator == ";" else []
         self._places = [self.header.index(name) for name in names] if self.header else []
 
     @classmethod
-    def of(cls, first: str, names: Sequence[str]) -> LineFormat:
+    def of(cls, first: str, names: Sequence[str], keys: Sequence[str] = ()) -> LineFormat:
         """The format of a stream whose first line this is.
 
         Raises:
@@ -48,7 +52,7 @@ class LineFormat:
         for name in names:
             if name not in header:
                 raise DataError(f"line 1: there is no column {name!r}; {nearest(name, header)}")
-        return cls(names, header, separator)
+        return cls(names, header, separator, keys)
 
     @property
     def is_json(self) -> bool:
@@ -69,7 +73,8 @@ class LineFormat:
             cells = _cells(line, self.separator)
             if len(cells) != len(self.header):
                 raise DataError(f"{ragged(cells, self.header)}: {_short(line)}")
-            return {name: cells[place] for name, place in zip(self.names, self._places, strict=True)}
+            found = {name: cells[place] for name, place in zip(self.names, self._places, strict=True)}
+            return found | {name: with_point(found[name]) for name in self._numbers}
         try:
             values = json.loads(line)
         except (ValueError, RecursionError) as error:

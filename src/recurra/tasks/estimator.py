@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import tempfile
 import time as clock
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -380,14 +379,12 @@ class Estimator:
         return hasattr(self, "model_")
 
     def __getstate__(self) -> dict[str, Any]:
-        state = {name: value for name, value in vars(self).items() if name not in ("task_", "transform_")}
-        return state | ({"model_": _to_bytes(self.model_)} if "model_" in state else {})
+        return {name: value for name, value in vars(self).items() if name not in ("task_", "transform_")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         vars(self).update(state)
         if "model_" in state:
-            model = _from_bytes(state["model_"])
-            self._take(model, *opened(model))
+            self._take(self.model_, *opened(self.model_))
 
 
 _DEFAULTS = {name: p.default for name, p in inspect.signature(Estimator).parameters.items()}
@@ -456,17 +453,3 @@ def _tuples(value: Any) -> Any:
 def _plain(value: Any) -> Any:
     """NumPy's numbers as Python's own."""
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _to_bytes(model: Model) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model"
-        model.save(path)
-        return path.read_bytes()
-
-
-def _from_bytes(content: bytes) -> Model:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model"
-        path.write_bytes(content)
-        return load(path)

@@ -34,7 +34,7 @@ from recurra.tasks.base import Floats, Task
 from recurra.tasks.bench import Bench
 from recurra.tasks.estimator import Estimator
 from recurra.tasks.forecast_baselines import LinearAutoregression, Naive, Seasonal
-from recurra.tasks.frames import as_frame, zone_of
+from recurra.tasks.frames import as_frame, as_given, zone_of
 from recurra.tasks.metrics import MeanAbsoluteError
 from recurra.train import Progress
 
@@ -59,7 +59,8 @@ class Forecast(Task):
     def __init__(
         self, horizon: int = 24, quantiles: Sequence[float] = (0.1, 0.5, 0.9), seasons: str | Sequence[int] = "auto"
     ) -> None:
-        self.horizon, self.seasons, self.stretch = horizon, seasons, 2 * horizon
+        self.horizon: int = int(horizon) if isinstance(horizon, np.integer) else horizon
+        self.seasons, self.stretch = seasons, 2 * horizon
         self.quantiles = tuple(float(level) for level in quantiles)
 
     def examples(self, X: Any, **given: Any) -> list[Series]:
@@ -407,6 +408,7 @@ class Forecaster(Estimator):
             for name in ("origin", "time"):
                 walls = joined[name].astype("datetime64[s]").astype(np.int64)
                 joined[name] = clock.instants(walls)[0].astype("datetime64[s]")
+        joined["series"] = as_given(joined["series"], given, self.transform_.columns.series)
         return as_frame(joined, given, (zone_of(given, self.transform_.columns.time) or clock.zone) if framed else None)
 
     def predictions(self, X: Any, origins: str = "last") -> tuple[dict[str, Any], Any]:

@@ -38,6 +38,15 @@ def as_frame(columns: Mapping[str, NDArray[Any]], like: Any, zone: str | None = 
     return made.to_native()
 
 
+def as_given(names: NDArray[Any], data: Any, column: str | None) -> NDArray[Any]:
+    """Names of series as the column that they came from has them: whole numbers, where these are numbers."""
+    try:
+        kind = np.asarray(data[column]).dtype
+    except (TypeError, KeyError, IndexError):
+        return names
+    return names.astype(kind) if kind.kind in "iu" else names
+
+
 def zone_of(frame: Any, column: str | None) -> str | None:
     """The time zone of a frame's column of times, or of its index; None where it has none, or is no frame."""
     if isinstance(frame, (str, bytes, Mapping, np.ndarray)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -30,13 +31,13 @@ class StackedCell(nn.Module):
     ) -> None:
         super().__init__()
         self.cell = get(cell)
-        self.input_size = input_size
+        self.input_size = int(input_size)
         self.hidden_sizes = _sizes(hidden_size, num_layers)
         self.num_layers = len(self.hidden_sizes)
         self.hidden_size = self.hidden_sizes[0] if len(set(self.hidden_sizes)) == 1 else self.hidden_sizes
         self.bias = bias
         self.bidirectional = bidirectional
-        self.proj_size = proj_size
+        self.proj_size = int(proj_size)
         self.initial_state = initial_state
         self._check_sizes()
         shapes = self._shapes()
@@ -147,12 +148,12 @@ class StackedCell(nn.Module):
 
 def _sizes(hidden_size: int | Sequence[int], num_layers: int | None) -> tuple[int, ...]:
     """The hidden size of each layer."""
-    if isinstance(hidden_size, int):
-        layers = 1 if num_layers is None else num_layers
+    if isinstance(hidden_size, (int, np.integer)):
+        layers = 1 if num_layers is None else int(num_layers)
         if layers < 1:
             raise ShapeError(f"Recurrent: num_layers={num_layers}, expected at least 1")
-        return (hidden_size,) * layers
-    sizes = tuple(hidden_size)
+        return (int(hidden_size),) * layers
+    sizes = tuple(map(int, hidden_size))
     if not sizes or num_layers not in (None, len(sizes)):
         raise ShapeError(
             f"Recurrent: hidden_size={sizes} with num_layers={num_layers}, expected one size for each layer"

@@ -132,6 +132,7 @@ def series_of(
     >>> one.target, str(one.step), one.notes
     (array([ 1.,  2., nan,  4.]), '1 year', ('1 row filled in as missing, the first before row 2',))
     """
+    time, series = (None if n is None else str(n) for n in (time, series))
     name, notes = time_column(data, time, series)
     columns = Columns(str(target), _names(past), _names(known_ahead), name, series)
     made = put_on_step(data, columns, notes=notes, zone=zone, form=time_format)
