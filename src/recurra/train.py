@@ -7,6 +7,7 @@ was not.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import os
@@ -24,6 +25,8 @@ from recurra.files import write_atomically
 FORMAT = 1
 KEY = "recurra-training"
 FLOOR = 0.02  # of the learning rate at the end of the cosine
+
+ENDS = ("unfinished", "complete", "early", "stopped", "interrupted")
 
 Batch = TypeVar("Batch")
 Tensors = dict[str, Any]
@@ -258,8 +261,10 @@ class _Run:
         tensors |= {f"best.{n}": t for n, t in self.best.items()}
         for i, state in self.optimizer.state_dict()["state"].items():
             tensors |= {f"optimizer.{i}.{n}": t for n, t in state.items()}
+        tensors = {n: t.detach().contiguous().clone() for n, t in tensors.items()}
         manifest = {"format": FORMAT, "identity": self.identity, "history": asdict(self.history)}
-        return save({n: t.detach().contiguous().clone() for n, t in tensors.items()}, {KEY: json.dumps(manifest)})
+        manifest["checksum"] = _checksum(manifest, tensors)
+        return save(tensors, {KEY: json.dumps(manifest)})
 
     def resume(self) -> None:
         """Go on from the checkpoint, where there is one."""
@@ -274,7 +279,9 @@ class _Run:
                 "the same: resume with what it was started with, or train anew without resume"
             )
         try:
-            self.history = History(**manifest["history"])
+            self.history = _history(manifest["history"], self.settings.epochs)
+            if parts["best"].keys() != self.module.state_dict().keys():
+                raise ValueError("the best weights are not those of the module")
             self.best = parts["best"]
             self.module.load_state_dict(parts["module"])
             state: dict[int, Tensors] = {}
@@ -282,7 +289,7 @@ class _Run:
                 index, _, kind = name.partition(".")
                 state.setdefault(int(index), {})[kind] = tensor
             self.optimizer.load_state_dict({**self.optimizer.state_dict(), "state": state})
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"{self.checkpoint}: {' '.join(str(error).split())[:300]}; {_ANEW}") from error
         if self.history.ended == "interrupted":
             self.history.ended = "unfinished"
@@ -290,6 +297,30 @@ class _Run:
 
 _CURE = "expected a finite number: lower learning_rate, or look for very large numbers in the data"
 _ANEW = "expected a checkpoint of recurra: train anew without resume"
+
+
+def _checksum(manifest: dict[str, Any], tensors: Tensors) -> str:
+    """Of all that a checkpoint says, so that no flipped bit goes on as other weights."""
+    import torch
+
+    digest = hashlib.sha256(json.dumps(manifest, sort_keys=True).encode())
+    for name in sorted(tensors):
+        digest.update(f"{name}{tensors[name].dtype}{tuple(tensors[name].shape)}".encode())
+        digest.update(tensors[name].reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _history(said: dict[str, Any], most: int) -> History:
+    """What a checkpoint says of the epochs so far; ValueError or TypeError where it cannot have been so."""
+    history = History(**said)
+    rows = isinstance(history.epochs, list) and all(isinstance(row, dict) for row in history.epochs)
+    if not rows or not all(isinstance(v, (int, float)) for row in history.epochs for v in row.values()):
+        raise ValueError("the epochs are no list of numbers by name")
+    if type(history.best_epoch) is not int or not 0 <= history.best_epoch <= len(history.epochs) <= most:
+        raise ValueError(f"the best epoch is {str(history.best_epoch)[:40]} of {len(history.epochs)}")
+    if not isinstance(history.best_error, (int, float)) or history.ended not in ENDS:
+        raise ValueError(f"the run ended as {str(history.ended)[:40]!r}, expected one of: {', '.join(ENDS)}")
+    return history
 
 
 def learning_rate(settings: Settings, update: int, updates: int) -> float:
@@ -308,6 +339,7 @@ def _read(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     parts: dict[str, Tensors] = {"module": {}, "best": {}, "optimizer": {}}
+    tensors: Tensors = {}
     try:
         with safe_open(path, framework="pt") as file:
             manifest = json.loads((file.metadata() or {})[KEY])
@@ -315,8 +347,11 @@ def _read(path: Path) -> tuple[dict[str, Tensors], dict[str, Any]]:
                 raise CheckpointError(f"{path}: the checkpoint has format {manifest['format']}, expected {FORMAT}")
             for name in file.keys():  # noqa: SIM118  (no mapping)
                 part, _, rest = name.partition(".")
-                parts[part][rest] = file.get_tensor(name)
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+                tensors[name] = parts[part][rest] = file.get_tensor(name)
+        said = manifest.pop("checksum", None)  # checkpoints of earlier versions have none
+        if said is not None and said != _checksum(manifest, tensors):
+            raise CheckpointError(f"{path}: the checkpoint is damaged; {_ANEW}")
+    except (SafetensorError, LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         if isinstance(error, CheckpointError):
             raise
         raise CheckpointError(f"{path}: {' '.join(str(error).split())[:300]}; {_ANEW}") from error

@@ -7,6 +7,7 @@ from functools import partial
 
 from recurra.cells.functions import FUNCTIONS
 from recurra.cells.symbols import Node
+from recurra.errors import CellError
 
 _PRECEDENCE = {"gt": 0, "add": 1, "sub": 1, "mul": 2, "div": 2, "neg": 3}
 _TEXT = {
@@ -19,6 +20,9 @@ _TEXT = {
 }
 _LATEX = _TEXT | {"mul": r"{0} \odot {1}", "div": r"{0} / {1}", "gt": "{0} > {1}"}
 _RIGHT_TIGHT = {"sub", "div", "add", "mul"}  # a + (b + c) keeps its brackets: the order of rounding is part of the text
+
+
+MOST_VISITS = 1 << 14  # of one expression
 
 
 def show(n: Node, names: Mapping[Node, str] | None = None) -> str:
@@ -41,7 +45,13 @@ def _print(
     leaf: Callable[[Node, Callable[[Node], str]], str],
     call: Callable[[str, list[str]], str],
 ) -> str:
+    left = MOST_VISITS
+
     def visit(m: Node) -> str:
+        nonlocal left
+        left -= 1
+        if left < 0:  # what is shared and has no name is written out each time, and doubles
+            raise CellError("an expression is too long to be written: give names to what is used again")
         if (known := name(m)) is not None:
             return known
         if m._op in infix:

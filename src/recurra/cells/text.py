@@ -62,6 +62,11 @@ def interpret(definition: ast.FunctionDef, symbols: Mapping[str, Node | Input]) 
     raise CellError(f"{definition.name} never returns its states: end it with `return`")
 
 
+def _value(e: ast.expr, names: Mapping[str, Any]) -> Any:
+    """Of one unit: a symbol, and neither a tuple nor a word."""
+    return as_node(_evaluate(e, names))
+
+
 def _evaluate(e: ast.expr, names: Mapping[str, Any]) -> Any:
     match e:
         case ast.Constant(value=int() | float() as number):
@@ -76,15 +81,15 @@ def _evaluate(e: ast.expr, names: Mapping[str, Any]) -> Any:
                 raise CellError(f"`{ast.unparse(e)}` is no gate: only x, states, parameters and product(v) have gates")
             return getattr(owner, gate)
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return -_evaluate(operand, names)
+            return -_value(operand, names)
         case ast.BinOp(left=left, op=ast.Pow(), right=ast.Constant(value=int() as exponent)):
-            return _evaluate(left, names) ** exponent
+            return _value(left, names) ** exponent
         case ast.BinOp(left=left, op=operator, right=right) if type(operator) in _BINARY:
-            return _BINARY[type(operator)](_evaluate(left, names), _evaluate(right, names))
+            return _BINARY[type(operator)](_value(left, names), _value(right, names))
         case ast.Compare(left=left, ops=[ast.Gt()], comparators=[right]):
-            return _evaluate(left, names) > _evaluate(right, names)
+            return _value(left, names) > _value(right, names)
         case ast.Call(func=ast.Name(id=word), args=args, keywords=[]) if word in WORDS or word in _PRIMITIVES:
-            values = [_evaluate(a, names) for a in args]
+            values = [_value(a, names) for a in args]
             return names[word](*values[:1], *(v._value if v._op == "const" else v for v in values[1:]))
         case ast.Tuple(elts=elements):
             return tuple(_evaluate(a, names) for a in elements)

@@ -231,6 +231,11 @@ def _check_projection(built: Cell) -> None:
     projection, state = built.projection, built.states[0]
     if projection is None:
         return
+    if any(n is projection or (n._op, n._value) == ("state", state) for n in built.next[1:]):
+        raise CellError(
+            f"{built.name} returns {state}, which is projected to another size, as another state: return a value of "
+            "units"
+        )
     foreign = [show(v) for v in built.operands.values() if (v._op, v._value) != ("state", state)]
     if foreign:
         raise CellError(

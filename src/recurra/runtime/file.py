@@ -1,18 +1,19 @@
 """The model file: one safetensors file, whose metadata key `recurra` is a JSON manifest. No code in it is ever run::
 
-    {"format": 2, "made_by": "recurra 0.2.0", "fingerprint": "3f...",
+    {"format": 2, "made_by": "recurra 0.2.0", "fingerprint": "3f...", "checksum": "a8...",
      "programs": {"main": {"inputs": {"x": 3, "future": 40},
                            "ops": [{"kind": "recurrent", "cell": "def lstm(x, h, c): ..."},
                                    {"kind": "forecast", "levels": [0.1, 0.5, 0.9]}]}},
      "preprocessing": {...}, "card": {...}, "parity": {...}}
 
 The arrays of op i of "main" are tensors of float32 named `layers.i.W` and so on, those of another program
-`decoder.layers.i.W`. Version 1 had the ops of one program, its `layers`, and a layer `split` in place of several
-inputs; it is read for ever.
+`decoder.layers.i.W`. The fingerprint is of programs and numbers, the checksum of the manifest. Version 1 had the ops of
+one program, its `layers`, and a layer `split` in place of several inputs; it is read for ever.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
@@ -22,10 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from recurra import _native
 from recurra.errors import CellError, DtypeError, ModelFileError, ShapeError
 from recurra.files import write_atomically
 from recurra.runtime.model import MAIN, Model, prefix
-from recurra.runtime.ops import Op
+from recurra.runtime.ops import Op, Recurrent
 from recurra.runtime.ops.forecast import FUTURE
 from recurra.runtime.ops.op import check_count
 from recurra.runtime.program import INPUT, Program
@@ -34,6 +36,7 @@ from recurra.weights import Array
 FORMAT = 2
 KEY = "recurra"
 MOST_LAYERS, MOST_PROGRAMS = 1000, 100
+MOST_CELLS = 32  # to compile, each a tenth of a second or more
 _MOST_HEADER = 100_000_000  # bytes, as safetensors has it
 _CURE = "export it again, or copy the file again"
 
@@ -67,7 +70,8 @@ def save_model(model: Model, path: str | os.PathLike[str]) -> None:
         "parity": model.parity,
     }
     try:
-        text = json.dumps(manifest, allow_nan=False)
+        manifest["checksum"] = _checksum(json.loads(json.dumps(manifest, allow_nan=False)))
+        text = json.dumps(manifest)
     except (TypeError, ValueError, RecursionError) as error:
         raise ModelFileError(
             f"{target}: the manifest cannot be written as JSON ({error}), expected text, finite numbers, lists and "
@@ -93,7 +97,13 @@ def load(path: str | os.PathLike[str]) -> Model:
     described = manifest["programs"]
     tensors = _by_program(target, described, arrays)
     try:
-        programs = {n: Program(_ops(target, n, d["ops"], tensors[n]), d["inputs"]) for n, d in described.items()}
+        ops = {n: _ops(target, n, d["ops"], tensors[n]) for n, d in described.items()}
+        own = {op.cell for n in ops for op in ops[n] if isinstance(op, Recurrent)}
+        if len(foreign := {cell.fingerprint for cell in own} - set(_native.zoo)) > MOST_CELLS:
+            raise ModelFileError(
+                f"{target}: {len(foreign)} cells of its own would have to be compiled, expected at most {MOST_CELLS}"
+            )
+        programs = {n: Program(ops[n], d["inputs"]) for n, d in described.items()}
         model = Model(programs=programs, **{name: manifest[name] for name in ("preprocessing", "card", "parity")})
     except ModelFileError:
         raise
@@ -106,7 +116,15 @@ def load(path: str | os.PathLike[str]) -> Model:
             f"{target}: the layers have the fingerprint {model.fingerprint[:12]}, expected "
             f"{str(manifest['fingerprint'])[:12]}: the file is damaged; {_CURE}"
         )
+    said = json.loads(text)
+    if said.pop("checksum", None) not in (None, _checksum(said)):  # files of earlier versions have none
+        raise ModelFileError(f"{target}: the manifest has another checksum than it says: the file is damaged; {_CURE}")
     return model
+
+
+def _checksum(manifest: dict[str, Any]) -> str:
+    """Of all that the manifest says: what is done to data decides an answer as much as the numbers do."""
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 def _read(path: Path) -> tuple[dict[str, Array], str]:

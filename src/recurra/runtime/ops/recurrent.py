@@ -8,14 +8,27 @@ from typing import Any, ClassVar
 
 from recurra.cells import from_text
 from recurra.cells.cell import Cell
+from recurra.cells.functions import FUNCTIONS
+from recurra.cells.symbols import walk
 from recurra.checks import check_array, check_weights
 from recurra.engine import _kernel, _native_weights
 from recurra.errors import CellError, DtypeError, ShapeError
 from recurra.runtime.ops.op import FLOAT, Arrays, Op, Settings, check_names
 from recurra.weights import Array, Weights
 
-MOST_CELL_TEXT = 1 << 16  # characters; the zoo's cells have less than a thousand
+# Of a cell in a file: characters, gates, nodes and functions. The zoo's have less than 1000, 5, 40 and 6.
+MOST_CELL_TEXT, MOST_GATES, MOST_NODES, MOST_FUNCTIONS = 1 << 16, 64, 2000, 100
 DIRECTIONS = ("forward", "reverse")
+
+
+def _check_size(cell: Cell) -> None:
+    """Raise where a cell of a file would take minutes to derive and to compile."""
+    nodes = list(walk(cell.next))
+    functions = sum(n._op in FUNCTIONS for n in nodes)
+    found = {"gates": (len(cell.gates), MOST_GATES), "operations": (len(nodes), MOST_NODES)}
+    for what, (count, most) in (found | {"functions": (functions, MOST_FUNCTIONS)}).items():
+        if count > most:
+            raise CellError(f"the equations have {count} {what}, expected at most {most}: write them shorter")
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,6 +123,7 @@ class Recurrent(Op):
             raise ShapeError(f"`directions` is {directions!r}, expected 1 or 2")
         try:
             cell = from_text(text)
+            _check_size(cell)
             prefixes = [""] if directions == 1 else [f"{d}." for d in DIRECTIONS]
             names = [*Weights.shapes(cell, 1, 1, None)]
             begins = [f"initial:{state}" for state in cell.states] if any("initial:" in n for n in arrays) else []
