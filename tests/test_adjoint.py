@@ -68,7 +68,7 @@ def test_forward_routines_are_the_first_two() -> None:
 
 
 COSTS = {
-    # retreat: transcendental functions that the way back computes again
+    # backward: transcendental functions that the way back computes again
     "rnn": {},
     "rnn_relu": {},
     "lstm": {"tanh": 1},
@@ -86,14 +86,14 @@ COSTS = {
 
 @pytest.mark.parametrize("name", COSTS)
 def test_what_was_kept_is_not_computed_again(name: str) -> None:
-    for part in ("retreat", "retreat_second"):
+    for part in ("backward", "backward_inner"):
         found = operations(routine(cells.get(name), part))
-        expected = COSTS[name] if part == "retreat" else {}
+        expected = COSTS[name] if part == "backward" else {}
         assert {f: n for f, n in found.items() if f in TRANSCENDENTAL} == expected
 
 
 def test_forward_computes_each_activation_once() -> None:
-    for part in ("advance", "keep"):
+    for part in ("forward", "forward_saving"):
         found = operations(routine(cells.get("lstm"), part))
         assert {f: n for f, n in found.items() if f in TRANSCENDENTAL} == {"sigmoid": 3, "tanh": 2}
         assert found["mul"] == 3
@@ -107,14 +107,14 @@ def test_a_shared_subexpression_is_computed_once() -> None:
         s = cells.exp(x.n + h.n)
         return s / (1 + s) + s * s + h * s
 
-    assert operations(routine(shared, "advance"))["exp"] == 1
-    assert operations(routine(shared, "retreat"))["exp"] == 0
-    assert operations(routine(shared, "retreat"))["div"] <= 2
+    assert operations(routine(shared, "forward"))["exp"] == 1
+    assert operations(routine(shared, "backward"))["exp"] == 0
+    assert operations(routine(shared, "backward"))["div"] <= 2
 
 
 def test_sizes_of_the_ways_back() -> None:
     """The number of operations of the adjoints may not grow unseen."""
     limits = {"rnn": 3, "lstm": 23, "gru": 15, "gru_reset_before": 18}
     for name, limit in limits.items():
-        count = sum(sum(operations(routine(cells.get(name), part)).values()) for part in ("retreat", "retreat_second"))
+        count = sum(sum(operations(routine(cells.get(name), part)).values()) for part in ("backward", "backward_inner"))
         assert 0 < count <= limit, (name, count)

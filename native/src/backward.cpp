@@ -21,13 +21,13 @@ template <class T> struct BackPacking {
             if (runs.back().n == 0) continue;
             for (int i = 0; i < run.count; ++i) {
                 const Slot& slot = layout.slots[run.first + i];
-                const T* from = of_input ? weights.input + slot.input * H * width : weights.recurrent + slot.recurrent * H * width;
+                const T* from = of_input ? weights.W + slot.input * H * width : weights.U + slot.recurrent * H * width;
                 cell.kernels->pack(runs.back(), from, width, 1, i * H, H);
             }
         }
         if (layout.projects) {
             projection = make(cell, cell.sizes.output, H);
-            cell.kernels->pack(projection, weights.projection, H, 1, 0, cell.sizes.output);
+            cell.kernels->pack(projection, weights.R, H, 1, 0, cell.sizes.output);
         }
     }
 
@@ -50,11 +50,11 @@ template <class T> struct Sums {
         const int64_t row = cell.row(), hidden = cell.layout.projects ? H : 0;
         memory = Buffer<T>((I + P + 1) * row + hidden * P + cell.layout.parameters * H);
         std::memset(memory.data(), 0, memory.size() * sizeof(T));
-        input = memory.data();
-        recurrent = input + I * row;
-        bias = recurrent + P * row;
-        projection = bias + row;
-        for (int i = 0; i < cell.layout.parameters; ++i) parameters.push_back(projection + hidden * P + i * H);
+        W = memory.data();
+        U = W + I * row;
+        bias = U + P * row;
+        R = bias + row;
+        for (int i = 0; i < cell.layout.parameters; ++i) parameters.push_back(R + hidden * P + i * H);
     }
 
     void add(const Sums& other, const Cell<T>& cell) {
@@ -67,21 +67,21 @@ template <class T> struct Sums {
             const Slot& slot = cell.layout.slots[i];
             const int64_t at = static_cast<int64_t>(i) * H;
             if (slot.input >= 0) {
-                cell.kernels->turn(input + at, row, I, H, to.input + slot.input * H * I, I);
-                std::memcpy(to.input_bias + slot.input * H, bias + at, H * sizeof(T));
+                cell.kernels->turn(W + at, row, I, H, to.W + slot.input * H * I, I);
+                std::memcpy(to.b + slot.input * H, bias + at, H * sizeof(T));
             }
             if (slot.recurrent >= 0) {
-                cell.kernels->turn(recurrent + at, row, P, H, to.recurrent + slot.recurrent * H * P, P);
-                std::memcpy(to.recurrent_bias + slot.recurrent * H, bias + at, H * sizeof(T));
+                cell.kernels->turn(U + at, row, P, H, to.U + slot.recurrent * H * P, P);
+                std::memcpy(to.c_ + slot.recurrent * H, bias + at, H * sizeof(T));
             }
         }
-        if (cell.layout.projects) cell.kernels->turn(projection, P, H, P, to.projection, H);
+        if (cell.layout.projects) cell.kernels->turn(R, P, H, P, to.R, H);
         for (size_t i = 0; i < parameters.size(); ++i) std::memcpy(to.parameters[i], parameters[i], H * sizeof(T));
     }
 
     Buffer<T> memory;
-    T *input, *recurrent;         // [I, slots * H], [P, slots * H]
-    T *bias, *projection;         // [slots * H], [H, P]
+    T *W, *U;                     // [I, slots * H], [P, slots * H]
+    T *bias, *R;                  // [slots * H], [H, P]
     std::vector<T*> parameters;   // each [H]
 };
 
@@ -114,8 +114,8 @@ public:
         operands_ = Buffer<T>(positions * std::max(cell.sizes.input, cell.sizes.output));
         dx_ = Buffer<T>(gradients.x ? positions * cell.sizes.input : 0);
         for (int i = 0; i < layout.computed(); ++i) {
-            second_gradient_.push_back(computed_gradient_.data() + i * most_ * H);
-            second_.push_back(nullptr);
+            inner_gradient_.push_back(computed_gradient_.data() + i * most_ * H);
+            inner_.push_back(nullptr);
         }
         prev_.resize(layout.states);
         next_.resize(layout.states);
@@ -123,9 +123,9 @@ public:
         tile_.slot_stride = tile_.slot_gradient_stride = cell.row();
         tile_.state = const_cast<T* const*>(prev_.data());
         tile_.next = next_.data();
-        tile_.second = second_.data();
+        tile_.inner = inner_.data();
         tile_.next_gradient = tile_.state_gradient = state_gradient_.data();
-        tile_.second_gradient = second_gradient_.data();
+        tile_.inner_gradient = inner_gradient_.data();
         tile_.parameter = const_cast<T* const*>(weights.parameters.data());
         tile_.parameter_gradient = sums_.parameters.data();
     }
@@ -168,24 +168,24 @@ private:
             next_[k] = stash.states[k].data() + kept * cell_.width(k);
         }
         for (int i = 0; i < layout.computed(); ++i) {
-            second_[i] = computed_.data() + (i * chunk_ * most_ + at) * H;
-            if (i < layout.seconds) std::memset(second_gradient_[i], 0, n * H * sizeof(T));
+            inner_[i] = computed_.data() + (i * chunk_ * most_ + at) * H;
+            if (i < layout.inner) std::memset(inner_gradient_[i], 0, n * H * sizeof(T));
         }
         if (layout.projects) {
             const int64_t width = cell_.sizes.output;
             T* projected = projected_gradient_.data() + at * width;
             std::memcpy(projected, state_gradient_[0], n * width * sizeof(T));
             std::memset(state_gradient_[0], 0, n * width * sizeof(T));
-            cell_.kernels->product({projected, width, 1, n, packing_.projection, nullptr, 0, second_gradient_.back(), H});
+            cell_.kernels->product({projected, width, 1, n, packing_.projection, nullptr, 0, inner_gradient_.back(), H});
         }
         tile_.rows = n;
         tile_.slot = stash.slots.data() + kept * row;
         tile_.slot_gradient = slot_gradient;
-        if (cell_.routines.retreat_second) {
-            cell_.routines.retreat_second(&tile_);
-            spread(layout.states, layout.states + layout.seconds, n, slot_gradient);
+        if (cell_.routines.backward_inner) {
+            cell_.routines.backward_inner(&tile_);
+            spread(layout.states, layout.states + layout.inner, n, slot_gradient);
         }
-        cell_.routines.retreat(&tile_);
+        cell_.routines.backward(&tile_);
         spread(0, layout.states, n, slot_gradient);
         for (int64_t r = 0; batch_.reset && r < n; ++r) {
             for (int k = 0; k < layout.states && rows_.is_reset(batch_.reset, r, s); ++k) {
@@ -200,7 +200,7 @@ private:
         for (size_t i = 0; i < layout.runs.size(); ++i) {
             const Run& run = layout.runs[i];
             if (run.operand < first || run.operand >= last) continue;
-            T* to = run.operand < layout.states ? state_gradient_[run.operand] : second_gradient_[run.operand - layout.states];
+            T* to = run.operand < layout.states ? state_gradient_[run.operand] : inner_gradient_[run.operand - layout.states];
             const int64_t width = cell_.operand_width(run.operand);
             cell_.kernels->product({slot_gradient + run.first * cell_.sizes.hidden, cell_.row(), 1, n, packing_.runs[i], to,
                                     width, to, width});
@@ -217,7 +217,7 @@ private:
         for (size_t i = 0; i < layout.runs.size(); ++i) {
             const Run& run = layout.runs[i];
             T* slot_gradient = slot_gradient_.data() + run.first * H;
-            T* sum = (run.operand < 0 ? sums_.input : sums_.recurrent) + run.first * H;
+            T* sum = (run.operand < 0 ? sums_.W : sums_.U) + run.first * H;
             const int64_t width = cell_.operand_width(run.operand);
             if (i == 0 || layout.runs[i - 1].operand != run.operand) rows = operand(run.operand, from, to, begin, entry, stash);
             cell_.kernels->product({rows, 1, width, width, {slot_gradient, n, run.count * H}, sum, row, sum, row, row});
@@ -234,8 +234,8 @@ private:
         }
         if (layout.projects) {
             const int64_t P = cell_.sizes.output;
-            rows = operand(layout.states + layout.seconds, from, to, begin, entry, stash);
-            cell_.kernels->product({rows, 1, H, H, {projected_gradient_.data(), n, P}, sums_.projection, P, sums_.projection,
+            rows = operand(layout.states + layout.inner, from, to, begin, entry, stash);
+            cell_.kernels->product({rows, 1, H, H, {projected_gradient_.data(), n, P}, sums_.R, P, sums_.R,
                                     P, P});
         }
     }
@@ -271,7 +271,7 @@ private:
     int64_t most_, chunk_;
     Tile<T> tile_;
     std::vector<Buffer<T>> state_gradients_, fresh_;
-    std::vector<T*> state_gradient_, second_gradient_, second_, next_;
+    std::vector<T*> state_gradient_, inner_gradient_, inner_, next_;
     std::vector<const T*> prev_;
     Buffer<T> slot_gradient_, projected_gradient_, computed_, computed_gradient_, operands_, dx_;
 };

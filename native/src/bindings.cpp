@@ -40,20 +40,20 @@ template <class T> Routines<T> routines_at(const std::vector<uintptr_t>& at) {
 
 template <class T> std::vector<uintptr_t> addresses(const Routines<T>& r) {
     std::vector<uintptr_t> at;
-    for (const Routine<T> f : {r.second, r.advance, r.keep, r.retreat_second, r.retreat, r.gates}) {
+    for (const Routine<T> f : {r.inner, r.forward, r.forward_saving, r.backward_inner, r.backward, r.gates}) {
         at.push_back(reinterpret_cast<uintptr_t>(f));
     }
     return at;
 }
 
 Kernel make_kernel(const std::string& isa, std::vector<int> counts, const std::vector<std::pair<int, int>>& slots,
-                   const std::vector<std::vector<int>>& runs, const std::vector<uintptr_t>& single,
-                   const std::vector<uintptr_t>& twofold) {
+                   const std::vector<std::vector<int>>& runs, const std::vector<uintptr_t>& f32,
+                   const std::vector<uintptr_t>& f64) {
     Layout layout{counts.at(0), counts.at(1), counts.at(2), counts.at(3), counts.at(4), counts.at(5), counts.at(6) != 0, {}, {}};
     for (const auto& [input, recurrent] : slots) layout.slots.push_back({input, recurrent});
     for (const auto& run : runs) layout.runs.push_back({run.at(0), run.at(1), run.at(2)});
     check(layout);
-    return {layout, routines_at<float>(single), routines_at<double>(twofold), &known_isa(isa)};
+    return {layout, routines_at<float>(f32), routines_at<double>(f64), &known_isa(isa)};
 }
 
 struct BatchArrays {
@@ -70,7 +70,7 @@ struct BatchArrays {
     }
 };
 
-bool is_single(const Array& array) { return array.dtype() == nb::dtype<float>(); }
+bool is_f32(const Array& array) { return array.dtype() == nb::dtype<float>(); }
 
 template <class T>
 void run_forward(const Kernel& kernel, const WeightArrays& weights, const BatchArrays& batch, int64_t hidden,
@@ -238,8 +238,8 @@ NB_MODULE(_native, m) {
 
     nb::class_<Kernel>(m, "Kernel").def("__init__", [](Kernel* k, const std::string& isa, const std::vector<int>& counts,
         const std::vector<std::pair<int, int>>& slots, const std::vector<std::vector<int>>& runs,
-        const std::vector<uintptr_t>& single, const std::vector<uintptr_t>& twofold) {
-        new (k) Kernel(make_kernel(isa, counts, slots, runs, single, twofold));
+        const std::vector<uintptr_t>& f32, const std::vector<uintptr_t>& f64) {
+        new (k) Kernel(make_kernel(isa, counts, slots, runs, f32, f64));
     });
     bind_weights<Array>(m, "Weights");
     bind_weights<Result>(m, "WeightGradients");
@@ -251,14 +251,14 @@ NB_MODULE(_native, m) {
     m.def("forward", [](const Kernel& kernel, const WeightArrays& weights, const BatchArrays& batch, int64_t hidden,
                         const Maybe<Result>& output, const std::vector<Result>& final, const std::vector<Result>& states,
                         const Maybe<Result>& gates, int threads, AnyTape* tape, int64_t every) {
-        (is_single(batch.x) ? run_forward<float> : run_forward<double>)(
+        (is_f32(batch.x) ? run_forward<float> : run_forward<double>)(
             kernel, weights, batch, hidden, output, final, states, gates, threads, tape, every);
     }, "kernel"_a, "weights"_a, "batch"_a, "hidden"_a, "output"_a.none(), "final"_a, "states"_a, "gates"_a.none(),
        "threads"_a, "tape"_a.none(), "every"_a);
     m.def("backward", [](const Kernel& kernel, const WeightArrays& weights, const BatchArrays& batch, int64_t hidden,
                          AnyTape& tape, const Maybe<Array>& output, const std::vector<Maybe<Array>>& final, const Maybe<Result>& x,
                          const std::vector<Result>& initial, const WeightGradients& to) {
-        (is_single(batch.x) ? run_backward<float> : run_backward<double>)(
+        (is_f32(batch.x) ? run_backward<float> : run_backward<double>)(
             kernel, weights, batch, hidden, tape, output, final, x, initial, to);
     }, "kernel"_a, "weights"_a, "batch"_a, "hidden"_a, "tape"_a, "output"_a.none(), "final"_a, "x"_a.none(), "initial"_a, "to"_a);
 

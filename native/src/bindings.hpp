@@ -42,14 +42,14 @@ template <class T, class A> auto of_states(const Cell<T>& cell, const std::vecto
 
 // W, U, b, c, R and the per-unit parameters, or their gradients.
 template <class A> struct ArraysOfWeights {
-    A input, recurrent, input_bias, recurrent_bias;
-    Maybe<A> projection;
+    A W, U, b, c_;
+    Maybe<A> R;
     std::vector<A> parameters;
 
     template <class T> Cell<T> cell(const Kernel& kernel, int64_t hidden) const {
         const bool projects = kernel.layout.projects;
-        expect(input.ndim() == 2 && (!projects || (projection && projection->ndim() == 2)), "W or R is no matrix");
-        const Cell<T> cell = kernel.cell<T>(input.shape(1), hidden, projects ? projection->shape(0) : hidden);
+        expect(W.ndim() == 2 && (!projects || (R && R->ndim() == 2)), "W or R is no matrix");
+        const Cell<T> cell = kernel.cell<T>(W.shape(1), hidden, projects ? R->shape(0) : hidden);
         expect(hidden > 0 && cell.sizes.input > 0 && cell.sizes.output > 0, "a size is zero");
         cell.numbers();
         return cell;
@@ -58,11 +58,11 @@ template <class A> struct ArraysOfWeights {
     template <class T, class Pointers> void put(const Cell<T>& cell, Pointers& to) const {
         const auto [I, H, P] = cell.sizes;
         const Layout& layout = cell.layout;
-        to.input = pointer<T>(input, times(layout.input_gates, H, I));
-        to.recurrent = pointer<T>(recurrent, times(layout.recurrent_gates, H, P));
-        to.input_bias = pointer<T>(input_bias, times(layout.input_gates, H));
-        to.recurrent_bias = pointer<T>(recurrent_bias, times(layout.recurrent_gates, H));
-        if (layout.projects) to.projection = pointer<T>(projection, times(P, H));
+        to.W = pointer<T>(W, times(layout.input_gates, H, I));
+        to.U = pointer<T>(U, times(layout.recurrent_gates, H, P));
+        to.b = pointer<T>(b, times(layout.input_gates, H));
+        to.c_ = pointer<T>(c_, times(layout.recurrent_gates, H));
+        if (layout.projects) to.R = pointer<T>(R, times(P, H));
         expect(static_cast<int>(parameters.size()) == layout.parameters, "there are more or fewer parameters than the cell has");
         for (const A& parameter : parameters) to.parameters.push_back(pointer<T>(parameter, H));
     }

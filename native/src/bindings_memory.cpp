@@ -24,11 +24,11 @@ struct Block {
 void release(Managed* managed) { delete reinterpret_cast<Block*>(managed); }
 
 // A DLPack capsule of an array with undefined contents; whoever takes it owns it, and may let it go in any thread.
-nb::object block(std::vector<int64_t> shape, bool single) {
-    int64_t bytes = single ? sizeof(float) : sizeof(double);
+nb::object block(std::vector<int64_t> shape, bool f32) {
+    int64_t bytes = f32 ? sizeof(float) : sizeof(double);
     for (const int64_t width : shape) bytes *= width;
     Block* made = new Block{{}, Buffer<char>(bytes), std::move(shape)};
-    const uint8_t bits = single ? 32 : 64, floating = static_cast<uint8_t>(nb::dlpack::dtype_code::Float);
+    const uint8_t bits = f32 ? 32 : 64, floating = static_cast<uint8_t>(nb::dlpack::dtype_code::Float);
     made->managed.tensor = {made->memory.data(), {1, 0}, static_cast<int32_t>(made->shape.size()), {floating, bits, 1},
                             made->shape.data(), nullptr, 0};
     made->managed.release = release;
@@ -44,6 +44,6 @@ nb::object block(std::vector<int64_t> shape, bool single) {
 
 }  // namespace
 
-void bind_memory(nb::module_& m) { m.def("block", &block, nb::arg("shape"), nb::arg("single")); }
+void bind_memory(nb::module_& m) { m.def("block", &block, nb::arg("shape"), nb::arg("f32")); }
 
 }  // namespace recurra::bindings

@@ -74,7 +74,7 @@ struct Unit {
     const char* isa;
     bool available;
     int64_t vector_bytes;
-    Chain single, twofold;
+    Chain f32, f64;
     Read read;
 };
 
@@ -82,32 +82,32 @@ struct Unit {
 #define RECURRA_AVX512 __attribute__((target("avx512f")))
 #define RECURRA_AVX2 __attribute__((target("avx2,fma")))
 #define RECURRA_UNFUSED(A, B, C) ((A) * (B) + (C))
-RECURRA_CHAIN(chain_512_single, RECURRA_AVX512, float, 64, _mm512_fmadd_ps)
-RECURRA_CHAIN(chain_512_twofold, RECURRA_AVX512, double, 64, _mm512_fmadd_pd)
-RECURRA_CHAIN(chain_256_single, RECURRA_AVX2, float, 32, _mm256_fmadd_ps)
-RECURRA_CHAIN(chain_256_twofold, RECURRA_AVX2, double, 32, _mm256_fmadd_pd)
-RECURRA_CHAIN(chain_128_single, , float, 16, RECURRA_UNFUSED)
-RECURRA_CHAIN(chain_128_twofold, , double, 16, RECURRA_UNFUSED)
+RECURRA_CHAIN(chain_512_f32, RECURRA_AVX512, float, 64, _mm512_fmadd_ps)
+RECURRA_CHAIN(chain_512_f64, RECURRA_AVX512, double, 64, _mm512_fmadd_pd)
+RECURRA_CHAIN(chain_256_f32, RECURRA_AVX2, float, 32, _mm256_fmadd_ps)
+RECURRA_CHAIN(chain_256_f64, RECURRA_AVX2, double, 32, _mm256_fmadd_pd)
+RECURRA_CHAIN(chain_128_f32, , float, 16, RECURRA_UNFUSED)
+RECURRA_CHAIN(chain_128_f64, , double, 16, RECURRA_UNFUSED)
 RECURRA_READ(read_512, RECURRA_AVX512, 64)
 RECURRA_READ(read_256, RECURRA_AVX2, 32)
 RECURRA_READ(read_128, , 16)
 
 const Unit units[] = {
-    {"avx512", bool(__builtin_cpu_supports("avx512f")), 64, chain_512_single, chain_512_twofold, read_512},
-    {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), 32, chain_256_single, chain_256_twofold,
+    {"avx512", bool(__builtin_cpu_supports("avx512f")), 64, chain_512_f32, chain_512_f64, read_512},
+    {"avx2", __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"), 32, chain_256_f32, chain_256_f64,
      read_256},
-    {"x86-64-v2", true, 16, chain_128_single, chain_128_twofold, read_128},
+    {"x86-64-v2", true, 16, chain_128_f32, chain_128_f64, read_128},
 };
 #else
 template <class V> inline V fused(V a, V b, V c) {
     for (size_t i = 0; i < sizeof(V) / sizeof(a[0]); ++i) c[i] = std::fma(a[i], b[i], c[i]);
     return c;
 }
-RECURRA_CHAIN(chain_single, , float, 16, fused)
-RECURRA_CHAIN(chain_twofold, , double, 16, fused)
+RECURRA_CHAIN(chain_f32, , float, 16, fused)
+RECURRA_CHAIN(chain_f64, , double, 16, fused)
 RECURRA_READ(read, , 16)
 
-const Unit units[] = {{"generic", true, 16, chain_single, chain_twofold, read}};
+const Unit units[] = {{"generic", true, 16, chain_f32, chain_f64, read}};
 #endif
 
 }  // namespace
@@ -115,7 +115,7 @@ const Unit units[] = {{"generic", true, 16, chain_single, chain_twofold, read}};
 double fma_peak(const std::string& isa, int dtype_bytes) noexcept {
     for (const Unit& unit : units) {
         if (unit.isa != isa || !unit.available || (dtype_bytes != 4 && dtype_bytes != 8)) continue;
-        const double calls = fastest(dtype_bytes == 4 ? unit.single : unit.twofold);
+        const double calls = fastest(dtype_bytes == 4 ? unit.f32 : unit.f64);
         return calls * double(kRounds * kChains * (unit.vector_bytes / dtype_bytes));
     }
     return 0;

@@ -34,8 +34,8 @@ Packing<T>::Packing(const Cell<T>& cell, const Weights<T>& weights, int64_t unit
     for (Block<T>& block : blocks) {
         for (const Slot& slot : layout.slots) {
             for (int64_t u = block.first; u < block.first + block.units; ++u) {
-                const T b = slot.input < 0 ? T(0) : weights.input_bias[slot.input * H + u];
-                const T c = slot.recurrent < 0 ? T(0) : weights.recurrent_bias[slot.recurrent * H + u];
+                const T b = slot.input < 0 ? T(0) : weights.b[slot.input * H + u];
+                const T c = slot.recurrent < 0 ? T(0) : weights.c_[slot.recurrent * H + u];
                 *to++ = b + c;
             }
         }
@@ -51,7 +51,7 @@ Packing<T>::Packing(const Cell<T>& cell, const Weights<T>& weights, int64_t unit
             } else if (!block.runs[r].data) {
                 block.runs[r] = place(k, run.count * block.units);
             }
-            const T* from = run.operand < 0 ? weights.input : weights.recurrent;
+            const T* from = run.operand < 0 ? weights.W : weights.U;
             for (int i = 0; i < run.count; ++i) {
                 const Slot& slot = layout.slots[run.first + i];
                 const int gate = run.operand < 0 ? slot.input : slot.recurrent;
@@ -63,7 +63,7 @@ Packing<T>::Packing(const Cell<T>& cell, const Weights<T>& weights, int64_t unit
     projection = Packed<T>{nullptr, H, 0};
     if (layout.projects) {
         projection = place(H, cell.sizes.output);
-        cell.kernels->pack(projection, weights.projection, 1, H, 0, H);
+        cell.kernels->pack(projection, weights.R, 1, H, 0, H);
     }
 }
 
@@ -78,7 +78,7 @@ Stepper<T>::Stepper(const Cell<T>& cell, const Packing<T>& packing, int64_t rows
     tile_.stride = cell.sizes.hidden;
     tile_.slot_stride = cell.row();
     tile_.state = const_cast<T* const*>(operands_.data() + 1);
-    tile_.second = computed_rows_.data();
+    tile_.inner = computed_rows_.data();
     tile_.parameter = const_cast<T* const*>(packing.parameters.data());
     cut(rows);
     cut(rows);   // again, now that there is room and nothing moves
@@ -183,7 +183,7 @@ template <class T> inline void Stepper<T>::work(const Turn& turn, Routine<T> rou
 template <class T>
 void Stepper<T>::step(const T* x, const T* const* prev, T* const* next, T* slots, int64_t rows, bool keep) noexcept {
     const Layout& layout = cell_.layout;
-    const Routine<T> last = keep ? cell_.routines.keep : cell_.routines.advance;
+    const Routine<T> last = keep ? cell_.routines.forward_saving : cell_.routines.forward;
     const int64_t count = static_cast<int64_t>(turns_.size());
     if (rows != tile_.rows) cut(rows);
     operands_[0] = x;
@@ -195,9 +195,9 @@ void Stepper<T>::step(const T* x, const T* const* prev, T* const* next, T* slots
         if (x) multiply(turn.begin, turn.alone, packing_.bias, slots);
         multiply(turn.alone, x ? turn.joined : turn.computed, slots, slots);
         if (i + 1 < count) ask_for(turns_[backwards_ ? count - 2 - i : i + 1]);
-        work(turn, layout.seconds ? cell_.routines.second : last, slots);
+        work(turn, layout.inner ? cell_.routines.inner : last, slots);
     }
-    for (int64_t i = 0; layout.seconds && i < count; ++i) {   // these multiply what was computed of all units
+    for (int64_t i = 0; layout.inner && i < count; ++i) {   // these multiply what was computed of all units
         const Turn& turn = turns_[backwards_ ? i : count - 1 - i];
         multiply(turn.computed, turn.end, slots, slots);
         work(turn, last, slots);

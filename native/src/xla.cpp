@@ -34,7 +34,7 @@ using TapeOwner = std::unique_ptr<AnyTape>;
 class Tapes {
 public:
     uint64_t keep(TapeOwner tape) {
-        const size_t size = size_of(tape->single) + size_of(tape->twofold);
+        const size_t size = size_of(tape->f32) + size_of(tape->f64);
         const std::lock_guard<std::mutex> lock(mutex_);
         kept_.emplace(++last_, Kept{std::move(tape), size});
         bytes_ += size;

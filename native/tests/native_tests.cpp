@@ -119,8 +119,8 @@ template <class T> struct Problem {
         Gradients<T> g;
         g.output = d_output.data();
         g.x = dx.data();
-        g.input = dW.data(), g.recurrent = dU.data(), g.input_bias = db.data(), g.recurrent_bias = dc.data();
-        g.projection = dR.data();
+        g.W = dW.data(), g.U = dU.data(), g.b = db.data(), g.c_ = dc.data();
+        g.R = dR.data();
         for (auto& p : dp) g.parameters.push_back(p.data());
         for (auto& s : d_initial) g.initial.push_back(s.data());
         recurra::backward(cell, weights(), batch(), tape, g);
@@ -187,37 +187,37 @@ bool alone(const Layout& layout, const Isa& isa, int cell, Problem<float>& p) {
 
 void run(const Layout& layout, const Isa& isa, int cell, const Case& c) {
     const char* name = zoo_names[cell].name;
-    Problem<float> single(layout, isa, cell, c);
-    Problem<double> twofold(layout, isa, cell, c);
-    single.backward();
-    twofold.backward();
-    check(close(single.output, twofold.output, 1e-4), "output", name, isa.name);
-    check(close(single.gates, twofold.gates, 1e-4), "gates", name, isa.name);
-    for (size_t k = 0; k < single.final.size(); ++k) check(close(single.final[k], twofold.final[k], 1e-4), "final state", name, isa.name);
-    check(close(single.dx, twofold.dx, 2e-3), "gradient of x", name, isa.name);
-    check(close(single.dW, twofold.dW, 2e-3), "gradient of W", name, isa.name);
-    check(close(single.dU, twofold.dU, 2e-3), "gradient of U", name, isa.name);
-    for (const auto* found : {&single.output, &single.gates, &single.dx, &single.dW, &single.dU, &single.db, &single.dc}) note(name, isa, *found);
-    for (const auto* found : {&single.final, &single.d_initial, &single.dp}) {
+    Problem<float> f32(layout, isa, cell, c);
+    Problem<double> f64(layout, isa, cell, c);
+    f32.backward();
+    f64.backward();
+    check(close(f32.output, f64.output, 1e-4), "output", name, isa.name);
+    check(close(f32.gates, f64.gates, 1e-4), "gates", name, isa.name);
+    for (size_t k = 0; k < f32.final.size(); ++k) check(close(f32.final[k], f64.final[k], 1e-4), "final state", name, isa.name);
+    check(close(f32.dx, f64.dx, 2e-3), "gradient of x", name, isa.name);
+    check(close(f32.dW, f64.dW, 2e-3), "gradient of W", name, isa.name);
+    check(close(f32.dU, f64.dU, 2e-3), "gradient of U", name, isa.name);
+    for (const auto* found : {&f32.output, &f32.gates, &f32.dx, &f32.dW, &f32.dU, &f32.db, &f32.dc}) note(name, isa, *found);
+    for (const auto* found : {&f32.final, &f32.d_initial, &f32.dp}) {
         for (const auto& array : *found) note(name, isa, array);
     }
-    if (c.B) check(alone(layout, isa, cell, single), "bits of a row alone", name, isa.name);
-    const std::vector<double> dW = twofold.dW, dU = twofold.dU, dc = twofold.dc, dx = twofold.dx;
-    check(differences(twofold, twofold.W, dW), "differences of W", name, isa.name);
-    check(differences(twofold, twofold.U, dU), "differences of U", name, isa.name);
-    check(differences(twofold, twofold.cc, dc), "differences of c", name, isa.name);
-    if (!c.ragged) check(differences(twofold, twofold.x, dx), "differences of x", name, isa.name);
+    if (c.B) check(alone(layout, isa, cell, f32), "bits of a row alone", name, isa.name);
+    const std::vector<double> dW = f64.dW, dU = f64.dU, dc = f64.dc, dx = f64.dx;
+    check(differences(f64, f64.W, dW), "differences of W", name, isa.name);
+    check(differences(f64, f64.U, dU), "differences of U", name, isa.name);
+    check(differences(f64, f64.cc, dc), "differences of c", name, isa.name);
+    if (!c.ragged) check(differences(f64, f64.x, dx), "differences of x", name, isa.name);
     if (layout.projects) {
-        const std::vector<double> dR = twofold.dR;
-        check(differences(twofold, twofold.R, dR), "differences of R", name, isa.name);
+        const std::vector<double> dR = f64.dR;
+        check(differences(f64, f64.R, dR), "differences of R", name, isa.name);
     }
-    for (size_t k = 0; k < twofold.initial.size(); ++k) {
-        const std::vector<double> d = twofold.d_initial[k];
-        check(differences(twofold, twofold.initial[k], d), "differences of an initial state", name, isa.name);
+    for (size_t k = 0; k < f64.initial.size(); ++k) {
+        const std::vector<double> d = f64.d_initial[k];
+        check(differences(f64, f64.initial[k], d), "differences of an initial state", name, isa.name);
     }
     for (int i = 0; i < layout.parameters; ++i) {
-        const std::vector<double> dp = twofold.dp[i];
-        check(differences(twofold, twofold.parameters[i], dp), "differences of a parameter", name, isa.name);
+        const std::vector<double> dp = f64.dp[i];
+        check(differences(f64, f64.parameters[i], dp), "differences of a parameter", name, isa.name);
     }
 }
 

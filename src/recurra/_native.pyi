@@ -17,8 +17,8 @@ class Kernel:
         counts: Sequence[int],
         slots: Sequence[tuple[int, int]],
         runs: Sequence[Sequence[int]],
-        single: Sequence[int],
-        twofold: Sequence[int],
+        f32: Sequence[int],
+        f64: Sequence[int],
     ) -> None: ...
 
 class Weights:
@@ -66,7 +66,7 @@ class Call:
     """
 
     def __init__(
-        self, kernel: Kernel, single: bool, T: int, B: int, I: int, H: int, P: int, reverse: bool, every: int
+        self, kernel: Kernel, f32: bool, T: int, B: int, I: int, H: int, P: int, reverse: bool, every: int
     ) -> None: ...
     def forward(self, tensors: list[int], results: list[int], threads: int, tape: Tape | None) -> None:
         """Results: output, final states; and the states and the gates [T, B, G, H] of every step, or none of them."""
@@ -74,7 +74,7 @@ class Call:
     def backward(self, tensors: list[int], incoming: list[int], gradients: list[int], tape: Tape) -> None:
         """Incoming: of output and final states. Gradients, written whole: of `tensors` up to the initial states."""
 
-def block(shape: Sequence[int], single: bool) -> Any:
+def block(shape: Sequence[int], f32: bool) -> Any:
     """A DLPack capsule of an array in idle memory, of undefined contents: of float32, or of float64."""
 
 def choose_threads(count: int) -> None: ...

@@ -61,8 +61,8 @@ def routines_of(cell: Cell, isa: str, gradient: bool = True) -> tuple[list[int],
     >>> @cells.cell
     ... def leaky(x, h):
     ...     return 0.9 * h + 0.1 * cells.tanh(x.n + h.n)
-    >>> single, twofold = jit.routines_of(leaky, engine.isa())
-    >>> [address != 0 for address in single]
+    >>> f32, f64 = jit.routines_of(leaky, engine.isa())
+    >>> [address != 0 for address in f32]
     [False, True, True, False, True, True]
     """
     if isa not in ISAS:
@@ -75,8 +75,8 @@ def routines_of(cell: Cell, isa: str, gradient: bool = True) -> tuple[list[int],
             code = _compile(cell, isa, llvm, gradient)
             _loaded[key] = _load(code, isa, llvm)
             _write(_path(key), code)
-        _, single, twofold = _loaded[key]
-    return list(single), list(twofold)
+        _, f32, f64 = _loaded[key]
+    return list(f32), list(f64)
 
 
 def cache_folder() -> Path | None:

@@ -44,13 +44,13 @@ def check_adjoint(cell: Cell, rows: int = 3, H: int = 2) -> None:
     memory: Memory = {Place("slot", i): values[s.node] for i, s in enumerate(shape.slots)}
     memory |= {Place("state", k): a for k, a in enumerate(states)}
     memory |= {Place("parameter", i): weights.parameters[p] for i, p in enumerate(cell.parameters)}
-    computed = [*shape.seconds, *(cell.projection._args if cell.projection is not None else ())]
-    _expect(evaluate(by_name["second"], memory), {Place("second", i): values[v] for i, v in enumerate(shape.seconds)})
+    computed = [*shape.inner, *(cell.projection._args if cell.projection is not None else ())]
+    _expect(evaluate(by_name["inner"], memory), {Place("inner", i): values[v] for i, v in enumerate(shape.inner)})
     after = {Place("next", k): values[n] for k, n in enumerate(cell.next) if k >= first}
-    hidden = {Place("second", i): values[v] for i, v in enumerate(computed) if i >= len(shape.seconds)}
-    _expect(evaluate(by_name["advance"], memory), after | hidden)
+    hidden = {Place("inner", i): values[v] for i, v in enumerate(computed) if i >= len(shape.inner)}
+    _expect(evaluate(by_name["forward"], memory), after | hidden)
 
-    kept = evaluate(by_name["keep"], memory)
+    kept = evaluate(by_name["forward_saving"], memory)
     _expect({p: a for p, a in kept.items() if p.array != "slot"}, after | hidden)
     memory = {p: a for p, a in (memory | kept).items() if p.array in ("state", "parameter", "next") or p in kept}
     _expect(
@@ -60,15 +60,15 @@ def check_adjoint(cell: Cell, rows: int = 3, H: int = 2) -> None:
 
     memory |= {Place("next_gradient", k): d for k, d in enumerate(seeds) if k >= first}
     for i, _ in enumerate(computed):
-        memory[Place("second_gradient", i)] = np.zeros((rows, H))
+        memory[Place("inner_gradient", i)] = np.zeros((rows, H))
     if cell.projection is not None:
-        memory[Place("second_gradient", len(shape.seconds))] = seeds[0] @ weights.R
-    late = evaluate(by_name["retreat_second"], memory)
+        memory[Place("inner_gradient", len(shape.inner))] = seeds[0] @ weights.R
+    late = evaluate(by_name["backward_inner"], memory)
     zero = np.zeros((rows, H))
     _expect(late, {p: want.get(shape.slots[p.vector].node, zero) for p in late})
-    for i, second in enumerate(shape.seconds):
-        memory[Place("second_gradient", i)] = _through_products(cell, second, want, weights, zero)
-    back = evaluate(by_name["retreat"], memory)
+    for i, second in enumerate(shape.inner):
+        memory[Place("inner_gradient", i)] = _through_products(cell, second, want, weights, zero)
+    back = evaluate(by_name["backward"], memory)
 
     wanted: Memory = {Place("slot_gradient", i): want.get(s.node, zero) for i, s in enumerate(shape.slots)}
     for k, s in enumerate(cell.states[first:], first):
@@ -76,7 +76,7 @@ def check_adjoint(cell: Cell, rows: int = 3, H: int = 2) -> None:
         wanted[Place("state_gradient", k)] = want.get(state, zero) - _through_products(cell, state, want, weights, zero)
     for i, p in enumerate(cell.parameters):
         wanted[Place("parameter_gradient", i)] = want.get(node("param", value=p), zero)
-    wanted |= {Place("second", i): values[v] for i, v in enumerate(computed)}
+    wanted |= {Place("inner", i): values[v] for i, v in enumerate(computed)}
     _expect(late | back, wanted)
 
 

@@ -15,8 +15,8 @@ from recurra import engine
 from recurra.cells import Cell
 from recurra.errors import DtypeError
 from recurra.torch import GRU, LSTM, Recurrent, backend_for, kernels
+from recurra.torch.call import Call
 from recurra.torch.equations import run_equations
-from recurra.torch.run import Scan
 
 LOW = {torch.bfloat16: 0.06, torch.float16: 0.015}
 
@@ -56,8 +56,8 @@ def test_names() -> None:
 
 def test_the_engine_runs_where_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[int] = []
-    forward = Scan.forward
-    monkeypatch.setattr(Scan, "forward", lambda *a, **k: (runs.append(1), forward(*a, **k))[1])
+    forward = Call.forward
+    monkeypatch.setattr(Call, "forward", lambda *a, **k: (runs.append(1), forward(*a, **k))[1])
     equations: list[int] = []
     run = kernels.run_equations
     monkeypatch.setattr(kernels, "run_equations", lambda *a, **k: (equations.append(1), run(*a, **k))[1])
@@ -158,7 +158,7 @@ def test_meta(of: Cell) -> None:
             stacked,
         )
         fake = kernels.scan_fake(*rest, False, True)
-        assert [t.shape for t in run_equations(Scan.of(rest), True)] == [t.shape for t in fake[:-1]]
+        assert [t.shape for t in run_equations(Call.of(rest), True)] == [t.shape for t in fake[:-1]]
 
 
 def test_layers_of_torch_in_low_precision() -> None:

@@ -69,8 +69,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """How often the engine runs forward."""
     runs: list[int] = []
     with monkeypatch.context() as patch:
-        forward = kernels.Scan.forward
-        patch.setattr(kernels.Scan, "forward", lambda *a, **k: (runs.append(1), forward(*a, **k))[1])
+        forward = kernels.Call.forward
+        patch.setattr(kernels.Call, "forward", lambda *a, **k: (runs.append(1), forward(*a, **k))[1])
         yield runs
 
 
@@ -305,7 +305,7 @@ def test_checkpointing_and_saved_tensor_hooks() -> None:
 
 
 def runs_kept() -> int:
-    return sum(type(o) is kernels.Run for o in gc.get_objects())
+    return sum(type(o) is kernels.Saved for o in gc.get_objects())
 
 
 @pytest.mark.parametrize("compiled", [False, True])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import recurra.onnx
 from recurra.errors import ExportError
 from recurra.torch import GRU, LSTM, RNN, Pool, Recurrent, Stack, convert, kernels, to_torch
-from recurra.torch.run import cell_of
+from recurra.torch.call import cell_of
 
 
 def numbers(*shape: int, key: str = "x") -> Tensor:

@@ -12,13 +12,13 @@ namespace recurra {
 // A cell's layout and routines for one ISA; sizes and dtype come with the arrays.
 struct Kernel {
     Layout layout;
-    Routines<float> single;
-    Routines<double> twofold;
+    Routines<float> f32;
+    Routines<double> f64;
     const Isa* isa;
 
     template <class T> Cell<T> cell(int64_t input, int64_t hidden, int64_t output) const {
-        if constexpr (sizeof(T) == 4) return {layout, {input, hidden, output}, single, isa->kernels<T>()};
-        else return {layout, {input, hidden, output}, twofold, isa->kernels<T>()};
+        if constexpr (sizeof(T) == 4) return {layout, {input, hidden, output}, f32, isa->kernels<T>()};
+        else return {layout, {input, hidden, output}, f64, isa->kernels<T>()};
     }
 };
 
@@ -26,11 +26,11 @@ struct Kernel {
 struct AnyTape {
     AnyTape() = default;
     AnyTape(const AnyTape&) = delete;
-    Tape<float> single;
-    Tape<double> twofold;
+    Tape<float> f32;
+    Tape<double> f64;
     template <class T> Tape<T>& of() {
-        if constexpr (sizeof(T) == 4) return single;
-        else return twofold;
+        if constexpr (sizeof(T) == 4) return f32;
+        else return f64;
     }
 };
 
@@ -38,9 +38,9 @@ using Addresses = std::vector<uintptr_t>;   // 0: not there
 
 class Call {
 public:
-    Call(const Kernel& kernel, bool single, int64_t steps, int64_t rows, int64_t input, int64_t hidden, int64_t output,
+    Call(const Kernel& kernel, bool f32, int64_t steps, int64_t rows, int64_t input, int64_t hidden, int64_t output,
          bool reverse, int64_t every)
-        : kernel_(kernel), single_(single), steps_(steps), rows_(rows), input_(input), hidden_(hidden), output_(output),
+        : kernel_(kernel), f32_(f32), steps_(steps), rows_(rows), input_(input), hidden_(hidden), output_(output),
           reverse_(reverse), every_(every) {
         expect(steps >= 0 && rows >= 0 && input > 0 && hidden > 0 && output > 0 && every >= 0, "a size of a call is below its least");
         expect(output == hidden || kernel.layout.projects, "the first state has another size than the units, and is no projection");
@@ -53,13 +53,13 @@ public:
     // Tensors: x, W, U, b, c, R, the parameters, the initial states or none of them, lengths, reset. Results: output,
     // final states or none of them, and the states and the gates of every step or none of them.
     void forward(const Addresses& tensors, const Addresses& results, int threads, AnyTape* tape) const {
-        if (single_) forward_as<float>(tensors, results, threads, tape);
+        if (f32_) forward_as<float>(tensors, results, threads, tape);
         else forward_as<double>(tensors, results, threads, tape);
     }
 
     // Incoming: of the output and the final states. Gradients: of all that `tensors` has, but lengths and reset.
     void backward(const Addresses& tensors, const Addresses& incoming, const Addresses& gradients, AnyTape& tape) const {
-        if (single_) backward_as<float>(tensors, incoming, gradients, tape);
+        if (f32_) backward_as<float>(tensors, incoming, gradients, tape);
         else backward_as<double>(tensors, incoming, gradients, tape);
     }
 
@@ -98,11 +98,11 @@ private:
         g.output = at<const T>(incoming.at(0));
         g.final = all_at<const T>(incoming, 1, incoming.size());
         g.x = at<T>(gradients.at(0));
-        g.input = at<T>(gradients.at(1));
-        g.recurrent = at<T>(gradients.at(2));
-        g.input_bias = at<T>(gradients.at(3));
-        g.recurrent_bias = at<T>(gradients.at(4));
-        g.projection = at<T>(gradients.at(5));
+        g.W = at<T>(gradients.at(1));
+        g.U = at<T>(gradients.at(2));
+        g.b = at<T>(gradients.at(3));
+        g.c_ = at<T>(gradients.at(4));
+        g.R = at<T>(gradients.at(5));
         g.parameters = all_at<T>(gradients, 6, first_state);
         g.initial = all_at<T>(gradients, first_state, gradients.size());
         const Cell<T> cell = kernel_.cell<T>(input_, hidden_, output_);
@@ -124,7 +124,7 @@ private:
     }
 
     Kernel kernel_;
-    bool single_;
+    bool f32_;
     int64_t steps_, rows_, input_, hidden_, output_;
     bool reverse_;
     int64_t every_;

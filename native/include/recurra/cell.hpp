@@ -20,13 +20,13 @@ struct Run {
 };
 
 struct Layout {
-    int states, parameters, gates, seconds;
+    int states, parameters, gates, inner;
     int input_gates, recurrent_gates;
     bool projects;              // the last computed value times R is the first state
     std::vector<Slot> slots;
     std::vector<Run> runs;      // in the order in which a step does them
 
-    int computed() const { return seconds + (projects ? 1 : 0); }
+    int computed() const { return inner + (projects ? 1 : 0); }
 
     // Of a run of the input the state's run for the same slots, -1 if there is none; and the other way round.
     int beside(int run) const {
@@ -79,11 +79,11 @@ template <class T> struct Cell {
 
 // The weights as the user has them. Row-major; a gate's rows are neighbours; gates stand in the cell's order.
 template <class T> struct Weights {
-    const T* input;             // W [input gates * H, I]
-    const T* recurrent;         // U [recurrent gates * H, output]
-    const T* input_bias;        // b [input gates * H]
-    const T* recurrent_bias;    // c [recurrent gates * H]
-    const T* projection;        // R [output, H], or null
+    const T* W;    // [input gates * H, I]
+    const T* U;    // [recurrent gates * H, output]
+    const T* b;    // [input gates * H]
+    const T* c_;   // [recurrent gates * H]
+    const T* R;    // [output, H], or null
     std::vector<const T*> parameters;   // each [H]
 };
 

@@ -32,8 +32,7 @@ template <class T> struct Gradients {
     std::vector<const T*> final;         // incoming, of each state, null where there is none
     T* x = nullptr;                      // [T, B, I], or null: not wanted
     std::vector<T*> initial;             // of each state [B, width]
-    T *input = nullptr, *recurrent = nullptr, *input_bias = nullptr, *recurrent_bias = nullptr;
-    T* projection = nullptr;
+    T *W = nullptr, *U = nullptr, *b = nullptr, *c_ = nullptr, *R = nullptr;
     std::vector<T*> parameters;
 };
 

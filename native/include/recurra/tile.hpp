@@ -20,10 +20,10 @@ template <class T> struct Tile {
     int64_t gate_stride;
     T* const* state;                 // array i, row r, unit 0 at state[i] + r * stride
     T* const* next;
-    T* const* second;
+    T* const* inner;
     T* const* next_gradient;         // may be the same memory as state_gradient
     T* const* state_gradient;
-    T* const* second_gradient;
+    T* const* inner_gradient;
     T* const* parameter;             // one row for all
     T* const* parameter_gradient;    // one row for all, added to
 };
@@ -32,7 +32,7 @@ template <class T> using Routine = void (*)(const Tile<T>*);
 
 // The routines of a cell, in the order of cells/routines.py; one that has nothing to do is null.
 template <class T> struct Routines {
-    Routine<T> second, advance, keep, retreat_second, retreat, gates;
+    Routine<T> inner, forward, forward_saving, backward_inner, backward, gates;
 };
 
 }  // namespace recurra

@@ -121,7 +121,7 @@ done:
 
 _FIRST, _STRIDE = 2, 3  # fields of Tile, all 8 bytes wide
 _STRIDED = {"slot": 4, "slot_gradient": 6, "gate": 8}  # a stride of its own follows each
-_POINTERS = {"state": 10, "next": 11, "second": 12, "next_gradient": 13, "state_gradient": 14, "second_gradient": 15}
+_POINTERS = {"state": 10, "next": 11, "inner": 12, "next_gradient": 13, "state_gradient": 14, "inner_gradient": 15}
 _POINTERS |= {"parameter": 16, "parameter_gradient": 17}
 
 

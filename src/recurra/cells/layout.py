@@ -39,19 +39,19 @@ class Layout:
     Attributes:
         slots: in the order in which they stand in a row.
         runs: the input's products first, then those of states, then those of computed values.
-        seconds: the computed values that are multiplied within the step.
+        inner: the computed values that are multiplied within the step.
     """
 
     slots: tuple[Slot, ...]
     runs: tuple[Run, ...]
-    seconds: tuple[Node, ...]
+    inner: tuple[Node, ...]
 
 
 def layout(cell: Cell) -> Layout:
     """Lay out the slots of a cell so that each product fills as few separate runs as possible."""
     states = [node("state", value=s) for s in cell.states]
-    seconds = tuple(dict.fromkeys(v for v in cell.operands.values() if v._op != "state"))
-    operands = {v: k for k, v in enumerate([*states, *seconds])}
+    inner = tuple(dict.fromkeys(v for v in cell.operands.values() if v._op != "state"))
+    operands = {v: k for k, v in enumerate([*states, *inner])}
 
     def place(slot: Slot) -> tuple[int, bool]:
         """Recurrent parts alone, then the sums of both, then input parts alone: both products get neighbours."""
@@ -64,14 +64,14 @@ def layout(cell: Cell) -> Layout:
         runs += _consecutive(
             k, [i for i, s in enumerate(slots) if s.recurrent and cell.operands[s.recurrent] is operand]
         )
-    return Layout(tuple(slots), tuple(runs), seconds)
+    return Layout(tuple(slots), tuple(runs), inner)
 
 
 def numbers(cell: Cell) -> tuple[list[int], list[tuple[int, int]], list[list[int]]]:
     """The layout as native/include/recurra/cell.hpp has it: counts, the gates of each slot (-1: none), and the runs."""
     shape = layout(cell)
     inputs, recurrent = cell.input_gates, cell.recurrent_gates
-    counts = [len(cell.states), len(cell.parameters), len(cell.gates), len(shape.seconds)]
+    counts = [len(cell.states), len(cell.parameters), len(cell.gates), len(shape.inner)]
     counts += [len(inputs), len(recurrent), int(cell.projection is not None)]
     slots = [
         (inputs.index(s.input) if s.input else -1, recurrent.index(s.recurrent) if s.recurrent else -1)

@@ -1,10 +1,10 @@
 """The elementwise work of a cell, derived from its equations: straight-line routines that run on a tile of slots.
 
-    second            the operands of products computed within the step (reset-before GRU)
-    advance           the new states
-    keep              the same, and over the slots the values that the adjoint needs
-    retreat_second    the gradient of the slots that second products feed
-    retreat           the gradient of all other slots, of the old states and of the per-unit parameters
+    inner             the operands of products computed within the step (reset-before GRU)
+    forward           the new states
+    forward_saving    the same, and over the slots the values that the adjoint needs
+    backward_inner    the gradient of the slots that inner products feed
+    backward          the gradient of all other slots, of the old states and of the per-unit parameters
     gates             the value of each gate, from what was kept
 
 What is kept is a minimum cut between the slots and the gradients: never more values than slots, and as close to
@@ -22,7 +22,7 @@ from recurra.cells.layout import layout
 from recurra.cells.symbols import Node, node, walk
 from recurra.errors import MissingExtraError
 
-NAMES = ("second", "advance", "keep", "retreat_second", "retreat", "gates")
+NAMES = ("inner", "forward", "forward_saving", "backward_inner", "backward", "gates")
 
 
 class Place(NamedTuple):
@@ -46,11 +46,11 @@ class Routine:
 
 
 def forward_routines(cell: Cell) -> list[Routine]:
-    """`second` and `advance`: all that running a cell needs, derived without algebra."""
+    """`inner` and `forward`: all that running a cell needs, derived without algebra."""
     shape = _Shape(cell)
     return [
-        Routine("second", shape.forward, shape.seconds),
-        Routine("advance", shape.forward, shape.new + shape.projected),
+        Routine("inner", shape.forward, shape.inner),
+        Routine("forward", shape.forward, shape.new + shape.projected),
     ]
 
 
@@ -67,7 +67,7 @@ def routines(cell: Cell) -> list[Routine]:
 
     seeds: dict[Node, Place] = {}
     results: dict[Node, Node] = {}
-    for place, result in (*shape.new, *shape.seconds, *shape.projected):
+    for place, result in (*shape.new, *shape.inner, *shape.projected):
         seed = node("seed", value=f"{place.array}.{place.vector}")
         seeds[seed] = Place(f"{place.array}_gradient", place.vector)
         results[result] = results[result] + seed if result in results else seed
@@ -82,15 +82,15 @@ def routines(cell: Cell) -> list[Routine]:
 
     given = {n: p for n, p in shape.forward.items() if p.array != "slot"}
     given |= {n: p for p, n in shape.new if n not in given}
-    backward = (*late, *early, *shape.seconds, *shape.projected, *gates)
+    backward = (*late, *early, *shape.inner, *shape.projected, *gates)
     kept = _cut([n for _, n in backward], [s.node for s in shape.layout.slots], given, seeds)
     known = given | {n: Place("slot", i) for i, n in enumerate(kept)} | seeds
-    keep = tuple((Place("slot", i), n) for i, n in enumerate(kept))
+    saved = tuple((Place("slot", i), n) for i, n in enumerate(kept))
     return [
         *forward_routines(cell),
-        Routine("keep", shape.forward, shape.new + shape.projected + keep),
-        Routine("retreat_second", known, tuple(late)),
-        Routine("retreat", known, (*early, *shape.seconds, *shape.projected)),
+        Routine("forward_saving", shape.forward, shape.new + shape.projected + saved),
+        Routine("backward_inner", known, tuple(late)),
+        Routine("backward", known, (*early, *shape.inner, *shape.projected)),
         Routine("gates", known, gates),
     ]
 
@@ -106,9 +106,9 @@ class _Shape:
         self.forward |= {n: Place("state", i) for n, i in states.items() if i >= first}
         self.forward |= {node("param", value=p): Place("parameter", i) for i, p in enumerate(cell.parameters)}
         self.new = tuple((Place("next", i), cell.next[i]) for i in range(first, len(states)))
-        self.seconds = tuple((Place("second", i), v) for i, v in enumerate(self.layout.seconds))
+        self.inner = tuple((Place("inner", i), v) for i, v in enumerate(self.layout.inner))
         hidden = () if cell.projection is None else cell.projection._args
-        self.projected = tuple((Place("second", len(self.seconds) + i), v) for i, v in enumerate(hidden))
+        self.projected = tuple((Place("inner", len(self.inner) + i), v) for i, v in enumerate(hidden))
         runs = [r for r in self.layout.runs if r.operand >= len(states)]
         self.late_slots = {i for r in runs for i in range(r.first, r.first + r.slots)}
 
@@ -128,8 +128,8 @@ def _cut(
             continue
         if tainted.intersection(n._args):
             tainted.add(n)
-        keepable = n not in tainted and n._op != "gt"
-        graph.add_edge((n, "in"), (n, "out"), **({"capacity": 1} if keepable else {}))
+        savable = n not in tainted and n._op != "gt"
+        graph.add_edge((n, "in"), (n, "out"), **({"capacity": 1} if savable else {}))
         if n in slots and n not in given:
             graph.add_edge("slots", (n, "in"))
         elif n not in slots:

@@ -14,7 +14,7 @@ from torch.nn.functional import elu, linear
 from recurra.cells.symbols import Node, walk
 
 if TYPE_CHECKING:
-    from recurra.torch.run import Scan
+    from recurra.torch.call import Call
 
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     "add": torch.add,
@@ -41,30 +41,30 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
 _OF_TENSORS = {"maximum", "minimum"}
 
 
-def run_equations(scan: Scan, all: bool) -> list[Tensor]:
+def run_equations(call: Call, all: bool) -> list[Tensor]:
     """Output, final states and, with `all`, the states and gates of every step, as the operator returns them."""
-    cell, x = scan.cell, scan.x
+    cell, x = call.cell, call.x
     T, B, _ = x.shape
-    H, P, widths = scan.hidden_size, scan.U.shape[1], scan.widths
-    if scan.lengths is not None:  # past a row's end nothing is read: a NaN there would survive a gradient of zero
-        inside = torch.arange(T, device=x.device)[:, None] < scan.lengths
+    H, P, widths = call.hidden_size, call.U.shape[1], call.widths
+    if call.lengths is not None:  # past a row's end nothing is read: a NaN there would survive a gradient of zero
+        inside = torch.arange(T, device=x.device)[:, None] < call.lengths
         x = torch.where(inside[..., None], x, 0)
-    states = list(scan.state) or [x.new_zeros(B, w) for w in widths]
-    order = _order_of_steps(scan, T, B)
-    projected = linear(x, scan.W, scan.b)
+    states = list(call.state) or [x.new_zeros(B, w) for w in widths]
+    order = _order_of_steps(call, T, B)
+    projected = linear(x, call.W, call.b)
     inputs = {g: projected[..., i * H : (i + 1) * H] for i, g in enumerate(cell.input_gates)}
     steps: list[list[Tensor]] = []
     for s in range(T):
         at = {g: _rows(v, s, order) for g, v in inputs.items()}
         before = states
-        if scan.reset is not None:
-            fresh = _rows(scan.reset, s, order)[:, None]
+        if call.reset is not None:
+            fresh = _rows(call.reset, s, order)[:, None]
             before = [torch.where(fresh, torch.zeros_like(h), h) for h in states]
-        values = _step(scan, at, before, H)
+        values = _step(call, at, before, H)
         new = [values[n] for n in cell.next]
         gates = [values[n] for n in cell.gate_values.values()] if all else []
-        if scan.lengths is not None:
-            runs = (scan.lengths > s)[:, None]
+        if call.lengths is not None:
+            runs = (call.lengths > s)[:, None]
             states = [torch.where(runs, n, h) for n, h in zip(new, states, strict=True)]
             new, gates = ([torch.where(runs, n, torch.zeros_like(n)) for n in group] for group in (new, gates))
         else:
@@ -74,7 +74,7 @@ def run_equations(scan: Scan, all: bool) -> list[Tensor]:
     if not stacked:
         shapes = [*widths, *([H] * len(cell.gates))] if all else [P]
         stacked = [x.new_zeros(0, B, w) for w in shapes]
-    results = [stacked[0], *(s.unsqueeze(0).clone() if scan.how.stacked else s.clone() for s in states)]
+    results = [stacked[0], *(s.unsqueeze(0).clone() if call.options.stacked else s.clone() for s in states)]
     if all:
         gates = stacked[len(widths) :]
         together = torch.stack(gates) if gates else x.new_zeros(0, *stacked[0].shape[:2], H)
@@ -82,12 +82,12 @@ def run_equations(scan: Scan, all: bool) -> list[Tensor]:
     return results
 
 
-def _order_of_steps(scan: Scan, T: int, B: int) -> Tensor | None:
+def _order_of_steps(call: Call, T: int, B: int) -> Tensor | None:
     """[T, B], which step of each row is read as the s-th; None: the s-th itself."""
-    if not scan.reverse:
+    if not call.reverse:
         return None
-    steps = torch.arange(T, device=scan.x.device)[:, None]
-    ends = torch.full((B,), T, device=scan.x.device) if scan.lengths is None else scan.lengths
+    steps = torch.arange(T, device=call.x.device)[:, None]
+    ends = torch.full((B,), T, device=call.x.device) if call.lengths is None else call.lengths
     return (ends[None] - 1 - steps) % max(T, 1)  # past its end a row reads its padding, which is then thrown away
 
 
@@ -100,8 +100,8 @@ def _back(stacked: Tensor, order: Tensor | None) -> Tensor:
     return stacked if order is None else stacked.gather(0, order[..., None].expand_as(stacked))
 
 
-def _step(scan: Scan, inputs: dict[str, Tensor], states: Sequence[Tensor], H: int) -> dict[Node, Any]:
-    cell = scan.cell
+def _step(call: Call, inputs: dict[str, Tensor], states: Sequence[Tensor], H: int) -> dict[Node, Any]:
+    cell = call.cell
     values: dict[Node, Any] = {}
     for n in walk(cell.next):
         arguments = [values[a] for a in n._args]
@@ -110,17 +110,17 @@ def _step(scan: Scan, inputs: dict[str, Tensor], states: Sequence[Tensor], H: in
         elif n._op == "state":
             values[n] = states[cell.states.index(n._value)]
         elif n._op == "param":
-            values[n] = scan.parameters[cell.parameters.index(n._value)].expand(scan.x.shape[1], H)
+            values[n] = call.parameters[cell.parameters.index(n._value)].expand(call.x.shape[1], H)
         elif n._op == "input":
             values[n] = inputs[n._value]
         elif n is cell.projection:
-            values[n] = linear(arguments[0], scan.R)
+            values[n] = linear(arguments[0], call.R)
         elif n._op == "product":
             i = cell.recurrent_gates.index(n._value)
-            values[n] = linear(arguments[0], scan.U[i * H : (i + 1) * H], scan.c[i * H : (i + 1) * H])
+            values[n] = linear(arguments[0], call.U[i * H : (i + 1) * H], call.c[i * H : (i + 1) * H])
         else:
             values[n] = _apply(n._op, arguments)
-    like = scan.x.new_zeros(scan.x.shape[1], H)
+    like = call.x.new_zeros(call.x.shape[1], H)
     return {n: v if isinstance(v, Tensor) else torch.full_like(like, v) for n, v in values.items()}
 
 

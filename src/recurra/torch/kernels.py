@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from recurra.errors import ShapeError
+from recurra.torch.call import Call, Saved
 from recurra.torch.equations import run_equations
-from recurra.torch.run import Run, Scan
 
 NATIVE_DTYPES = (torch.float32, torch.float64)
 
@@ -31,52 +31,52 @@ _numbers = itertools.count(1)
 class _Tape(np.ndarray[Any, Any]):
     """The array under a tape tensor; the tensor's storage keeps it alive, and it the native memory."""
 
-    run: Run
+    saved: Saved
 
 
 def scan_cpu(*arguments: Any) -> list[Tensor]:
     """Forward on the CPU: output, final states, with `all` also states and gates of every step, and the tape."""
     *rest, keep, all = arguments
-    results, run = run_cpu(Scan.of(rest), keep, all)
-    return [*results, tape_of(run)]
+    results, saved = run_cpu(Call.of(rest), keep, all)
+    return [*results, tape_of(saved)]
 
 
-def run_cpu(scan: Scan, keep: bool, all: bool) -> tuple[list[Tensor], Run | None]:
+def run_cpu(call: Call, keep: bool, all: bool) -> tuple[list[Tensor], Saved | None]:
     """`scan_cpu` with its arguments taken apart, and what the tape would name."""
-    if scan.x.dtype not in NATIVE_DTYPES:
-        _check_lengths(scan)
-        return run_equations(scan, all), None
-    return scan.forward(keep, all)
+    if call.x.dtype not in NATIVE_DTYPES:
+        _check_lengths(call)
+        return run_equations(call, all), None
+    return call.forward(keep, all)
 
 
-def tape_of(run: Run | None) -> Tensor:
+def tape_of(saved: Saved | None) -> Tensor:
     """A number whose storage owns the run, wherever the operator's callers take it."""
     tape = _Tape(1, np.int64)
-    tape[0] = number = 0 if run is None else next(_numbers)
-    if run is not None:
-        tape.run = run
+    tape[0] = number = 0 if saved is None else next(_numbers)
+    if saved is not None:
+        tape.saved = saved
         _tapes[number] = tape
     return torch.from_numpy(tape)
 
 
-def owner_of(run: Run | None) -> Tensor:
+def owner_of(saved: Saved | None) -> Tensor:
     """An empty tensor that owns the run until it is copied or freed: the same for one graph of torch's, and cheaper."""
     owner: Any = torch.empty(0)
-    owner.run = run
+    owner.saved = saved
     return owner  # type: ignore[no-any-return]
 
 
-def owned_by(owner: Tensor) -> Run | None:
+def owned_by(owner: Tensor) -> Saved | None:
     """The run that a tensor owns; None if it is a copy."""
-    return getattr(owner, "run", None)
+    return getattr(owner, "saved", None)
 
 
-def _check_lengths(scan: Scan) -> None:
+def _check_lengths(call: Call) -> None:
     """As the engine does; not on other devices, which would have to wait for the answer."""
-    ends, T = scan.lengths, scan.x.shape[0]
+    ends, T = call.lengths, call.x.shape[0]
     if ends is not None and len(ends) and (ends.min() < 0 or ends.max() > T):
         raise ShapeError(
-            f"forward of {scan.cell.name}: `lengths` go from {ends.min()} to {ends.max()}, "
+            f"forward of {call.cell.name}: `lengths` go from {ends.min()} to {ends.max()}, "
             f"expected 0 to {T}, the steps of x"
         )
 
@@ -84,50 +84,50 @@ def _check_lengths(scan: Scan) -> None:
 def scan_elsewhere(*arguments: Any) -> list[Tensor]:
     """Forward as torch operations, on any device and in any dtype."""
     *rest, _, all = arguments
-    return _run_equations(Scan.of(rest), all)
+    return _run_equations(Call.of(rest), all)
 
 
-def _run_equations(scan: Scan, all: bool) -> list[Tensor]:
-    return [*run_equations(scan, all), torch.zeros(1, dtype=torch.int64, device=scan.x.device)]
+def _run_equations(call: Call, all: bool) -> list[Tensor]:
+    return [*run_equations(call, all), torch.zeros(1, dtype=torch.int64, device=call.x.device)]
 
 
 def scan_fake(*arguments: Any) -> list[Tensor]:
     """The shapes of forward, for tracers and the meta device."""
     *rest, _, all = arguments
-    scan = Scan.of(rest)
-    return [*(scan.x.new_empty(s) for s in scan.shapes(all)), scan.x.new_empty(1, dtype=torch.int64)]
+    call = Call.of(rest)
+    return [*(call.x.new_empty(s) for s in call.shapes(all)), call.x.new_empty(1, dtype=torch.int64)]
 
 
 def backward_cpu(
     tape: Tensor, d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, *rest: Any
 ) -> list[Tensor]:
-    """The gradients on the CPU, in the order of `Scan.differentiable`; an empty one for x where it is not wanted."""
+    """The gradients on the CPU, in the order of `Call.differentiable`; an empty one for x where it is not wanted."""
     owner = _tapes.get(int(tape))
-    return run_backward_cpu(None if owner is None else owner.run, d_output, d_state, want_x, Scan.of(rest))
+    return run_backward_cpu(None if owner is None else owner.saved, d_output, d_state, want_x, Call.of(rest))
 
 
 def run_backward_cpu(
-    run: Run | None, d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, scan: Scan
+    saved: Saved | None, d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, call: Call
 ) -> list[Tensor]:
     """`backward_cpu` with its arguments taken apart."""
-    if scan.x.dtype not in NATIVE_DTYPES:
-        return differentiate(d_output, d_state, want_x, scan)
-    return scan.backward(run, d_output, d_state, want_x)
+    if call.x.dtype not in NATIVE_DTYPES:
+        return differentiate(d_output, d_state, want_x, call)
+    return call.backward(saved, d_output, d_state, want_x)
 
 
 def backward_elsewhere(
     tape: Tensor, d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, *rest: Any
 ) -> list[Tensor]:
     """As `backward_cpu`, where there is no kernel."""
-    return differentiate(d_output, d_state, want_x, Scan.of(rest))
+    return differentiate(d_output, d_state, want_x, Call.of(rest))
 
 
-def differentiate(d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, scan: Scan) -> list[Tensor]:
+def differentiate(d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, call: Call) -> list[Tensor]:
     """The gradients by torch's own differentiation of the equations, wherever the gradients that come in are."""
     with torch.enable_grad(), _above_autograd():
-        leaves = [t.detach().requires_grad_() for t in scan.differentiable if t is not None]
-        found = gradients(scan.with_leaves(leaves), leaves, d_output, d_state)
-    return found if want_x else [scan.x.new_empty(0), *found[1:]]
+        leaves = [t.detach().requires_grad_() for t in call.differentiable if t is not None]
+        found = gradients(call.with_leaves(leaves), leaves, d_output, d_state)
+    return found if want_x else [call.x.new_empty(0), *found[1:]]
 
 
 @contextmanager
@@ -146,20 +146,20 @@ def _above_autograd() -> Iterator[None]:
 
 def backward_fake(tape: Tensor, d_output: Any, d_state: Any, want_x: bool, *rest: Any) -> list[Tensor]:
     """The shapes of the gradients."""
-    scan = Scan.of(rest)
-    like = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in scan.differentiable if t is not None]
-    return like if want_x else [scan.x.new_empty(0), *like[1:]]
+    call = Call.of(rest)
+    like = [torch.empty_like(t, memory_format=torch.contiguous_format) for t in call.differentiable if t is not None]
+    return like if want_x else [call.x.new_empty(0), *like[1:]]
 
 
 def gradients(
-    scan: Scan,
+    call: Call,
     leaves: Sequence[Tensor],
     d_output: Tensor | None,
     d_state: Sequence[Tensor | None],
     create_graph: bool = False,
 ) -> list[Tensor]:
     """The gradients in the leaves, as torch differentiates the equations."""
-    results = run_equations(scan, all=False)
+    results = run_equations(call, all=False)
     pairs = [(r, d) for r, d in zip(results, [d_output, *d_state], strict=False) if d is not None and r.requires_grad]
     if not pairs:
         return [torch.zeros_like(t) for t in leaves]

@@ -18,15 +18,15 @@ from torch._functorch.pyfunctorch import retrieve_all_functorch_interpreters
 from torch.autograd import Function, forward_ad
 
 from recurra.torch import kernels
+from recurra.torch.call import Call, Options, options_of
 from recurra.torch.equations import run_equations
-from recurra.torch.run import How, Scan, how_of
 
 _WEIGHTS = "Tensor W, Tensor U, Tensor b, Tensor c, Tensor? R, Tensor[] parameters, Tensor[] state"
-_HOW = "Tensor? lengths, Tensor? reset, str cell, bool reverse, int every, bool stacked"
+_OPTIONS = "Tensor? lengths, Tensor? reset, str cell, bool reverse, int every, bool stacked"
 _GRADIENTS = "Tensor tape, Tensor? d_output, Tensor?[] d_state, bool want_x"
 _library: Any = torch.library.Library("recurra", "DEF")
-_library.define(f"scan(Tensor x, {_WEIGHTS}, {_HOW}, bool keep, bool all) -> Tensor[]")
-_library.define(f"scan_backward({_GRADIENTS}, Tensor x, {_WEIGHTS}, {_HOW}) -> Tensor[]")
+_library.define(f"scan(Tensor x, {_WEIGHTS}, {_OPTIONS}, bool keep, bool all) -> Tensor[]")
+_library.define(f"scan_backward({_GRADIENTS}, Tensor x, {_WEIGHTS}, {_OPTIONS}) -> Tensor[]")
 
 
 def scan(
@@ -74,15 +74,15 @@ def scan(
         return [r.to(autocast) for r in results]
     if not torch.compiler.is_compiling():
         tensors = (x, *weights, *parameters, *state, lengths, reset)
-        how = how_of(cell, len(parameters), len(state), reverse, every, stacked)
+        options = options_of(cell, len(parameters), len(state), reverse, every, stacked)
         if forward_ad._current_level >= 0 or _is_nested():
-            return run_equations(Scan(how, tensors), all)
+            return run_equations(Call(options, tensors), all)
         if _is_plain(tensors):
             if _wants_gradient(tensors):
-                return list(_apply_plain(how, all, *tensors))
-            return kernels.run_cpu(Scan(how, tensors), False, all)[0]
+                return list(_apply_plain(options, all, *tensors))
+            return kernels.run_cpu(Call(options, tensors), False, all)[0]
         if torch._C._are_functorch_transforms_active():
-            return _scan(how, tensors, False, all)[:-1]
+            return _scan(options, tensors, False, all)[:-1]
     arrays = (x, *weights, list(parameters), list(state), lengths, reset)
     return list(torch.ops.recurra.scan.default(*arrays, cell, reverse, every, stacked, False, all)[:-1])
 
@@ -124,50 +124,50 @@ def _wants_gradient(tensors: Iterable[Tensor | None]) -> bool:
     return False
 
 
-def _scan(how: How, tensors: Sequence[Tensor | None], keep: bool, all: bool) -> list[Tensor]:
+def _scan(options: Options, tensors: Sequence[Tensor | None], keep: bool, all: bool) -> list[Tensor]:
     """Forward by the dispatcher, with its derivative if that is wanted."""
     if _wants_gradient(tensors):
         apply: Any = _ScanFunction.apply
-        return list(apply(how, all, *tensors))
-    return _dispatched(how, tensors, keep, all)
+        return list(apply(options, all, *tensors))
+    return _dispatched(options, tensors, keep, all)
 
 
-def _dispatched(how: How, tensors: Sequence[Tensor | None], keep: bool, all: bool) -> list[Tensor]:
+def _dispatched(options: Options, tensors: Sequence[Tensor | None], keep: bool, all: bool) -> list[Tensor]:
     with torch._C._AutoDispatchBelowAutograd():
-        return list(torch.ops.recurra.scan.default(*Scan(how, tensors).arguments, keep, all))
+        return list(torch.ops.recurra.scan.default(*Call(options, tensors).arguments, keep, all))
 
 
 def _scan_autograd(*arguments: Any) -> list[Tensor]:
     *rest, keep, all = arguments
-    scan = Scan.of(rest)
-    return _scan(scan.how, scan.tensors, keep, all)
+    call = Call.of(rest)
+    return _scan(call.options, call.tensors, keep, all)
 
 
 class _PlainFunction(Function):
     """First derivatives of plain tensors, past the dispatcher."""
 
     @staticmethod
-    def forward(ctx: Any, how: How, all: bool, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        results, run = kernels.run_cpu(Scan(how, tensors), True, all)
-        ctx.how = how
-        ctx.save_for_backward(kernels.owner_of(run), *tensors)
+    def forward(ctx: Any, options: Options, all: bool, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        results, saved = kernels.run_cpu(Call(options, tensors), True, all)
+        ctx.options = options
+        ctx.save_for_backward(kernels.owner_of(saved), *tensors)
         ctx.set_materialize_grads(False)
         if all:
-            ctx.mark_non_differentiable(*results[1 + how.states :])
+            ctx.mark_non_differentiable(*results[1 + options.states :])
         return tuple(results)
 
     @staticmethod
     def backward(ctx: Any, *d: Tensor | None) -> tuple[Any, ...]:
         owner, *tensors = ctx.saved_tensors
-        run, states = kernels.owned_by(owner), ctx.how.states
+        saved, states = kernels.owned_by(owner), ctx.options.states
         if any(g is not None and is_legacy_batchedtensor(g) for g in d):  # torch.autograd.grad(is_grads_batched=True)
-            scan, want_x = Scan(ctx.how, tensors), ctx.needs_input_grad[2]
-            return _returned(ctx, tensors, kernels.differentiate(d[0], d[1 : 1 + states], want_x, scan))
+            call, want_x = Call(ctx.options, tensors), ctx.needs_input_grad[2]
+            return _returned(ctx, tensors, kernels.differentiate(d[0], d[1 : 1 + states], want_x, call))
         if not torch.is_grad_enabled() and _is_plain(d) and _is_plain(tensors):
             want_x = ctx.needs_input_grad[2]
-            found = kernels.run_backward_cpu(run, d[0], d[1 : 1 + states], want_x, Scan(ctx.how, tensors))
+            found = kernels.run_backward_cpu(saved, d[0], d[1 : 1 + states], want_x, Call(ctx.options, tensors))
             return _returned(ctx, tensors, found)
-        return _differentiated(ctx, kernels.tape_of(run), tensors, d)
+        return _differentiated(ctx, kernels.tape_of(saved), tensors, d)
 
 
 # Without what Function.apply does for torch.func: it costs up to 50 microseconds.
@@ -178,15 +178,15 @@ class _ScanFunction(Function):
     """First derivatives, by the operator's own backward."""
 
     @staticmethod
-    def forward(how: How, all: bool, *tensors: Tensor | None) -> tuple[Tensor, ...]:
-        return tuple(_dispatched(how, tensors, True, all))
+    def forward(options: Options, all: bool, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+        return tuple(_dispatched(options, tensors, True, all))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.how = inputs[0]
+        ctx.options = inputs[0]
         ctx.save_for_backward(output[-1], *inputs[2:])
         ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*output[1 + ctx.how.states :])
+        ctx.mark_non_differentiable(*output[1 + ctx.options.states :])
 
     @staticmethod
     def backward(ctx: Any, *d: Tensor | None) -> tuple[Any, ...]:
@@ -216,11 +216,11 @@ def _differentiated(
     ctx: Any, tape: Tensor, tensors: Sequence[Tensor | None], d: Sequence[Tensor | None]
 ) -> tuple[Any, ...]:
     """What a Function's backward returns, by the operator."""
-    scan, want_x, d_state = Scan(ctx.how, tensors), ctx.needs_input_grad[2], d[1 : 1 + ctx.how.states]
+    call, want_x, d_state = Call(ctx.options, tensors), ctx.needs_input_grad[2], d[1 : 1 + ctx.options.states]
     if torch._C._are_functorch_transforms_active():
-        found = _backward(tape, d[0], d_state, want_x, scan)
+        found = _backward(tape, d[0], d_state, want_x, call)
     else:
-        found = torch.ops.recurra.scan_backward.default(tape, d[0], list(d_state), want_x, *scan.arguments)
+        found = torch.ops.recurra.scan_backward.default(tape, d[0], list(d_state), want_x, *call.arguments)
     return _returned(ctx, tensors, found)
 
 
@@ -233,37 +233,39 @@ def _returned(ctx: Any, tensors: Sequence[Tensor | None], found: Iterable[Tensor
 
 
 def _backward(
-    tape: Tensor, d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, scan: Scan
+    tape: Tensor, d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, call: Call
 ) -> list[Tensor]:
     """Backward, with its own derivative if that is wanted."""
-    tensors = (d_output, *d_state, *scan.tensors)
+    tensors = (d_output, *d_state, *call.tensors)
     if _wants_gradient(tensors):
         apply: Any = _BackwardFunction.apply
-        return list(apply(scan.how, want_x, tape, len(d_state), *tensors))
+        return list(apply(call.options, want_x, tape, len(d_state), *tensors))
     with torch._C._AutoDispatchBelowAutograd():
-        found = torch.ops.recurra.scan_backward.default(tape, d_output, list(d_state), want_x, *scan.arguments)
+        found = torch.ops.recurra.scan_backward.default(tape, d_output, list(d_state), want_x, *call.arguments)
         return list(found)
 
 
 def _backward_autograd(
     tape: Tensor, d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, *rest: Any
 ) -> list[Tensor]:
-    return _backward(tape, d_output, d_state, want_x, Scan.of(rest))
+    return _backward(tape, d_output, d_state, want_x, Call.of(rest))
 
 
 class _BackwardFunction(Function):
     """Second derivatives: the gradient as torch operations, differentiated by torch."""
 
     @staticmethod
-    def forward(how: How, want_x: bool, tape: Tensor, states: int, *tensors: Tensor | None) -> tuple[Tensor, ...]:
+    def forward(
+        options: Options, want_x: bool, tape: Tensor, states: int, *tensors: Tensor | None
+    ) -> tuple[Tensor, ...]:
         d_output, *d_state = tensors[: 1 + states]
-        arguments = Scan(how, tensors[1 + states :]).arguments
+        arguments = Call(options, tensors[1 + states :]).arguments
         with torch._C._AutoDispatchBelowAutograd():
             return tuple(torch.ops.recurra.scan_backward.default(tape, d_output, d_state, want_x, *arguments))
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-        ctx.how, _, _, ctx.states, *tensors = inputs
+        ctx.options, _, _, ctx.states, *tensors = inputs
         ctx.save_for_backward(*tensors)
 
     @staticmethod
@@ -275,12 +277,12 @@ class _BackwardFunction(Function):
     def backward(ctx: Any, *dd: Tensor) -> tuple[Any, ...]:
         tensors, states = ctx.saved_tensors, ctx.states
         if torch._C._are_functorch_transforms_active():
-            return _second(ctx, tensors[: 1 + states], Scan(ctx.how, tensors[1 + states :]), dd)
+            return _second(ctx, tensors[: 1 + states], Call(ctx.options, tensors[1 + states :]), dd)
         with torch.enable_grad():
             seeds = [None if t is None else t.detach().requires_grad_() for t in tensors[: 1 + states]]
-            scan = Scan(ctx.how, tensors[1 + states :])
-            leaves = [t.detach().requires_grad_() for t in scan.differentiable if t is not None]
-            first = kernels.gradients(scan.with_leaves(leaves), leaves, seeds[0], seeds[1:], create_graph=True)
+            call = Call(ctx.options, tensors[1 + states :])
+            leaves = [t.detach().requires_grad_() for t in call.differentiable if t is not None]
+            first = kernels.gradients(call.with_leaves(leaves), leaves, seeds[0], seeds[1:], create_graph=True)
             inputs = [s for s in seeds if s is not None] + leaves
             pairs = [(g, d) for g, d in zip(first, dd, strict=True) if g.requires_grad and d.numel() == g.numel()]
             second: Sequence[Tensor | None] = [None] * len(inputs)
@@ -288,18 +290,18 @@ class _BackwardFunction(Function):
                 results, by = zip(*pairs, strict=True)
                 second = torch.autograd.grad(results, inputs, by, allow_unused=True)
         found = iter(second)
-        back = [None if t is None else next(found) for t in (*seeds, *scan.differentiable)]
+        back = [None if t is None else next(found) for t in (*seeds, *call.differentiable)]
         return None, None, None, None, *back, None, None
 
 
-def _second(ctx: Any, seeds: Sequence[Tensor | None], scan: Scan, dd: Sequence[Tensor]) -> tuple[Any, ...]:
+def _second(ctx: Any, seeds: Sequence[Tensor | None], call: Call, dd: Sequence[Tensor]) -> tuple[Any, ...]:
     """The same by torch.func, under whose transforms no tensor can be told to want a gradient."""
     given = [s for s in seeds if s is not None]
-    leaves = [t for t in scan.differentiable if t is not None]
+    leaves = [t for t in call.differentiable if t is not None]
 
     def first(*inputs: Tensor) -> tuple[Tensor, ...]:
         def outputs(*of: Tensor) -> list[Tensor]:
-            results = run_equations(scan.with_leaves(of), all=False)
+            results = run_equations(call.with_leaves(of), all=False)
             return [r for r, s in zip(results, seeds, strict=False) if s is not None]
 
         pull: Any = torch.func.vjp(outputs, *inputs[len(given) :])[1]
@@ -310,7 +312,7 @@ def _second(ctx: Any, seeds: Sequence[Tensor | None], scan: Scan, dd: Sequence[T
     found = iter(
         pull(tuple(d if d.numel() == r.numel() else torch.zeros_like(r) for d, r in zip(dd, results, strict=True)))
     )
-    back = [None if t is None else next(found) for t in (*seeds, *scan.differentiable)]
+    back = [None if t is None else next(found) for t in (*seeds, *call.differentiable)]
     return None, None, None, None, *back, None, None
 
 
