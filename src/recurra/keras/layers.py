@@ -44,11 +44,11 @@ class Native:
     stock_cell: type[Any]
 
     @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Any:
+    def from_config(cls, config: dict[str, Any], **options: Any) -> Any:
         """As Keras' own, and of files that TensorFlow's Keras 2 wrote."""
         config = {n: v for n, v in config.items() if n != "time_major" or v}  # Keras 3 has batches first alone
         stock: Any = super()
-        return stock.from_config(config)
+        return stock.from_config(config, **options)
 
     def recipe(self, training: bool) -> Recipe | str:
         """How the layer is computed, or why it is left to Keras."""
