@@ -84,3 +84,19 @@ def test_the_same_in_a_stream() -> None:
     assert form.observation("1,5;2024-01-01;51,524\n") == {"shop": "1,5", "time": "2024-01-01", "y": "51.524"}
     form = LineFormat.of("time,y\n", ["time", "y"], ["time"])
     assert form.observation('2024-01-01,"1,234"\n')["y"] == "1,234"
+
+
+def test_comments_and_separators_behind_a_row(tmp_path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(
+        "# of the station\n\ntime,y\n2024-01-01,1,\n# a pause, of a day, and more\n2024-01-02,2,,\n#N/A,3\n"
+    )
+    table = read_table(path)
+    assert table.numbers("y").tolist() == [1, 2, 3]
+    assert list(table.columns["time"]) == ["2024-01-01", "2024-01-02", "#N/A"]
+    assert [table.where(row) for row in range(3)] == ["a.csv, line 4", "a.csv, line 6", "a.csv, line 7"]
+    path.write_text("#time,y\n2024-01-01,1\n")  # a header, as rows with numbers follow it
+    assert list(read_table(path).columns) == ["#time", "y"]
+    path.write_text("time,y\n2024-01-01,1,2\n")
+    with pytest.raises(DataError, match="line 2: the row has 3 cells, expected 2"):
+        read_table(path)

@@ -70,3 +70,9 @@ def test_without_jinja2_the_pip_line_is_printed(monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(MissingExtraError, match=r"Jinja2.*recurra\[draw\]"):
         render("t", [])
     pages._templates.cache_clear()
+
+
+def test_a_table_whose_words_stay_whole_may_be_broader_than_the_text() -> None:
+    rows = [["a", "1 b"]]
+    assert 'class="wide broad"' in render("t", [Section("s", [Table(["", "x"], rows, unbroken=True)])])
+    assert 'class="wide broad"' not in render("t", [Section("s", [Table(["", "x"], rows)])])

@@ -18,6 +18,7 @@ from recurra.data.table import Table, as_table, check_names
 from recurra.errors import DataError
 
 _LARGE = 1 << 20  # bytes; a smaller file is read before PyArrow is imported
+_PEEKED = 1 << 16  # bytes in which the header stands
 _MARKS = {
     b"\xff\xfe": "UTF-16",
     b"\xfe\xff": "UTF-16",
@@ -30,7 +31,7 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     """The table in a CSV file (UTF-8, one header line, commas, semicolons or tabs) or in a `.parquet` file.
 
     Cells of a CSV file stay text until they are asked for as numbers or times, so columns that are not used may hold
-    anything. Empty lines are passed over.
+    anything. Empty lines and comments, which begin with #, are passed over, and so are empty cells behind a row.
 
     Raises:
         DataError: the file is empty, ragged, of another encoding or kind, or has two columns of one name.
@@ -88,7 +89,8 @@ def parse_csv(content: bytes, source: str, *, fast: bool) -> Table:
         DataError: see `read_table`.
     """
     lines = _Lines(content, source)
-    first = next((text for text in lines if text.strip()), "")
+    commented = _begins_with_comments(content)
+    first = next((text for text in lines if text.strip() and not (commented and text.startswith("#"))), "")
     separator = delimiter(first)
     rows = lines.rows(first, separator)
     header = next(rows, [])
@@ -109,7 +111,17 @@ def parse_csv(content: bytes, source: str, *, fast: bool) -> Table:
     return Table(columns, source, numbers, separator=separator)
 
 
+def _begins_with_comments(content: bytes) -> bool:
+    """Whether lines that begin with # stand before a header, and are not the header themselves."""
+    lines = [line for line in content[:_PEEKED].decode("utf-8-sig", "replace").splitlines() if line.strip()]
+    below = next((line for line in lines if not line.startswith("#")), "")
+    return not any(_is_number(cell) for cell in below.split(delimiter(below)))
+
+
 def _fitting(row: list[str], names: Sequence[str], where: str) -> list[str]:
+    """A row without the empty cells that spreadsheets put behind it."""
+    while len(row) > len(names) and not row[-1].strip():
+        row = row[:-1]
     if len(row) != len(names):
         raise DataError(f"{where}: {ragged(row, names)}")
     return row
@@ -138,9 +150,15 @@ class _Lines(Iterator[str]):
 
     def rows(self, first: str, separator: str) -> Iterator[list[str]]:
         """The rows from a line on, which has been read; `number` is that of the line on which a row ends."""
+        begun: int | None = (
+            None  # cells of the header: a line with # before it, or with other than so many, is a comment
+        )
         try:
             reader = csv.reader(itertools.chain([first], self), delimiter=separator, strict=True)
-            yield from (row for row in reader if row)
+            for row in reader:
+                if row and not (begun and row[0].startswith("#") and len(row) != begun):
+                    begun = begun or len(row)
+                    yield row
         except csv.Error as error:
             raise DataError(f"{self._source}, line {self.number}: {error}, expected CSV: check the quotes") from error
 
