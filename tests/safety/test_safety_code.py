@@ -11,6 +11,7 @@ import pytest
 
 from recurra.cli import info, main
 from recurra.compare import engines
+from recurra.errors import RecurraError
 from recurra.formatting import printable
 from recurra.runtime import Linear, Model
 from recurra.serve.stream import stream
@@ -92,3 +93,37 @@ def test_what_a_stream_reports_is_one_line(monkeypatch) -> None:
     stream(live, [f"{name}\n", f'"{ESCAPES}"\n'], io.StringIO(), errors)
     assert errors.getvalue().count("\n") == 1
     assert all(c.isprintable() or c == "\n" for c in errors.getvalue())
+
+
+@pytest.mark.parametrize("text", ["1 / 0", "import sys; sys.exit(0)", "def f(:"])
+def test_a_script_that_fails_or_exits_is_an_error_of_one_line(text, tmp_path) -> None:
+    from recurra.cells.script import load_cell
+    from recurra.draw.named import named
+
+    script = tmp_path / "cells.py"
+    script.write_text(text)
+    for load in (load_cell, named):
+        with pytest.raises(RecurraError, match="the script fails with"):
+            load(f"{script}:f")
+
+
+def test_json_in_another_encoding_is_an_error_of_one_line(tmp_path) -> None:
+    from recurra import convert
+
+    (tmp_path / "latin.json").write_bytes(b'{"gr\xf6\xdfe": 1}')
+    with pytest.raises(RecurraError, match="no JSON"):
+        convert(tmp_path / "latin.json", tmp_path / "o.recurra")
+    (tmp_path / "big.json").write_text('{"a.weight": [[1' + "0" * 400 + "]]}")
+    with pytest.raises(RecurraError, match="no array of numbers"):
+        convert(tmp_path / "big.json", tmp_path / "o.recurra")
+
+
+def test_a_picture_that_cannot_be_written_leaves_the_old_one(tmp_path, monkeypatch) -> None:
+    from recurra import draw, files
+
+    (tmp_path / "p.svg").write_text("old")
+    monkeypatch.setattr(files.os, "replace", lambda *_: (_ for _ in ()).throw(OSError("full")))
+    with pytest.raises(OSError, match="full"):
+        draw.cell("gru").save(tmp_path / "p.svg")
+    assert [p.name for p in tmp_path.iterdir()] == ["p.svg"]
+    assert (tmp_path / "p.svg").read_text() == "old"

@@ -39,7 +39,7 @@ def load_cell(name: str) -> Cell:
         spec.loader.exec_module(module)
     except CellError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise CellError(
             f"{path}: the script fails with {type(error).__name__}: {error}; run it alone to see where"
         ) from error

@@ -156,7 +156,7 @@ def _from_safetensors(path: Path, description: Any) -> Source:
 
 
 def _from_json(path: Path, description: Any) -> Source:
-    content = _json(path, path.read_text())
+    content = _json(path)
     if is_keras_json(content):
         _no_description(path, description)
         return _described(f"the network {path.name}", read_keras_json(content))
@@ -173,7 +173,7 @@ def _from_json(path: Path, description: Any) -> Source:
             continue
         try:
             tensors[name] = _float32(path, name, np.array(value, np.float64))
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise ConversionError(f"{path}: {name[:80]!r} is no array of numbers: {error}") from error
     return _from_tensors(path, tensors, description, None)
 
@@ -187,9 +187,9 @@ def _from_tensors(path: Path, tensors: dict[str, Any], description: Any, told: s
             f"write {beside.name} beside it, or pass a description. {suggestion(tensors)}"
         )
     if isinstance(description, (str, os.PathLike)):
-        description = _json(Path(description), Path(description).read_text())
+        description = _json(Path(description))
     elif description is None:
-        description = _json(path, told) if told is not None else _json(beside, beside.read_text())
+        description = _json(path, told) if told is not None else _json(beside)
     return _described(f"the weights {path.name}", read_state_dict(tensors, description), True)
 
 
@@ -209,10 +209,11 @@ def _float32(path: Path, name: str, tensor: Any) -> Any:
     return single
 
 
-def _json(path: Path, text: str) -> Any:
+def _json(path: Path, text: str | None = None) -> Any:
+    """What a file, or a text in it, says in JSON."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        return json.loads(path.read_text(encoding="utf-8") if text is None else text)
+    except (ValueError, RecursionError) as error:  # or no UTF-8
         raise ConversionError(f"{path}: no JSON: {str(error)[:200]}") from error
 
 

@@ -39,7 +39,12 @@ def named(name: str | Path) -> Any:
 def _in_program(file: Path, attribute: str) -> Any:
     if not file.exists():
         raise DrawError(f"{file} does not exist, expected a Python file before the colon in {file}:{attribute}")
-    found = runpy.run_path(str(file))
+    try:
+        found = runpy.run_path(str(file))
+    except (Exception, SystemExit) as error:
+        raise DrawError(
+            f"{file}: the script fails with {type(error).__name__}: {error}; run it alone to see where"
+        ) from error
     if attribute not in found:
         cells = [n for n, value in found.items() if isinstance(value, Cell)]
         near = difflib.get_close_matches(attribute, [n for n in found if not n.startswith("_")], 1, 0.5)

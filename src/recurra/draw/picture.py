@@ -16,6 +16,7 @@ from recurra.draw.scene import Scene
 from recurra.draw.themes import AUTO, Theme, adaptive, theme_of
 from recurra.draw.tikz import tikz_of
 from recurra.errors import DrawError
+from recurra.files import write_atomically
 
 KINDS = ("svg", "pdf", "png", "tex")
 
@@ -106,7 +107,7 @@ class Picture:
             OSError: the file cannot be written.
         """
         to = Path(path)
-        to.write_bytes(self.data(to.suffix.removeprefix(".").lower(), width))
+        write_atomically(to, self.data(to.suffix.removeprefix(".").lower(), width))
         return to
 
     def text(self) -> str:
