@@ -298,6 +298,7 @@ def test_two_streams_that_start_together_on_a_snapshot_that_is_not_there_yet(tmp
     with pytest.raises(SessionError, match="in use by another process"):
         Journal(tmp_path / "s")
     first.journal.close()
+    assert [file.name for file in tmp_path.iterdir()] == ["s"]
     out, _, summary = run(csv_lines(), snapshot=tmp_path / "s")
     assert summary.skipped == 19
     assert out == "".join(run(csv_lines())[0].splitlines(keepends=True)[20:])

@@ -18,6 +18,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,8 @@ class Journal:
         """Close the file, and let others have it."""
         self._close_file()
         if self._lock >= 0:
+            with suppress(OSError):
+                os.unlink(self._beside())
             os.close(self._lock)
             self._lock = -1
 
@@ -109,7 +112,8 @@ class Journal:
             import fcntl
         except ImportError:  # not a POSIX system
             return -1
-        lock = os.open(self.path.with_name(f".{self.path.name}.lock"), os.O_RDWR | os.O_CREAT, 0o666)
+        beside = self._beside()
+        lock = os.open(beside, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -118,7 +122,13 @@ class Journal:
                 f"{self.path}: the snapshot is in use by another process, expected one stream for a file: end the "
                 "other, or name another file"
             ) from error
-        return lock
+        if os.fstat(lock).st_nlink:
+            return lock
+        os.close(lock)  # its owner has just removed it: another may have made it anew
+        return self._locked()
+
+    def _beside(self) -> Path:
+        return self.path.with_name(f".{self.path.name}.lock")
 
     def _read(self) -> None:
         content = self.path.read_bytes()
