@@ -21,7 +21,7 @@ $(VENV)/.built: $(VENV)/.tools $(NATIVE)
 	touch $@
 
 test: setup
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 demo: setup
 	$(BIN)/recurra demo

@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 from recurra import engine
@@ -20,3 +21,8 @@ engine.set_num_threads(1)
 if "RECURRA_CACHE" not in os.environ:
     os.environ["RECURRA_CACHE"] = tempfile.mkdtemp(prefix="recurra-tests-")
     atexit.register(shutil.rmtree, os.environ["RECURRA_CACHE"], ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The long ones first, so that none is left for one process at the end while another has nothing to do."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)

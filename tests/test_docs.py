@@ -45,6 +45,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recurra.compare.run.Local", engine)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("_quick")
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks(p, *PYTHON)], ids=name)
 def test_the_code_of_a_page_runs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,6 +133,7 @@ open(sys.argv[1] + ".weights", "wb").write(problem.weights())
 """
 
 
+@pytest.mark.long
 def test_a_run_that_is_killed_again_and_again_ends_like_one_that_is_not(tmp_path) -> None:
     whole, path = Problem(), tmp_path / "run"
     whole.run()

@@ -70,6 +70,7 @@ Path(sys.argv[3]).write_text(repr(run_on("ray", Path(sys.argv[2]))))
 """
 
 
+@pytest.mark.long
 def test_processes_and_ray_give_the_same_results(tmp_path):
     """Ray in a process of its own, which ends with all that Ray leaves behind in it."""
     pytest.importorskip("ray.tune")

@@ -196,6 +196,7 @@ def write_csv(path, rows=300, **changed):
     return path
 
 
+@pytest.mark.long
 def test_the_command(tmp_path):
     csv = write_csv(tmp_path / "data.csv")
     out = tmp_path / "out"

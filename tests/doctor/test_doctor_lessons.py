@@ -15,6 +15,7 @@ def _found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(EXAMPLES)
 
 
+@pytest.mark.long
 def test_adding_problem(capsys: pytest.CaptureFixture[str]) -> None:
     import lesson_adding_problem
 
@@ -29,6 +30,7 @@ def test_adding_problem(capsys: pytest.CaptureFixture[str]) -> None:
     assert "not solved" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_exploding_gradients(capsys: pytest.CaptureFixture[str]) -> None:
     import lesson_exploding_gradients
 

@@ -10,6 +10,7 @@ from mutants.planting import planted
 from mutants.rooms import ROOMS, faults_of, unnoticed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("room", ROOMS)
 def test_every_fault_is_noticed(room: str) -> None:
     assert unnoticed(room) == []

@@ -286,6 +286,7 @@ print(f.model_.fingerprint)
 """
 
 
+@pytest.mark.long
 def test_a_fit_that_is_killed_and_resumed_ends_with_the_same_bits(tmp_path) -> None:
     command = [sys.executable, "-c", CHILD, str(tmp_path / "run"), str(TESTS)]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)

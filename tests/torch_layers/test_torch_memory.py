@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from helpers import printed
 
 STEP = """
@@ -32,6 +34,7 @@ def growth(*of: object) -> float:
     return float(printed(STEP, *of, MALLOC_MMAP_THRESHOLD_="1000000"))
 
 
+@pytest.mark.long
 def test_a_training_step_needs_no_more_than_torchs() -> None:
     theirs, ours, less = growth("torch", 0), growth("recurra", 0), growth("recurra", 32)
     print(f"MiB at B32 T1000 H128: torch {theirs:.0f}, recurra {ours:.0f}, checkpoints every 32 steps {less:.0f}")

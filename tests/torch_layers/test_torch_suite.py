@@ -11,6 +11,7 @@ import pytest
 SUITE = Path(__file__).parents[3] / "shared" / "conformance" / "torch_suite.py"
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not SUITE.exists(), reason="the shared suite is not here")
 def test_every_case_passes() -> None:
     done = subprocess.run([sys.executable, SUITE, "recurra.torch"], capture_output=True, text=True, timeout=300)
