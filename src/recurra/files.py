@@ -26,7 +26,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, mode
     ...     Path(f"{folder}/note.txt").read_text()
     'all of it'
     """
-    target, temporary = Path(path), None
+    target, temporary = _target(path), None
     try:
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
             temporary = file.name
@@ -47,15 +47,23 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     """Raise before long work rather than after it, where `write_atomically` could not write a file.
 
     Raises:
-        OSError: the folder is not there, cannot be written to, or the path is a folder.
+        OSError: the folder is not there, cannot be written to, or the path is a folder, a device or a pipe.
     """
-    target = Path(path)
-    if target.is_dir():
-        raise IsADirectoryError(errno.EISDIR, "is a folder, expected the name of a file", str(path))
+    target = _target(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}."):
         pass
+
+
+def _target(path: str | os.PathLike[str]) -> Path:
+    """The file that a path stands for: one that a link leads to, if there is a link."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder, expected the name of a file", str(path))
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "is a device or a pipe, expected the name of a file", str(path))
+    return target
 
 
 def _sync(folder: Path) -> None:

@@ -58,6 +58,10 @@ def main() -> None:
     except (RecurraError, OSError) as error:
         print(f"recurra: {_line(error)}", file=sys.stderr)
         sys.exit(2)
+    except MemoryError as error:
+        size = f": {printable(str(error))}" if str(error) else ""
+        print(f"recurra: there is not enough memory for this{size}; make it smaller", file=sys.stderr)
+        sys.exit(2)
 
 
 def _line(error: Exception) -> str:

@@ -21,8 +21,8 @@ ROUNDS, STEPS = 7, 300
 
 def cells(
     names: Annotated[list[str] | None, typer.Argument(help="Cells to show; all of the zoo if none is named.")] = None,
-    hidden: Annotated[int, typer.Option(help="Hidden size at which a step is timed.")] = 64,
-    inputs: Annotated[int, typer.Option("--input", help="Input size at which a step is timed.")] = 1,
+    hidden: Annotated[int, typer.Option(min=1, max=65536, help="Hidden size at which a step is timed.")] = 64,
+    inputs: Annotated[int, typer.Option("--input", min=1, max=65536, help="Input size at which a step is timed.")] = 1,
 ) -> None:
     """Show the built-in cells: their equations, their papers, and the measured time of one live step.
 

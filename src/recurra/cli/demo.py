@@ -11,7 +11,7 @@ import typer
 def demo(
     task: Annotated[str, typer.Argument(metavar="[TASK]", help="forecast, classify or regress.")] = "forecast",
     folder: Annotated[Path, typer.Option("--out", help="Where the model file and report.html go.")] = Path("."),
-    seed: Annotated[int, typer.Option(help="Initial weights and the order of training.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Initial weights and the order of training.")] = 0,
 ) -> None:
     """Half-hourly electricity demand: train, compare with naive answers, report, run live.
 

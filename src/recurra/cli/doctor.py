@@ -29,8 +29,10 @@ def doctor(
     ] = None,
     report: Annotated[Path | None, typer.Option("--report", help="Also write an HTML page to this file.")] = None,
     tensorboard: Annotated[Path | None, typer.Option("--tensorboard", help="Also write into this folder.")] = None,
-    lag: Annotated[int | None, typer.Option("--lag", help="Steps back that the task needs; 20 if not given.")] = None,
-    steps: Annotated[int, typer.Option("--steps", help="Steps of each retraining.")] = 200,
+    lag: Annotated[
+        int | None, typer.Option("--lag", min=1, help="Steps back that the task needs; 20 if not given.")
+    ] = None,
+    steps: Annotated[int, typer.Option("--steps", min=1, help="Steps of each retraining.")] = 200,
     save: Annotated[
         Path | None, typer.Option("--save", help="Write the best retrained network to this model file.")
     ] = None,

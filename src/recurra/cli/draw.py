@@ -14,7 +14,7 @@ def draw(
     thing: Annotated[
         str, typer.Argument(metavar="MODEL|CELL", help="A model file, a cell of the zoo, or file.py:name.")
     ],
-    unrolled: Annotated[int, typer.Option(help="How many steps.")] = 5,
+    unrolled: Annotated[int, typer.Option(min=1, help="How many steps.")] = 5,
     out: Annotated[
         Path | None, typer.Option(help="A file that ends in .svg, .pdf, .png or .tex; else text is printed.")
     ] = None,
@@ -25,7 +25,7 @@ def draw(
     theme: Annotated[str, typer.Option(help="light, dark, or auto: SVG that follows its page.")] = "light",
     wide: Annotated[bool, typer.Option(help="All in one line, for a slide; else legible 400 pixels wide.")] = False,
     legend: Annotated[bool, typer.Option(help="Say what shapes and colours stand for.")] = True,
-    width: Annotated[int | None, typer.Option(help="Pixels across, of a .png.")] = None,
+    width: Annotated[int | None, typer.Option(min=1, max=65536, help="Pixels across, of a .png.")] = None,
 ) -> None:
     """Draw a network folded and unrolled over time, or the inside of a cell."""
     from recurra.draw import command

@@ -157,6 +157,11 @@ class Classify(Task):
             raise ValueError(f"{len(self.labels)} labels")
         return self
 
+    def check_output(self, size: int) -> None:
+        """A probability for each label."""
+        if size != len(self.labels):
+            raise ValueError(f"{size} probabilities for {len(self.labels)} labels")
+
 
 def _calibration(given: Floats, right: np.ndarray[Any, Any]) -> dict[str, list[Any]]:
     """In tenths of the probability `given` to the most probable label: its mean, and the share that is right.

@@ -417,7 +417,8 @@ def opened(model: Model, source: str = "the model") -> tuple[Task, Transform]:
     try:
         transform = kind.transform_from(described.get("transform", described.get("features", {})))
         task = kind.from_dict(described)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        task.check_output(model.output_size)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"{source}: its task is unreadable ({error}): save the model again") from error
     if model.input_size != transform.row_size:
         raise ModelFileError(

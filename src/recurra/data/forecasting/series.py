@@ -52,9 +52,15 @@ class Columns:
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Columns:
-        """From `to_dict`."""
+        """From `to_dict`; raises KeyError, TypeError or ValueError where that is something else."""
         d = dict(described)
-        return cls(d["target"], tuple(d["past"]), tuple(d["ahead"]), d["time"], d["series"])
+        columns = cls(d["target"], tuple(d["past"]), tuple(d["ahead"]), d["time"], d["series"])
+        names = (columns.target, *columns.past, *columns.ahead)
+        if not all(isinstance(n, str) for n in names) or not all(
+            isinstance(d[k], str | None) for k in ("time", "series")
+        ):
+            raise TypeError(f"the columns are {d}, expected names")
+        return columns
 
 
 @dataclass(frozen=True, eq=False)
