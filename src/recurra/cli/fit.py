@@ -66,8 +66,8 @@ Cell = Annotated[
         help="A cell of the zoo (see `recurra cells`), or of a script: my_cells.py:my_cell.", rich_help_panel=NETWORK
     ),
 ]
-Hidden = Annotated[int, typer.Option(min=1, max=65536, help="Units of a layer.", rich_help_panel=NETWORK)]
-Layers = Annotated[int, typer.Option(min=1, max=64, help="Recurrent layers.", rich_help_panel=NETWORK)]
+Hidden = Annotated[int, typer.Option(help="Units of a layer.", rich_help_panel=NETWORK)]
+Layers = Annotated[int, typer.Option(help="Recurrent layers.", rich_help_panel=NETWORK)]
 Both = Annotated[
     bool,
     typer.Option(
@@ -76,11 +76,9 @@ Both = Annotated[
 ]
 Epochs = Annotated[
     int | None,
-    typer.Option(
-        min=1, help="At most so many; without: as many as the size of the data needs.", rich_help_panel=TRAINING
-    ),
+    typer.Option(help="At most so many; without: as many as the size of the data needs.", rich_help_panel=TRAINING),
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of all chance.", rich_help_panel=TRAINING)]
+Seed = Annotated[int, typer.Option(help="Of all chance.", rich_help_panel=TRAINING)]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on where a run was killed or stopped.", rich_help_panel=TRAINING)
 ]
@@ -96,8 +94,7 @@ def forecast(
         str, typer.Option(help="The column to forecast.", rich_help_panel=DATA, metavar="COLUMN", show_default=False)
     ],
     horizon: Annotated[
-        int,
-        typer.Option(min=1, help="How many steps to forecast.", rich_help_panel=DATA, metavar="N", show_default=False),
+        int, typer.Option(help="How many steps to forecast.", rich_help_panel=DATA, metavar="N", show_default=False)
     ],
     time: Time = None,
     known_ahead: Annotated[
