@@ -40,11 +40,17 @@ def shown(answers: ModuleType, *rows: Any) -> tuple[list[Any], str]:
 
 
 def test_a_row_says_whether_its_goal_is_reached(answers) -> None:
-    rows = made(answers, "good", 0.9), made(answers, "short", 0.8), made(answers, "open", 0.3, reach=None)
+    rows = (
+        made(answers, "good", 0.9, tried="this"),
+        made(answers, "short", 0.8, tried="that"),
+        made(answers, "open", 0.3, reach=None),
+    )
     results, text = shown(answers, *rows)
     good, short, nothing = [next(s for s in text.splitlines() if f"{row.name} data" in s) for row in rows]
     assert [result.reached for result in results] == [True, False, True]
     assert "not reached" in short
+    assert "short: tried that" in text
+    assert "good: tried" not in text
     assert "not reached" not in good
     assert "reached" in good
     assert "reached" not in nothing

@@ -41,6 +41,9 @@ def run(rows: Sequence[Row], out: Console) -> list[Result]:
             out.print(f"{row.name}: {error}", soft_wrap=True)
     if results:
         out.print(table(results))
+    for result in results:
+        if result.row.tried and not result.reached:
+            out.print(f"{result.row.name}: tried {result.row.tried}", soft_wrap=True)
     return results
 
 

@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.answers.row import Metric, Row
-from benchmarks.answers.sequences import Array, Data, by, classifier, from_aeon, most_frequent
+from benchmarks.answers.sequences import TRIED, Array, Data, by, classifier, from_aeon, most_frequent
 
 
 def read() -> Data:
@@ -33,4 +33,5 @@ ROW = Row(
     naive=most_frequent,
     simple=by(make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)), hours),
     ours=classifier,
+    tried=TRIED,
 )

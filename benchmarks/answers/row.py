@@ -54,6 +54,7 @@ class Row:
         metrics: in the order of the numbers that the three answers give.
         read: the data as the answers take them; raises MissingDataError where they are not there.
         naive, simple, ours: each a number for every metric on the test part.
+        tried: what was tried on training data, for where ours falls short.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Row:
     naive: Callable[[Any], Sequence[float]]
     simple: Callable[[Any], Sequence[float]]
     ours: Callable[[Any], Sequence[float]]
+    tried: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from benchmarks.answers.row import Metric, Row
-from benchmarks.answers.sequences import Data, by, classifier, from_aeon, most_frequent, summaries
+from benchmarks.answers.sequences import TRIED, Data, by, classifier, from_aeon, most_frequent, summaries
 
 
 def read() -> Data:
@@ -25,4 +25,5 @@ ROW = Row(
     naive=most_frequent,
     simple=by(make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)), summaries),
     ours=classifier,
+    tried=TRIED,
 )

@@ -57,8 +57,8 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def _target(path: str | os.PathLike[str]) -> Path:
-    """The file that a path stands for: one that a link leads to, if there is a link."""
-    target = Path(os.path.realpath(path))
+    """A path at which there is a file, a link to one, or nothing."""
+    target = Path(path)
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, "is a folder, expected the name of a file", str(path))
     if target.exists() and not target.is_file():
