@@ -16,7 +16,7 @@ from recurra.files import check_writable, write_atomically
     [
         ("cells lstm --hidden 100000000", "--hidden"),
         ("cells lstm --input 0", "--input"),
-        ("draw lstm --unrolled -1", "--unrolled"),
+        ("draw lstm --unrolled -1", "unrolled is -1"),
         ("draw lstm --width 100000000 --out a.png", "--width"),
         ("fit forecast {table} --target y --horizon 3 --seed -1", "seed=-1"),
         ("fit forecast {table} --target y --horizon 0", "horizon=0"),
@@ -28,7 +28,8 @@ from recurra.files import check_writable, write_atomically
         ("fit forecast {table} --target y --horizon 3", "no value at all"),
         ("doctor {table} --lag -5", "--lag"),
         ("doctor {table} --steps -1", "--steps"),
-        ("compare {table} --target y --horizon 3 --workers 0", "--workers"),
+        ("compare {table} --target y --horizon 3 --workers 0", "workers: got 0"),
+        ("compare {table} --target y --horizon 3 --trials 0", "trials"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_work(arguments, says, tmp_path, monkeypatch, capsys) -> None:

@@ -25,7 +25,7 @@ def compare(
         ),
     ],
     target: Annotated[str, typer.Option(help="The column to learn.", metavar="COLUMN")] = "",
-    horizon: Annotated[int | None, typer.Option(min=1, help="How many steps to forecast.", metavar="N")] = None,
+    horizon: Annotated[int | None, typer.Option(help="How many steps to forecast.", metavar="N")] = None,
     task: Annotated[
         str, typer.Option(help="forecast, classify or regress; without: forecast.", metavar="TASK")
     ] = "forecast",
@@ -44,14 +44,12 @@ def compare(
     candidates: Annotated[
         str, typer.Option(help="Names separated by commas, cells of the zoo or my_cells.py:my_cell; all if not given.")
     ] = "",
-    seeds: Annotated[int, typer.Option(min=1, help="How often each is trained after tuning.")] = DEFAULTS.seeds,
-    trials: Annotated[int, typer.Option(min=0, help="Tuning trials of each candidate.")] = DEFAULTS.trials,
-    parameters: Annotated[int, typer.Option(min=1, help="Of every network, within 5 %.")] = DEFAULTS.parameters,
+    seeds: Annotated[int, typer.Option(help="How often each is trained after tuning.")] = DEFAULTS.seeds,
+    trials: Annotated[int, typer.Option(help="Tuning trials of each candidate.")] = DEFAULTS.trials,
+    parameters: Annotated[int, typer.Option(help="Of every network, within 5 %.")] = DEFAULTS.parameters,
     out: Annotated[Path, typer.Option(help="Folder of compare.json, report.html and the model.")] = Path("compare"),
     engine: Annotated[str, typer.Option(help="local, or ray for a cluster (RAY_ADDRESS).")] = DEFAULTS.engine,
-    workers: Annotated[
-        int | None, typer.Option(min=1, help="Trainings at a time; one for each core if not given.")
-    ] = None,
+    workers: Annotated[int | None, typer.Option(help="Trainings at a time; one for each core if not given.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of every random choice.")] = DEFAULTS.seed,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the comparison in the folder.")] = False,
 ) -> None:

@@ -14,7 +14,7 @@ def draw(
     thing: Annotated[
         str, typer.Argument(metavar="MODEL|CELL", help="A model file, a cell of the zoo, or file.py:name.")
     ],
-    unrolled: Annotated[int, typer.Option(min=1, help="How many steps.")] = 5,
+    unrolled: Annotated[int, typer.Option(help="How many steps.")] = 5,
     out: Annotated[
         Path | None, typer.Option(help="A file that ends in .svg, .pdf, .png or .tex; else text is printed.")
     ] = None,

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from recurra.terminal import Terminal
-
-if TYPE_CHECKING:
-    pass
 
 fit = typer.Typer(
     help="Train a model on a table, compare it with naive answers on its test part, and write a model file.",

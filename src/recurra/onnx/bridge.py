@@ -13,8 +13,9 @@ from onnx import helper
 from recurra.errors import ExportError, OnnxError
 from recurra.onnx.equations import Builder, emit_activation
 from recurra.onnx.graph import Node, Value
-from recurra.onnx.streams import FEATURES, FIRST, SECOND, Stream, along_features, features
+from recurra.onnx.streams import Stream, along_features, features
 from recurra.runtime import ops
+from recurra.runtime.chained import FEATURES, FIRST, SECOND
 from recurra.runtime.ops import Op
 from recurra.runtime.ops.forecast import FUTURE
 

@@ -11,8 +11,9 @@ from recurra.errors import OnnxError
 from recurra.onnx import bridge, recurrent
 from recurra.onnx.bridge import Arguments, Read, Shape
 from recurra.onnx.graph import Node, Value
-from recurra.onnx.streams import DIRECTION, FEATURES, Axis, Parts, Stream, features, joined, size_of
+from recurra.onnx.streams import DIRECTION, Axis, Parts, Stream, features, joined, size_of
 from recurra.runtime import Pool, Recurrent
+from recurra.runtime.chained import FEATURES
 
 
 def recurrence(node: Node, streams: Mapping[str, Stream], values: Mapping[str, Value]) -> dict[str, Stream]:

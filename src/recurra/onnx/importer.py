@@ -18,8 +18,9 @@ from recurra.errors import OnnxError, RecurraError
 from recurra.onnx import chain, expressions, recurrent, scans
 from recurra.onnx.graph import Graph, Node, Place, Value, read, widened
 from recurra.onnx.run import branch, evaluate, evaluate_node
-from recurra.onnx.streams import DIRECTION, FEATURES, FIRST, SECOND, Axis, Parts, Stream, size_of
+from recurra.onnx.streams import DIRECTION, Axis, Parts, Stream, size_of
 from recurra.runtime import Model
+from recurra.runtime.chained import FEATURES, FIRST, SECOND
 
 Streams = dict[str, Stream | Parts]
 _SIZE = (
@@ -185,7 +186,7 @@ def _others(graph: Graph, steps: int, rows: int) -> dict[str, Value]:
 
 def _finish(stream: Stream, data: Place) -> Imported:
     if stream.pending:
-        raise OnnxError(f"the output {stream.pending}")
+        raise OnnxError(f"the output is {stream.pending}")
     stream = stream.settled
     time = stream.time or FIRST
     lead = {FIRST, SECOND} - ({time} if stream.last else set())
@@ -217,7 +218,7 @@ def _layer(
     known = {name: stream for name, stream in streams.items() if isinstance(stream, Stream)}
     zeros, pending = any(inside[0].padded), inside[0].pending
     if pending and node.op not in (chain.TAKES_ZEROS if zeros else (*chain.ARRANGE, "Pad")):
-        raise OnnxError(f"{node.label} {pending}")
+        raise OnnxError(f"{node.label} reads {pending}")
     if node.op in recurrent.INPUTS:
         return dict(chain.recurrence(node, known, values))
     if node.op == "Scan":

@@ -11,51 +11,32 @@ from recurra.cells import Node as Symbol
 from recurra.errors import OnnxError
 from recurra.onnx.graph import Node
 from recurra.runtime import Op, Pool
+from recurra.runtime.chained import ENDS, FEATURES, Chained
 from recurra.runtime.elementwise import ELEMENT, op_of
 
-# What the parts of an axis hold: the input's first two axes, one of which is time; directions; features.
-FIRST, SECOND, DIRECTION, FEATURES = "first", "second", "directions", "features"
+DIRECTION = "directions"  # what a part of an axis holds, besides FIRST, SECOND and FEATURES
 Axis = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Stream:
-    """A value that depends on the input's numbers.
+class Stream(Chained):
+    """A value that depends on the input's numbers; an axis holds parts, from the slowest to the fastest, or none.
 
     Attributes:
-        layers: what it has gone through.
-        axes: what each axis holds, from the slowest part to the fastest; nothing for an axis of one.
         sizes: how many there are of each part.
-        time: which of the first two axes is time, once a layer has said so.
-        last: whether only the last step is there.
-        expression: what was done since, element by element, to `ELEMENT`.
+        expression: what was done since the last layer, element by element, to `ELEMENT`.
         ends: whether these are the final states of both directions, each after its own order of reading.
-        half: of those, which direction alone; None: all that there is.
-        padded: how many zeros stand before the first step, and how many after the last, for a convolution.
-        surplus: how many steps are too many at the end, which such zeros have made.
     """
 
-    layers: tuple[Op, ...]
     axes: tuple[Axis, ...]
     sizes: Mapping[str, int]
-    time: str = ""
-    last: bool = False
     expression: Symbol = ELEMENT
     ends: bool = False
-    half: int | None = None
-    padded: tuple[int, int] = (0, 0)
-    surplus: int = 0
 
     @property
     def pending(self) -> str:
-        """What has to be done before a layer may follow, or nothing."""
-        if any(self.padded):
-            return "reads steps beside zeros that only a convolution takes"
-        if self.surplus:
-            return "reads steps that have seen later ones, expected them to be cut off"
-        if self.ends or self.half is not None:
-            return "reads the final state of one of two directions, expected both side by side"
-        return ""
+        """As of any value; and the ends of both directions are no features until they stand side by side."""
+        return super().pending or (ENDS if self.ends else "")
 
     def then(self, layer: Op, features: int) -> Stream:
         """After a layer over the features."""

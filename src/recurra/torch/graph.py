@@ -19,10 +19,11 @@ from torch.utils import _pytree
 
 from recurra.errors import ExportError
 from recurra.runtime import ops
+from recurra.runtime.chained import FEATURES, FIRST, SECOND, Chained
 from recurra.runtime.ops import Op
 from recurra.torch.bridge import is_layer, layers_of
 
-FIRST, SECOND, FEATURES, ONE = "first", "second", "features", "one"  # what an axis holds; time is one of the first two
+ONE = "one"  # what an axis of one holds
 _OTHERWISE = "put what the model file needs into recurra.torch.Stack"
 
 
@@ -35,35 +36,10 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Flow:
-    """A value that depends on the input.
+class Flow(Chained):
+    """A value that depends on the input; `ONE` is an axis of one."""
 
-    Attributes:
-        layers: what it has gone through.
-        axes: what each axis holds.
-        time: which of the first two axes is time, once a layer has said so.
-        last: whether only the last step is there.
-        half: of the final states of two directions, which one; None: all that there is.
-        padded: how many zeros stand before the first step, and how many after the last, for a convolution.
-        surplus: how many steps are too many at the end, which such zeros have made.
-    """
-
-    layers: tuple[Op, ...]
     axes: tuple[str, ...]
-    time: str = ""
-    last: bool = False
-    half: int | None = None
-    padded: tuple[int, int] = (0, 0)
-    surplus: int = 0
-
-    @property
-    def pending(self) -> str:
-        """What has to be done before a layer may follow, or nothing."""
-        if any(self.padded):
-            return "steps beside zeros that only a convolution takes"
-        if self.surplus:
-            return "steps that have seen later ones, expected them to be cut off"
-        return "" if self.half is None else "the final state of one of two directions, expected both side by side"
 
     def then(self, *layers: Op, **changes: Any) -> Flow:
         """After some ops more."""
