@@ -8,7 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from common import assert_same, randomize, values_and_gradients
+from common import BACKEND, assert_same, randomize, values_and_gradients
 from keras import layers as theirs
 from keras import ops
 
@@ -71,6 +71,10 @@ def test_what_recurrent_refuses() -> None:
         ours.Recurrent("gru")
     with pytest.raises(ShapeError, match="projection_size just where the cell projects: it has no projection"):
         ours.Recurrent("gru", H, P)
+
+
+# What is read are layers and weights, whatever computes them; JAX compiles each for long.
+of_one_backend = pytest.mark.skipif(BACKEND == "jax", reason="read alike from every backend: torch has them all")
 
 
 def network(place: object) -> keras.Sequential:
@@ -173,6 +177,7 @@ EVERYDAY = {
 }
 
 
+@of_one_backend
 @pytest.mark.parametrize("kind", EVERYDAY)
 def test_everyday_layers_go_to_the_runtime(kind: str) -> None:
     model = randomize(keras.Sequential([keras.Input((None, I)), *EVERYDAY[kind](), theirs.Dense(2)]), generator(kind))
@@ -196,6 +201,7 @@ def test_what_the_runtime_has_goes_to_keras_and_back() -> None:
         ours.to_keras(runtime.Model([runtime.Convolution(W, scale, 2, 2)]))
 
 
+@of_one_backend
 @pytest.mark.parametrize("rows", [1, 4])
 def test_a_stateful_model_of_a_fixed_batch(rows: int, tmp_path: Path) -> None:
     layers = [theirs.LSTM(H, stateful=True, return_sequences=True), theirs.GRU(4, stateful=True)]
@@ -220,6 +226,7 @@ def test_mixed_precision_is_held_against_float32() -> None:
     assert layers[0].dtype_policy.name == layers[0].cell.dtype_policy.name == "mixed_bfloat16"
 
 
+@of_one_backend
 @pytest.mark.parametrize("ids", [False, True])
 def test_padding_is_not_fed_to_a_live_session(ids: bool) -> None:
     first = keras.Input((None,)) if ids else keras.Input((None, I))
@@ -232,6 +239,7 @@ def test_padding_is_not_fed_to_a_live_session(ids: bool) -> None:
     assert_same([got[-1]], [model.predict(x, verbose=0)])
 
 
+@of_one_backend
 def test_files_of_keras_2(tmp_path: Path) -> None:
     import h5py
 
