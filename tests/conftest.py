@@ -18,6 +18,7 @@ settings.register_profile(
 )
 settings.load_profile("recurra")
 engine.set_num_threads(1)
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes that tests start find bytecode, as a user's do
 if "RECURRA_CACHE" not in os.environ:
     os.environ["RECURRA_CACHE"] = tempfile.mkdtemp(prefix="recurra-tests-")
     atexit.register(shutil.rmtree, os.environ["RECURRA_CACHE"], ignore_errors=True)
