@@ -232,6 +232,7 @@ def test_lengths_that_are_not_aligned_are_read_as_they_are_meant() -> None:
 
 def interrupted(call) -> float:
     """Seconds from the signal to the exception."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background job does not have
     sent = []
 
     def interrupt() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import NamedTuple
 
 from recurra.draw.fonts import measure
@@ -63,7 +64,7 @@ class Box:
     shape: str = "round"
     dashed: bool = False
 
-    @property
+    @cached_property
     def bounds(self) -> Bounds:
         """Its rectangle."""
         w, h = self.width / 2, self.height / 2
@@ -91,7 +92,7 @@ class Label:
         """Where the letters stand: capitals are then centred on y, and neighbours on one line share their baseline."""
         return self.y + 0.36 * self.size
 
-    @property
+    @cached_property
     def bounds(self) -> Bounds:
         """The rectangle of its ink."""
         width, ascent, descent = measure(self.text, self.size, self.bold)
@@ -108,10 +109,11 @@ class Arrow:
     head: bool = True
     dashed: bool = False
 
-    def segments(self) -> Iterator[Bounds]:
+    @cached_property
+    def segments(self) -> tuple[Bounds, ...]:
         """Each straight piece as a flat rectangle."""
-        for (x0, y0), (x1, y1) in zip(self.points, self.points[1:], strict=False):
-            yield Bounds(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1))
+        ends = zip(self.points, self.points[1:], strict=False)
+        return tuple(Bounds(min(x0, x1), min(y0, y1), max(x0, x1), max(y0, y1)) for (x0, y0), (x1, y1) in ends)
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ class Scene:
     def bounds(self) -> Bounds:
         """The rectangle around everything."""
         parts = [b.bounds for b in self.boxes] + [t.bounds for t in self.labels]
-        parts += [s for a in self.arrows for s in a.segments()]
+        parts += [s for a in self.arrows for s in a.segments]
         parts += [self.key.bounds()] if self.key else []
         lefts, tops, rights, bottoms = zip(*parts, strict=True)
         return Bounds(min(lefts), min(tops), max(rights), max(bottoms))
@@ -202,7 +204,7 @@ class Scene:
                 if ink.meets(box.bounds, 0.5) and not ink.inside(box.bounds):
                     yield f"{label.text!r} sticks out of a box at {box.x:.0f}, {box.y:.0f}"
             covered = any(ink.inside(box.bounds) for box in self._solid())  # boxes are painted over lines
-            crossed = [s for a in self.arrows for s in a.segments() if _crosses(s, ink)]
+            crossed = [s for a in self.arrows for s in a.segments if _crosses(s, ink)]
             if crossed and not covered and not (label.over and len(crossed) == 1):
                 yield f"{label.text!r} is on a line"
 
@@ -215,7 +217,7 @@ class Scene:
 
     def _lines_through_boxes(self) -> Iterator[str]:
         for arrow in self.arrows:
-            for segment in arrow.segments():
+            for segment in arrow.segments:
                 for box in self._solid():
                     inner = box.bounds
                     inner = Bounds(inner.left + 1, inner.top + 1, inner.right - 1, inner.bottom - 1)
