@@ -54,7 +54,7 @@ def switch(**settings: Any) -> Comparison:
     """Which of two switches was pressed last, in 40 to 120 steps of noise with a press at one step in ten."""
     rng = np.random.default_rng(0)
     sequences, labels = [], []
-    for _ in range(1500):
+    for _ in range(many(1500)):
         T = int(rng.integers(40, 121))
         presses = rng.choice([-1, 0, 1], T, p=[0.05, 0.9, 0.05])
         presses[rng.integers(0, T)] = 1
@@ -65,7 +65,7 @@ def switch(**settings: Any) -> Comparison:
 
 def memory(**settings: Any) -> Comparison:
     """A sign, marked at one of the first 20 steps, asked for after 200 to 240 steps of noise."""
-    return compare.classifiers(*remembered(1000), **settings)
+    return compare.classifiers(*remembered(many(1000)), **settings)
 
 
 def remembered(count: int, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]:
@@ -83,13 +83,13 @@ def remembered(count: int, seed: int = 0) -> tuple[list[np.ndarray], np.ndarray]
 def aligned(**settings: Any) -> Comparison:
     """Whether steps 5 and 18 of 24 have the same sign: what matters is always at the same place."""
     rng = np.random.default_rng(0)
-    x = rng.normal(size=(2000, 24))
+    x = rng.normal(size=(many(2000), 24))
     return compare.classifiers(x, np.where(x[:, 5] * x[:, 18] > 0, "same", "different"), **settings)
 
 
 def pattern(**settings: Any) -> Comparison:
     """Whether a bump somewhere in 60 to 120 steps of noise rises slowly and falls fast, or the other way about."""
-    return compare.classifiers(*bumps(1000, 0), test=bumps(1000, 1), **settings)
+    return compare.classifiers(*bumps(many(1000), 0), test=bumps(many(1000), 1), **settings)
 
 
 def bumps(count: int, seed: int) -> tuple[list[np.ndarray], np.ndarray]:
@@ -140,6 +140,11 @@ _QUICK: dict[str, Any] = {"budget": "30s", "seeds": 1, "trials": 1, "epochs": 1,
 def quick() -> bool:
     """Whether all is to be quick, and to show no more than that it runs."""
     return os.environ.get("RECURRA_DOCS") == "quick"
+
+
+def many(count: int) -> int:
+    """So many sequences, or a tenth of them where all is to be quick."""
+    return count // 10 if quick() else count
 
 
 def measured(name: str, **changed: Any) -> Comparison:
