@@ -9,11 +9,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.answers import engines, indoor, load, power, vowels, weekly
+from benchmarks.answers import cycles, engines, indoor, load, power, vowels, weekly
 from benchmarks.answers.row import Metric, MissingDataError, Result, Row, measure
 from benchmarks.report import console
 
-ROWS: tuple[Row, ...] = tuple(file.ROW for file in (vowels, power, indoor, engines, load, weekly))
+ROWS: tuple[Row, ...] = tuple(file.ROW for file in (vowels, power, indoor, engines, cycles, load, weekly))
 COLUMNS = ("naive", "simple", "published", "ours", "reach", "", "minutes")
 
 

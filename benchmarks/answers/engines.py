@@ -77,7 +77,7 @@ def windows(x: Array) -> Array:
 
 def regressor(data: Engines) -> tuple[float, float]:
     """`recurra.Regressor` as it is made, on the cycles left at every cycle."""
-    return errors(data, recurra.Regressor().fit(data.X, data.y).predict(data.stopped))
+    return errors(data, recurra.Regressor().fit(data.X, data.y).predict(data.stopped, steps="last"))
 
 
 ROW = Row(

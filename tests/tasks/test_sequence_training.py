@@ -84,7 +84,7 @@ def test_every_step_has_a_target(pool: str) -> None:
     y[3][2] = np.nan
     model = recurra.Regressor(hidden=16, noise=0.0, pool=pool, epochs=60, learning_rate=0.02).fit(X, y)
     assert model.report_["table"][0]["r2"] > 0.7
-    found, live = model.predict(X[:5]), model.live()
+    found, live = model.predict(X[:5], steps="last"), model.live()
     for i, x in enumerate(X[:5]):
         steps = [live.step(row, str(i))["value"] for row in x]
         assert steps[-1] == found[i]

@@ -180,7 +180,8 @@ def classify(
 
     A row of the table is one step of a sequence. All columns that have no other
     role are its numbers; missing values are allowed. The parts are stratified by
-    label, or by time or group where these are given.
+    label, or by time or group where these are given. A target that changes within
+    a sequence is a label for each step; an empty cell is one that is not known.
 
     \b
     recurra fit classify walks.csv --series walk --target room --group building --out walks.recurra
@@ -214,7 +215,8 @@ def regress(
     """A number for a sequence; live, the number so far after every step.
 
     A row of the table is one step of a sequence. All columns that have no other
-    role are its numbers; missing values are allowed.
+    role are its numbers; missing values are allowed. A target that changes within
+    a sequence is a number for each step; an empty cell is one that is not known.
 
     \b
     recurra fit regress engines.csv --series engine --target life --out engines.recurra

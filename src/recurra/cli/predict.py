@@ -10,7 +10,7 @@ import typer
 
 
 class Origins(StrEnum):
-    """From where to forecast."""
+    """After which steps to answer."""
 
     last = "last"
     all = "all"
@@ -26,8 +26,13 @@ def predict(
     ],
     out: Annotated[Path, typer.Option(help="Where to write: CSV, or Parquet by its ending.")] = Path("predictions.csv"),
     origins: Annotated[
-        Origins, typer.Option(help="Of a forecaster: after the last observation of each series, or after all of them.")
-    ] = Origins.last,
+        Origins | None,
+        typer.Option(
+            help="After the last observation of each series or sequence, or after all of them; without: the last, or "
+            "all where the model learned a value for each step.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write what a model says of a table: forecasts, labels with their probabilities, or numbers.
 
@@ -36,7 +41,7 @@ def predict(
     the step, and the quantiles, in the target's units. Rows after the last
     observation may say what is known ahead: leave their target and past columns
     empty. Where they do not, the value of a week before is taken, or the last.
-    Any other model writes one row for each sequence.
+    Any other model writes one row for each sequence, or for each of its steps.
 
     The numbers are those of `recurra stream`, to the last bit.
 
@@ -49,6 +54,6 @@ def predict(
 
     check_writable(out)
     estimator = open_model(model)
-    columns, clock = estimator.predictions(file, origins.value)
+    columns, clock = estimator.predictions(file, origins and origins.value)
     write_table(out, columns, clock)
     typer.echo(f"wrote {out}: {len(next(iter(columns.values())))} rows")

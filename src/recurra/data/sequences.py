@@ -88,7 +88,8 @@ def read_sequences(
     Args:
         X: an array [N, T, I] or [N, T]; a list of arrays [T_n, I] or [T_n]; or a long table (a pandas or Polars frame,
             a dict of arrays, a CSV or Parquet file), whose column `series` says to which sequence a row belongs.
-        y: N values, or N arrays [T_n] for a value at each step; the name of a column of a table.
+        y: N values, or N arrays [T_n] for a value at each step; the name of a column of a table, which has a value for
+            each step where it changes within a sequence.
         groups: N names, or the name of a column: what each sequence was taken from.
         times: N times: when each was taken; of a table, its column `time` at the sequence's first row, where that is no
             mere count.
@@ -216,7 +217,11 @@ def _of_table(
                 )
         if clock.kind != "count":  # which is each sequence's own
             times = np.array([float(ticks[found[0]]) for found in at.values()])
-    labels, kept = (_of_each(table, what, values, at) for what, values in (("y", y), ("groups", groups)))
+    if isinstance(y, str) and _changes(table.column(y, "column of y"), at):
+        labels: list[Any] | None = [table.column(y, "column of y")[rows] for rows in at.values()]
+    else:
+        labels = _of_each(table, "y", y, at)
+    kept = _of_each(table, "groups", groups, at)
     return Sequences(tuple(at), x, tuple(names), labels, None if kept is None else [str(g) for g in kept], times)
 
 
@@ -225,6 +230,14 @@ def _of_each(table: Table, role: str, values: Any, at: Mapping[str, NDArray[np.i
     if values is None:
         return None
     return _column_values(table, values, at, role) if isinstance(values, str) else _values(role, values, len(at))
+
+
+def _changes(column: NDArray[Any], at: Mapping[str, NDArray[np.int64]]) -> bool:
+    """Whether a column has two values within a sequence; a cell that is missing is none."""
+    there = column == column
+    if column.dtype == object:
+        there &= np.array([value is not None and value != "" for value in column], bool)
+    return any(len(np.unique(column[rows][there[rows]])) > 1 for rows in at.values())
 
 
 def _column_values(table: Table, name: str, at: Mapping[str, NDArray[np.int64]], role: str) -> list[Any]:

@@ -172,8 +172,9 @@ def _confusion(one: Mapping[str, Any]) -> list[Part]:
         [label, f"{n:,}", *(share(float(v), 1) for v in values)]
         for label, n, *values in zip(labels, of_truth, precision, recall, f1, strict=True)
     ]
-    each = Table(["label", "sequences", "precision", "recall", "F1"], rows)
-    said = f"{share(right.sum() / max(1, counts.sum()), 1)} of {counts.sum():,} sequences have the right label."
+    of = one.get("of", "sequences")
+    each = Table(["label", of, "precision", "recall", "F1"], rows)
+    said = f"{share(right.sum() / max(1, counts.sum()), 1)} of {counts.sum():,} {of} have the right label."
     if len(labels) <= MOST_LABELS:
         shades = counts / np.maximum(of_truth[:, None], 1)
         table = [[label, *(f"{n:,}" if n else "" for n in row)] for label, row in zip(labels, counts, strict=True)]
@@ -182,7 +183,7 @@ def _confusion(one: Mapping[str, Any]) -> list[Part]:
     wrong = counts - np.diag(right)
     order = np.argsort(wrong, axis=None, kind="stable")[::-1][:CONFUSED]
     pairs = [divmod(int(k), len(labels)) for k in order if wrong.flat[k]]
-    most = Table(["truth", "said", "sequences"], [[labels[i], labels[j], f"{wrong[i, j]:,}"] for i, j in pairs])
+    most = Table(["truth", "said", of], [[labels[i], labels[j], f"{wrong[i, j]:,}"] for i, j in pairs])
     return [Text(f"{said} What is confused most:"), most, each]
 
 

@@ -64,6 +64,7 @@ class Task(ABC):
     stretch: int = 100
 
     columns: tuple[str, ...] = ()  # the names of the I numbers of a step
+    each: bool = False  # whether there is a target for each step of a sequence, and not one for the whole
     kept: ClassVar[tuple[str, ...]] = ()  # more of the report that a model file keeps
     roles: Mapping[str, str] = {}  # of the other columns of a table: series, time
 
@@ -97,7 +98,21 @@ class Task(ABC):
             DataError: they cannot be used; the message says where.
         """
         found = self.opened(X, **given)
-        return found.with_targets(self.targets(found))
+        made = found.with_targets(self.targets(found))
+        self.each = self._one_form(made)
+        return made
+
+    @staticmethod
+    def _one_form(sequences: Sequence[Any]) -> bool:
+        """Whether all have a target for each step; False: one for the whole."""
+        forms = [s.target.ndim for s in sequences]
+        odd = next((i for i, form in enumerate(forms) if form != forms[0]), None)
+        if odd is not None:
+            words = ("one value", "a value for each step")
+            raise DataError(
+                f"y: number {odd} is {words[forms[odd]]}, and number 0 is {words[forms[0]]}, expected the same for all"
+            )
+        return bool(forms[0])
 
     def opened(self, X: Any, **given: Any) -> Sequences:
         """What X holds; the columns and their roles are kept for what will be read later."""
@@ -173,7 +188,10 @@ class Task(ABC):
                 f"sequences: they have {width} numbers a step, expected {expected} as in training: "
                 f"{', '.join(transform.inputs[:12])}"
             )
-        return found.with_targets(self.targets(found) if targets else None)
+        made = found.with_targets(self.targets(found) if targets else None)
+        if self.each and targets:  # one that stays the same is one for each step, too
+            made = [s if s.target.ndim else replace(s, target=np.full(len(s), float(s.target))) for s in made]
+        return made
 
     def split(self, sequences: Sequence[Any], parts: Any, seed: int) -> list[Split]:
         """Training, validation and test; by default sequence by sequence, by time or group where these are known."""
@@ -255,13 +273,14 @@ class Task(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """What it has learned besides the transform, ready for JSON: part of a model file."""
-        return {"roles": dict(self.roles)}
+        return {"roles": dict(self.roles), "each": self.each}
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Self:
         """From `to_dict`; may raise KeyError, TypeError or ValueError where that is something else."""
         self = cls()
         self.roles = {str(role): str(name) for role, name in dict(described.get("roles", {})).items()}
+        self.each = bool(described.get("each", False))
         return self
 
     def check_output(self, size: int) -> None:  # noqa: B027  (any, if it does not matter)

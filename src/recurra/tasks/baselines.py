@@ -81,7 +81,8 @@ class MostFrequent(Baseline):
     @classmethod
     def fit(cls, bench: Bench, params: Mapping[str, Any] | None = None) -> Self:
         """Count."""
-        labels = np.concatenate([bench.task.truth(*piece) for piece in bench.pieces("train")]).astype(int)
+        labels = np.concatenate([bench.task.truth(*piece) for piece in bench.pieces("train")])
+        labels = labels[np.isfinite(labels)].astype(int)
         counts = np.bincount(labels, minlength=len(bench.task.labels))  # type: ignore[attr-defined]
         return cls(counts / counts.sum())
 

@@ -27,7 +27,7 @@ TEMPERATURES = np.geomspace(0.25, 4.0, 49)  # that probabilities are calibrated 
 
 
 class Classify(Task):
-    """A label for each sequence."""
+    """A label for each sequence, or for each of its steps."""
 
     name = "classify"
     metrics = (Accuracy(), MacroF1(), LogLoss())
@@ -36,16 +36,22 @@ class Classify(Task):
     labels: np.ndarray[Any, Any]
 
     def targets(self, found: Sequences) -> list[Floats]:
-        """The number of each label; in `fit`, which sees them first, the labels are learned.
+        """The number of each label, [] or, for one at each step, [T], NaN where a step has none; in `fit`, which sees
+        them first, the labels are learned.
 
         Raises:
             DataError: a label is missing, all are one, or one was not in training.
         """
-        given = list(found.y or [])
-        for i, label in enumerate(given):
-            if label is None or label != label or np.ndim(label):
-                what = f"{str(label)[:40]!r}" if np.ndim(label) == 0 else f"an array of {np.size(label)}"
-                raise DataError(f"y: number {i} is {what}, expected a label for each sequence: leave out those without")
+        steps = [None if np.ndim(label) == 0 else _of_steps(i, label, found) for i, label in enumerate(found.y or [])]
+        for i, label in enumerate(found.y or []):
+            if steps[i] is None and _no_label(label):
+                raise DataError(
+                    f"y: number {i} is {str(label)[:40]!r}, expected a label for each sequence: leave out those without"
+                )
+        pairs = zip(found.y or [], steps, strict=True)
+        flat = [one for label, each in pairs for one in ([label] if each is None else each)]
+        there = [not _no_label(label) for label in flat]
+        given = [label for label, known in zip(flat, there, strict=True) if known]
         labels = np.asarray(given)
         if labels.dtype.kind not in "biufUS" or ({type(v) for v in given} & {str} and labels.dtype.kind != "U"):
             labels = np.asarray([str(label) for label in given])
@@ -58,11 +64,14 @@ class Classify(Task):
         odd = next((label for label in labels.tolist() if label not in numbers), None)
         if odd is not None:
             raise DataError(f"y: the label {odd!r} was not in training, expected one of {', '.join(map(str, numbers))}")
-        return [np.asarray(float(numbers[label])) for label in labels.tolist()]
+        values = np.full(len(flat), np.nan)
+        values[there] = [numbers[label] for label in labels.tolist()]
+        cuts = np.cumsum([1 if each is None else len(each) for each in steps])[:-1]
+        return [v[0] if e is None else v for v, e in zip(np.split(values, cuts), steps, strict=True)]
 
-    def strata(self, sequences: Sequence[Any]) -> list[str]:
-        """All labels are in all parts alike."""
-        return [f"{float(s.target):.0f}" for s in sequences]
+    def strata(self, sequences: Sequence[Any]) -> list[str] | None:
+        """All labels are in all parts alike, where each sequence has one."""
+        return None if self.each else [f"{float(s.target):.0f}" for s in sequences]
 
     def transform(self, sequences: Sequence[Any], splits: Sequence[Split]) -> Standardize:
         """Every label must be there to be learned.
@@ -70,7 +79,7 @@ class Classify(Task):
         Raises:
             DataError: one is not in the training part.
         """
-        seen = {int(s.target) for s, split in zip(sequences, splits, strict=True) if split.train_end}
+        seen = {int(k) for s, split in zip(sequences, splits, strict=True) if split.train_end for k in _known(s.target)}
         if len(seen) < len(self.labels):
             lost = next(label for k, label in enumerate(self.labels.tolist()) if k not in seen)
             raise DataError(f"y: the label {lost!r} is not in the training part, expected every label there")
@@ -78,7 +87,9 @@ class Classify(Task):
 
     def suspicions(self, bench: Bench) -> list[str]:
         """A column that is the label, and sequences cut from one recording on both sides of a split."""
-        check_constant_columns([s.x for s in bench.sequences], np.array([float(s.target) for s in bench.sequences]))
+        if not self.each:
+            labels = np.array([float(s.target) for s in bench.sequences])
+            check_constant_columns([s.x for s in bench.sequences], labels)
         return super().suspicions(bench)
 
     def head(self, width: int, transform: Transform, dropout: float) -> nn.Module:
@@ -94,10 +105,14 @@ class Classify(Task):
         return nn.Softmax(-1)
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Cross entropy."""
+        """Cross entropy; steps without a label do not count."""
         from torch.nn import functional
 
-        return functional.cross_entropy(output, targets.long())
+        there = targets.isfinite()
+        if there.all():
+            return functional.cross_entropy(output.flatten(0, -2), targets.long().flatten())
+        losses = functional.cross_entropy(output[there], targets[there].long(), reduction="sum")
+        return losses / there.sum().clamp(min=1)
 
     def decode(self, output: Floats, transform: Transform, name: str) -> Floats:
         """The probabilities, as they are."""
@@ -131,17 +146,24 @@ class Classify(Task):
                 parameter /= best
 
     def described(self, bench: Bench) -> dict[str, Any]:
-        """How many sequences have each label, too."""
-        counts = np.bincount([int(s.target) for s in bench.sequences], minlength=len(self.labels))
+        """How many sequences, or steps, have each label, too."""
+        known = np.concatenate([_known(s.target) for s in bench.sequences]).astype(int)
+        counts = np.bincount(known, minlength=len(self.labels))
         labels = {str(label): int(count) for label, count in zip(self.labels.tolist(), counts, strict=True)}
         return {**super().described(bench), "labels": labels}
 
     def sections(self, bench: Bench, predictor: ModelPredictor) -> list[dict[str, Any]]:
         """Which labels are taken for which on the test part, rows being the truth; whether probabilities are honest."""
         truth, answers = bench.predictions(predictor, bench.pieces("test"))
+        truth, answers = truth[np.isfinite(truth)], answers[np.isfinite(truth)]
         K, said = len(self.labels), answers.argmax(-1)
         counts = np.bincount(truth.astype(int) * K + said, minlength=K * K).reshape(K, K)
-        confusion = {"kind": "confusion", "labels": [str(v) for v in self.labels.tolist()], "counts": counts.tolist()}
+        confusion = {
+            "kind": "confusion",
+            "labels": [str(v) for v in self.labels.tolist()],
+            "counts": counts.tolist(),
+            "of": "steps" if self.each else "sequences",
+        }
         return [confusion, {"kind": "calibration", **_calibration(answers.max(-1), said == truth)}]
 
     def to_dict(self) -> dict[str, Any]:
@@ -163,6 +185,35 @@ class Classify(Task):
             raise ValueError(f"{size} probabilities for {len(self.labels)} labels")
 
 
+def _no_label(label: Any) -> bool:
+    """Whether a label is missing."""
+    return label is None or bool(label != label) or (isinstance(label, str) and not label)
+
+
+def _of_steps(i: int, labels: Any, found: Sequences) -> list[Any]:
+    """The labels of the steps of a sequence.
+
+    Raises:
+        DataError: they are more or fewer, or none is known.
+    """
+    if np.ndim(labels) != 1 or len(labels) != len(found.x[i]):
+        raise DataError(
+            f"y: number {i} has shape {np.shape(labels)} for {len(found.x[i])} steps, expected one label for the "
+            "sequence, or one for each step"
+        )
+    each = np.asarray(labels).tolist() if hasattr(labels, "dtype") else list(labels)
+    if all(map(_no_label, each)):
+        raise DataError(f"y: number {i} has no label at any step, expected some: leave that sequence out")
+    return each
+
+
+def _known(target: Floats) -> Floats:
+    """The targets of a sequence that are there, [M]."""
+    flat = np.ravel(target)
+    known: Floats = flat[np.isfinite(flat)]
+    return known
+
+
 def _calibration(given: Floats, right: np.ndarray[Any, Any]) -> dict[str, list[Any]]:
     """In tenths of the probability `given` to the most probable label: its mean, and the share that is right.
 
@@ -176,11 +227,13 @@ def _calibration(given: Floats, right: np.ndarray[Any, Any]) -> dict[str, list[A
 
 
 class Classifier(Estimator):
-    """Labels of sequences of numbers, of any length.
+    """Labels of sequences of numbers, of any length; or of each of their steps.
 
     A recurrent network reads each sequence; what it gives at the end is a probability for each label. The parts are
     stratified by label, or by time or group where these are given. Missing values may be anywhere. A live session
-    gives the probabilities after every step, in a microsecond or a few.
+    gives the probabilities after every step, in a microsecond or a few. Where y has an array of labels for each
+    sequence, the network learns to say the label of every step from the steps so far; a label that is None, NaN or an
+    empty text is not known.
 
     The arguments are those of `recurra.tasks.Estimator`.
 
@@ -206,16 +259,13 @@ class Classifier(Estimator):
         labels: np.ndarray[Any, Any] = self.task_.labels
         return labels
 
-    def predict(self, X: Any, *, series: str | None = None) -> np.ndarray[Any, Any]:
-        """The most probable label of each sequence, [N].
+    def _given(self, answers: Any) -> Any:
+        """The most probable labels."""
+        if isinstance(answers, list):
+            return [self.classes_[one.argmax(-1)] for one in answers]
+        return self.classes_[answers.argmax(-1)]
 
-        Raises:
-            NotFittedError: before `fit` or `load`.
-            DataError: the sequences cannot be used, or have another width than those of `fit`.
-        """
-        found: np.ndarray[Any, Any] = self.classes_[self.predict_proba(X, series=series).argmax(-1)]
-        return found
-
-    def predict_proba(self, X: Any, *, series: str | None = None) -> Floats:
-        """The probability of each label, [N, K]; computed as a live session computes it, to the last bit."""
-        return self._decoded(X, series)[1]
+    def predict_proba(self, X: Any, *, series: str | None = None, steps: str | None = None) -> Any:
+        """The probability of each label, [N, K], or a list of [T, K]; computed as a live session computes it, to the
+        last bit. The arguments are those of `predict`."""
+        return self._decoded(X, series, steps)[1]

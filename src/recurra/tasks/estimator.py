@@ -225,22 +225,34 @@ class Estimator:
         """The parameters that say how the network is made and trained, as Python's own numbers."""
         return Recipe(**{name: _plain(getattr(self, name, _DEFAULTS.get(name))) for name in RECIPE})
 
-    def predict(self, X: Any, *, series: str | None = None) -> Any:
-        """The answers of the task, [N, ...], one for each sequence; computed by the model of the runtime, so that a
-        live session ends with the same bits.
+    def predict(self, X: Any, *, series: str | None = None, steps: str | None = None) -> Any:
+        """The answers of the task, computed by the model of the runtime, so that a live session has the same bits.
+
+        Args:
+            X, series: as `fit` takes them.
+            steps: "last": the answer after the last step of each sequence, [N, ...]; "all": a list of the answers after
+                each step, [T, ...] for each sequence; None: as y was in `fit`.
 
         Raises:
             NotFittedError: before `fit` or `load`.
             DataError: the sequences cannot be used, or have another width than those of `fit`.
+            SettingError: `steps` is something else.
         """
-        return self._decoded(X, series)[1]
+        return self._given(self._decoded(X, series, steps)[1])
 
-    def predictions(self, X: Any, origins: str = "last") -> tuple[dict[str, Any], Any]:
-        """The answers to the sequences of a table, column by column, and the clock of its times."""
-        sequences, answers = self._decoded(X)
-        return {"series": np.array([s.name for s in sequences], object), **self.task_.columns_of(answers)}, Clock(
-            "count"
-        )
+    def predictions(self, X: Any, origins: str | None = None) -> tuple[dict[str, Any], Any]:
+        """The answers to the sequences of a table, column by column, and the clock of its times.
+
+        With "all" answers the column `step` counts the rows of each sequence from 1.
+        """
+        sequences, answers = self._decoded(X, None, origins)
+        names = np.array([s.name for s in sequences], object)
+        if not isinstance(answers, list):
+            return {"series": names, **self.task_.columns_of(answers)}, Clock("count")
+        counts = [len(one) for one in answers]
+        step = np.concatenate([np.arange(1, n + 1) for n in counts])
+        columns = self.task_.columns_of(np.concatenate(answers))
+        return {"series": np.repeat(names, counts), "step": step, **columns}, Clock("count")
 
     def evaluate(self, X: Any, y: Any = None, *, series: str | None = None) -> dict[str, float]:
         """All metrics of the task on other sequences, by their keys; of a table, `fit` knows the column of targets."""
@@ -305,10 +317,27 @@ class Estimator:
         self.model_, self.task_, self.transform_ = model, task, transform
         self.n_features_in_ = len(transform.inputs)
 
-    def _decoded(self, X: Any, series: str | None = None) -> tuple[Sequence[Any], Floats]:
-        """The sequences, and for each of them the answer of its last step."""
+    def _decoded(
+        self, X: Any, series: str | None = None, steps: str | None = None
+    ) -> tuple[Sequence[Any], Floats | list[Floats]]:
+        """The sequences, and the decoded answers: see `predict`."""
+        self._check_fitted()
+        if steps not in (None, "last", "all"):
+            raise SettingError(f"{type(self).__name__}: steps={steps!r}, expected 'last', 'all' or None")
+        every = steps == "all" or (steps is None and self.task_.each)
+        if every and not self.model_.streams:
+            raise SettingError(
+                f"{type(self).__name__}: steps='all', but the network reads both ways and answers whole "
+                "sequences only, expected steps='last'"
+            )
         sequences, predictor = self._read(X, None, series), self._predictor()
-        return sequences, np.concatenate([predictor.predict(*self._piece(s)) for s in sequences])
+        pieces = [Piece(s, 0, len(s)) if every else self._piece(s) for s in sequences]
+        found = [predictor.predict(*piece) for piece in pieces]
+        return sequences, found if every else np.concatenate(found)
+
+    def _given(self, answers: Any) -> Any:
+        """Decoded answers as `predict` gives them."""
+        return answers
 
     def _read(self, X: Any, y: Any, series: str | None, targets: bool = False) -> Sequence[Any]:
         self._check_fitted()

@@ -411,7 +411,7 @@ class Forecaster(Estimator):
         joined["series"] = as_given(joined["series"], given, self.transform_.columns.series)
         return as_frame(joined, given, (zone_of(given, self.transform_.columns.time) or clock.zone) if framed else None)
 
-    def predictions(self, X: Any, origins: str = "last") -> tuple[dict[str, Any], Any]:
+    def predictions(self, X: Any, origins: str | None = None) -> tuple[dict[str, Any], Any]:
         """Forecasts of a file, and the clock of its times."""
         return self.predict(X, "all" if origins == "all" else "last"), self.transform_.clock
 

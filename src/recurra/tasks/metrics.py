@@ -63,11 +63,11 @@ class Accuracy(Metric):
 
     def value(self, truth: Floats, answers: Floats) -> float:
         """One less the mean error."""
-        return 1.0 - float(self.units(truth, answers).mean())
+        return 1.0 - float(np.nanmean(self.units(truth, answers)))
 
     def units(self, truth: Floats, answers: Floats) -> Floats:
-        """1 where the most probable label is wrong."""
-        return np.asarray(answers.argmax(-1) != truth, np.float64)
+        """1 where the most probable label is wrong; NaN where the right one is not known."""
+        return np.where(np.isnan(truth), np.nan, answers.argmax(-1) != truth)
 
 
 class MacroF1(Metric):
@@ -81,7 +81,8 @@ class MacroF1(Metric):
 
     def value(self, truth: Floats, answers: Floats) -> float:
         """As scikit-learn's `f1_score(average="macro")`."""
-        said = answers.argmax(-1)
+        there = np.isfinite(truth)
+        truth, said = truth[there], answers[there].argmax(-1)
         labels = np.union1d(truth, said)
         return float(
             np.mean([2 * ((said == k) & (truth == k)).sum() / ((said == k).sum() + (truth == k).sum()) for k in labels])
@@ -95,12 +96,13 @@ class LogLoss(Metric):
 
     def value(self, truth: Floats, answers: Floats) -> float:
         """The mean."""
-        return float(self.units(truth, answers).mean())
+        return float(np.nanmean(self.units(truth, answers)))
 
     def units(self, truth: Floats, answers: Floats) -> Floats:
-        """Of each answer."""
-        chosen = np.take_along_axis(answers, np.asarray(truth, np.int64)[..., None], -1)[..., 0]
-        return np.asarray(-np.log(np.maximum(chosen, 1e-12)))
+        """Of each answer; NaN where the right label is not known."""
+        right = np.nan_to_num(truth).astype(np.int64)
+        chosen = np.take_along_axis(answers, right[..., None], -1)[..., 0]
+        return np.where(np.isnan(truth), np.nan, -np.log(np.maximum(chosen, 1e-12)))
 
 
 class RootMeanSquaredError(Metric):

@@ -25,7 +25,7 @@ MOST_SHOWN = 500  # test sequences in the report's picture
 
 
 class Regress(Task):
-    """A number for each sequence."""
+    """A number for each sequence, or for each of its steps."""
 
     name = "regress"
     noise = 0.3
@@ -69,16 +69,18 @@ class Regress(Task):
     def sections(self, bench: Bench, predictor: ModelPredictor) -> list[dict[str, Any]]:
         """Truth and answers of the test part, evenly spaced where there are many."""
         truth, answers = bench.predictions(predictor, bench.pieces("test"))
+        truth, answers = truth[np.isfinite(truth)], answers[np.isfinite(truth)]
         every = max(1, -(-len(truth) // MOST_SHOWN))
         return [{"kind": "scatter", "truth": truth[::every].tolist(), "answers": answers[::every].tolist()}]
 
 
 class Regressor(Estimator):
-    """Numbers of sequences of numbers, of any length.
+    """Numbers of sequences of numbers, of any length; or of each of their steps.
 
     A recurrent network reads each sequence; what it gives at the end is a number. The parts are drawn at random, or
     by time or group where these are given. Missing values may be anywhere. A live session gives the number so far
-    after every step.
+    after every step. Where y has an array for each sequence, the network learns to say the number of every step from
+    the steps so far; one that is NaN is not known.
 
     The arguments are those of `recurra.tasks.Estimator`.
 
