@@ -44,6 +44,7 @@ PACKAGES = {
     "jinja2": "Jinja2",
     "scipy": "SciPy",
     "optuna": "Optuna",
+    "kaldi_native_fbank": "kaldi-native-fbank",
 }
 
 
