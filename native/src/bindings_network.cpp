@@ -96,7 +96,9 @@ const void* input_of(const Network& network, PyObject* x, int64_t rows, int dime
     }
     if (!is_plain(x, NPY_FLOAT32, dimensions)) return nullptr;
     const npy_intp* shape = PyArray_DIMS(as_array(x));
-    return shape[dimensions - 1] == network.input() && (dimensions == 1 || shape[0] == rows) ? PyArray_DATA(as_array(x)) : nullptr;
+    if (shape[dimensions - 1] != network.input() || (dimensions == 2 && shape[0] != rows)) return nullptr;
+    const void* row = PyArray_DATA(as_array(x));
+    return network.ids_fit(static_cast<const float*>(row), rows) ? row : nullptr;
 }
 
 bool output_fits(const Network& network, PyObject* out, int64_t rows, int dimensions) {
@@ -135,6 +137,7 @@ std::pair<const void*, float*> memory_of(const Network& network, nb::handle x, n
     expect(PyArray_Check(x.ptr()) && is_plain(x.ptr(), ids ? NPY_INT64 : NPY_FLOAT32, PyArray_NDIM(from)), "x is another array");
     expect(PyArray_SIZE(from) == (ids ? rows : times(rows, network.input())), "x has another size");
     expect(!ids || ids_fit(static_cast<const int64_t*>(PyArray_DATA(from)), rows, network.vocabulary()), "x has an unknown number");
+    expect(ids || network.ids_fit(static_cast<const float*>(PyArray_DATA(from)), rows), "x has an unknown number");
     expect(PyArray_Check(out.ptr()) && is_plain(out.ptr(), NPY_FLOAT32, PyArray_NDIM(to)) && PyArray_ISWRITEABLE(to), "out is another array");
     expect(PyArray_SIZE(to) == times(answers, network.output()), "out has another size");
     return {PyArray_DATA(from), static_cast<float*>(PyArray_DATA(to))};

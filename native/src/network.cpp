@@ -100,6 +100,7 @@ int64_t Network::at_once() const {
 
 void Network::add(Op op) {
     expect(op.input == output() && op.output > 0, "an op takes other features than the one before it gives");
+    expect(op.tables.empty() || ops_.empty(), "an op of whole numbers is not the first");
     expect(!op.vocabulary || (ops_.empty() && row_ == 1), "an op of whole numbers is not the first, or has inputs beside it");
     for (const StateSpec& spec : op.states) {
         states_.push_back(spec);
@@ -109,6 +110,18 @@ void Network::add(Op op) {
     stride_ *= op.stride;
     streams_ = streams_ && op.streams;
     ops_.push_back(std::move(op));
+}
+
+bool Network::ids_fit(const float* x, int64_t rows) const noexcept {
+    if (ops_.empty()) return true;
+    const std::vector<int64_t>& tables = ops_.front().tables;
+    if (tables.empty()) return true;
+    for (int64_t r = 0; r < rows; ++r, x += row_) {
+        for (size_t k = 0; k < tables.size(); ++k) {
+            if (!(x[k] >= 0 && x[k] < static_cast<float>(tables[k]) && x[k] == std::floor(x[k]))) return false;
+        }
+    }
+    return true;
 }
 
 int64_t Network::answers(const float* const* states, int64_t steps) const noexcept {

@@ -310,3 +310,12 @@ def test_the_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert result.reopened == 0
     assert result.backend.startswith("native")
     assert "always answering the mean" in capsys.readouterr().out
+
+
+def test_tables_of_whole_numbers_become_keras_layers() -> None:
+    rng = generator("tables")
+    for tables in ((5, 4), (9, 9), (9,)):
+        table = runtime.Embedding(rng.normal(size=(9, 3)).astype(np.float32), tables)
+        model = runtime.Model([table, runtime.Linear(rng.normal(size=(2, 3 * len(tables))).astype(np.float32))])
+        made = ours.to_keras(model)  # which compares the two
+        assert "Embedding" in [type(layer).__name__ for layer in made.layers]

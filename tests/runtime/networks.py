@@ -42,6 +42,15 @@ def embedding(words, width) -> Embedding:
     return Embedding(generator("embedding", words).normal(size=(words, width)).astype(F))
 
 
+def tables(*counts, width) -> Embedding:
+    return Embedding(generator("tables", *counts).normal(size=(sum(counts), width)).astype(F), counts)
+
+
+def voices() -> Model:
+    """Three whole numbers a row, each with a table of its own, and what is computed of them."""
+    return Model([tables(11, 5, 7, width=3), recurrent(cells.gru, 9, 13), linear(4, 13)])
+
+
 def forecaster() -> Model:
     return Model([recurrent(cells.lstm, 1, 19), linear(3, 19)])
 
@@ -89,14 +98,17 @@ def both_ways() -> Model:
     return Model([recurrent(cells.gru, 3, 10, directions=2), recurrent(cells.lstm, 20, 9), linear(2, 9)])
 
 
-STREAMING = {"forecaster": forecaster, "tagger": tagger, "deep": deep, "quantiles": quantiles}
+STREAMING = {"forecaster": forecaster, "tagger": tagger, "deep": deep, "quantiles": quantiles, "voices": voices}
 
 
 def sample(model: Model, T: int, B: int, key: object = 0) -> np.ndarray:
     rng = generator("sample", T, B, key)
     if model.vocabulary_size:
         return rng.integers(0, model.vocabulary_size, (T, B))
-    return rng.normal(size=(T, B, model.input_size)).astype(F)
+    x = rng.normal(size=(T, B, model.input_size)).astype(F)
+    for k, count in enumerate(model.id_counts):
+        x[..., k] = rng.integers(0, count, (T, B))
+    return x
 
 
 def row(x: np.ndarray, *at: int):

@@ -74,6 +74,7 @@ public:
     int64_t widest() const;    // the most features between its ops
     int64_t at_once() const;   // positions that are worth doing at once
     int64_t vocabulary() const { return ops_.empty() ? 0 : ops_.front().vocabulary; }   // 0: the input is float
+    bool ids_fit(const float* x, int64_t rows) const noexcept;   // whether the whole numbers in so many rows have a place in its tables
     bool streams() const { return streams_; }
     int64_t stride() const { return stride_; }                         // it answers at every so many steps
     const std::vector<StateSpec>& states() const { return states_; }   // of all ops, one after the other

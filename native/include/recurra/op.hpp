@@ -44,6 +44,7 @@ struct Op {
     std::shared_ptr<const void> data = {};
     std::vector<StateSpec> states = {};
     int64_t vocabulary = 0;    // not 0: it takes whole numbers below this, and comes first
+    std::vector<int64_t> tables = {};   // where it has some: its floats are whole numbers below these, and it comes first
     int64_t stride = 1;        // it answers at every so many steps; its last state has the steps until the next answer
     bool streams = true;       // no output depends on later steps
     // Floats of room for so many rows, and positions (steps times rows) at once; null: none.

@@ -10,9 +10,12 @@ namespace {
 
 constexpr int64_t kMostSteps = int64_t(1) << 24;   // counts that states hold as floats are exact up to here
 
+// A whole number is a row of the table: one of int64 for each row of a step, or K of a row's floats, each with a table of
+// its own or with all of W.
 struct Embedding {
     Buffer<float> table;
     int64_t width;
+    std::vector<int64_t> begins;   // the first row of each float's table
 
     static const float* run(const void* data, void*, Chunk& c) noexcept {
         const Embedding& op = *static_cast<const Embedding*>(data);
@@ -23,11 +26,42 @@ struct Embedding {
         return c.to;
     }
 
-    static Op make(const Ingredients& of) {   // W [vocabulary, output]
+    static const float* run_floats(const void* data, void*, Chunk& c) noexcept {
+        const Embedding& op = *static_cast<const Embedding*>(data);
+        const float* x = c.x;
+        float* to = c.to;
+        for (int64_t i = 0; i < c.steps * c.rows; ++i) {
+            for (const int64_t begin : op.begins) {
+                std::memcpy(to, op.table.data() + (begin + static_cast<int64_t>(*x++)) * op.width, op.width * sizeof(float));
+                to += op.width;
+            }
+        }
+        return c.to;
+    }
+
+    static Op make(const Ingredients& of) {   // W [vocabulary, width]; the rows of each float's table, or nothing
         const Tensor& W = of.array(0, {-1, -1});
-        Op op{1, W.shape[1], &run};
-        op.vocabulary = W.shape[0];
-        op.data = std::make_shared<Embedding>(Embedding{copy_of(W), op.output});
+        const int64_t rows = W.shape[0], K = static_cast<int64_t>(of.numbers.size());
+        if (!K) {
+            Op op{1, W.shape[1], &run};
+            op.vocabulary = rows;
+            op.data = std::make_shared<Embedding>(Embedding{copy_of(W), op.output, {}});
+            return op;
+        }
+        expect(rows <= kMostSteps, "a table has more rows than floats can count");
+        Op op{K, times(K, W.shape[1]), &run_floats};
+        std::vector<int64_t> begins;
+        int64_t begin = 0;
+        for (int64_t k = 0; k < K; ++k) {
+            op.tables.push_back(of.whole(k, 1, rows));
+            begins.push_back(begin);
+            begin += op.tables.back();
+        }
+        if (begin != rows) {
+            for (int64_t k = 0; k < K; ++k) expect(op.tables[k] == rows, "the tables of an embedding are not those of its rows");
+            begins.assign(K, 0);
+        }
+        op.data = std::make_shared<Embedding>(Embedding{copy_of(W), W.shape[1], std::move(begins)});
         return op;
     }
 };

@@ -47,11 +47,13 @@ class Transform(ABC):
         input_size: I, the numbers that the encoder sees in a step.
         row_size: R, all numbers of a row: the encoder's, and what the head sees besides.
         inputs: the names of what it reads of a step.
+        tables: where the encoder's numbers are ids of symbols, how many there are of each; empty: they are quantities.
     """
 
     input_size: int
     row_size: int
     inputs: tuple[str, ...]
+    tables: Sequence[int] = ()
 
     @abstractmethod
     def rows(self, sequence: Any, start: int, stop: int) -> F32:

@@ -178,6 +178,14 @@ def _embedding(layer: Any) -> list[ops.Op]:
     return [ops.Embedding(array_of(layer, layer.embeddings))]
 
 
+def _of_embedding(op: ops.Embedding) -> Made:
+    table: Any = (_k.Embedding(*op.W.shape), [op.W])
+    if not op.tables:
+        return [table]
+    begins: Made = [(_k.Rescaling(1.0, op.begins), [])] if any(op.begins) else []
+    return [*begins, table, (_k.Reshape((-1, op.output_size)), [])]
+
+
 def _time_distributed(layer: Any) -> list[ops.Op]:
     if not isinstance(layer.layer, keras.layers.Dense):
         raise ExportError(f"from_keras: {layer.name} is over a {type(layer.layer).__name__}, expected Dense")
@@ -211,7 +219,7 @@ ROWS: list[tuple[type[ops.Op] | None, Row]] = [
     (ops.Linear, Row((_k.TimeDistributed,), _time_distributed)),
     (ops.Linear, Row((_k.Dense,), _dense, _of_linear)),
     (ops.Convolution, Row((_k.Conv1D,), _convolution, _of_convolution)),
-    (ops.Embedding, Row((_k.Embedding,), _embedding, lambda op: [(_k.Embedding(*op.W.shape), [op.W])])),
+    (ops.Embedding, Row((_k.Embedding,), _embedding, _of_embedding)),
     (
         ops.LayerNorm,
         Row(

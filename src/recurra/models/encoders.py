@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recurra.cells import Cell
-from recurra.torch import Pool, Recurrent
+from recurra.torch import Embedding, Pool, Recurrent
 
 HEADS = 2
 KERNEL = 3  # steps that one convolution sees
@@ -63,7 +63,7 @@ class Encoder(nn.Module, ABC):
 
 
 class RecurrentEncoder(Encoder):
-    """Any cell, in one or two directions."""
+    """Any cell, in one or two directions; before it, where its numbers are ids of symbols, their `tables`."""
 
     def __init__(
         self,
@@ -74,11 +74,20 @@ class RecurrentEncoder(Encoder):
         bidirectional: bool = False,
         projection: int = 0,
         pool: str = "last",
+        tables: Sequence[int] = (),
+        embedding: int = 0,
     ) -> None:
         super().__init__()
         between = dropout if len(sizes) > 1 else 0.0
+        self.table = Embedding(tables, embedding, shared=len(set(tables)) == 1) if tables else None
+        self.drop = nn.Dropout(dropout if tables else 0.0)
         self.layers = Recurrent(
-            cell, input_size, list(sizes), dropout=between, bidirectional=bidirectional, proj_size=projection
+            cell,
+            embedding * len(tables) or input_size,
+            list(sizes),
+            dropout=between,
+            bidirectional=bidirectional,
+            proj_size=projection,
         )
         self.input_size = input_size
         self.bidirectional = bidirectional
@@ -90,12 +99,16 @@ class RecurrentEncoder(Encoder):
         self, x: Tensor, state: Any = None, *, lengths: Tensor | None = None, reset: Tensor | None = None
     ) -> tuple[Tensor, Any]:
         """As `Encoder.forward`."""
-        output, state = self.layers(x, state, lengths=lengths, reset=reset)
+        output, state = self.layers(self.enter(x), state, lengths=lengths, reset=reset)
         return self.pool(output), state
+
+    def enter(self, x: Tensor) -> Tensor:
+        """What the recurrent layers see of x: itself, or what the tables have of its symbols."""
+        return x if self.table is None else self.drop(self.table(x))
 
     def summary(self, x: Tensor, lengths: Tensor) -> Tensor:
         """What the pool makes of all outputs."""
-        return self.pool.ends(self.layers(x, lengths=lengths)[0], lengths)
+        return self.pool.ends(self.layers(self.enter(x), lengths=lengths)[0], lengths)
 
     def last(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The pool of all steps, which for "last" is the last output of each direction, in its own order of reading."""

@@ -57,7 +57,13 @@ def _affine(emitter: Emitter, name: str, op: ops.Affine, x: str) -> str:
 
 
 def _embedding(emitter: Emitter, name: str, op: ops.Embedding, x: str) -> str:
-    return emitter.builder.add("Gather", [emitter.builder.array(f"{name}.W", op.W), x])
+    builder, table = emitter.builder, emitter.builder.array(f"{name}.W", op.W)
+    if not op.tables:
+        return builder.add("Gather", [table, x])
+    ids = builder.add("Cast", [x], to=onnx.TensorProto.INT64)
+    if any(op.begins):
+        ids = builder.add("Add", [ids, builder.numbers(*op.begins)])
+    return builder.add("Reshape", [builder.add("Gather", [table, ids]), builder.numbers(0, 0, op.output_size)])
 
 
 def _layer_norm(emitter: Emitter, name: str, op: ops.LayerNorm, x: str) -> str:

@@ -110,6 +110,11 @@ class Model:
         return self.program().vocabulary_size
 
     @property
+    def id_counts(self) -> tuple[int, ...]:
+        """Of the first numbers of a row, those that are whole: how many each may be."""
+        return self.program().id_counts
+
+    @property
     def stride(self) -> int:
         """At every so many steps there is an output, beginning with the first."""
         return self.program().stride

@@ -82,7 +82,10 @@ def random_input(model: Model | Program, steps: int, rows: int, seed: int = 0) -
     if model.vocabulary_size:
         ids: Any = rng.integers(0, model.vocabulary_size, (steps, rows))
         return np.asarray(ids)
-    return rng.standard_normal((steps, rows, model.input_size)).astype(np.float32)
+    x = rng.standard_normal((steps, rows, model.input_size)).astype(np.float32)
+    for k, count in enumerate(model.id_counts):
+        x[..., k] = rng.integers(0, count, (steps, rows))
+    return x
 
 
 def _differing(a: Array, b: Array) -> int:

@@ -43,6 +43,7 @@ class Program:
         input_size, output_size: features of a step, of all inputs together (an embedding takes one whole number
             instead).
         vocabulary_size: how many whole numbers an embedding takes; 0 where features come in.
+        id_counts: of the first numbers of a row, those that are whole: how many each may be, from 0 on.
         stride: at every so many steps there is an output, beginning with the first.
         streams: whether it can step; an op of two directions needs the whole sequence.
 
@@ -62,6 +63,7 @@ class Program:
         self._widths = _widths(self.ops, first)
         self.input_size, self.output_size = sum(self.inputs.values()), self._widths[-1]
         self.vocabulary_size = self.ops[0].vocabulary_size if self.ops else 0
+        self.id_counts = self.ops[0].id_counts if self.ops else ()
         self.stride = int(np.prod([op.stride for op in self.ops], dtype=object))
         self.streams = all(op.streams for op in self.ops)
         self.native = _native.Network(isa(), self.input_size, first)
@@ -182,6 +184,7 @@ class Program:
             self.refuse_ids(call, x)
         else:
             check_array(call, "x", x, FLOAT, (*lead, self.input_size))
+            self.refuse_ids(call, x)
 
     def check_output(self, call: str, out: Array, lead: tuple[int | str, ...]) -> None:
         """Raise unless out is `[*lead, O]` of float32 that can be written."""
@@ -191,7 +194,17 @@ class Program:
 
     def refuse_ids(self, call: str, x: Any) -> None:
         """Raise where a whole number is not one of the embedding's rows."""
+        for k, count in enumerate(self.id_counts):
+            of_table = x[..., k]
+            bad = of_table[~((of_table >= 0) & (of_table < count) & (of_table == np.floor(of_table)))]
+            if bad.size:
+                raise ShapeError(
+                    f"{call}: number {k} of a row of `x` is {bad.flat[0]:g}, expected a whole number from 0 to "
+                    f"{count - 1}: the embedding's rows"
+                )
         ids, count = np.asarray(x), self.vocabulary_size
+        if not count:
+            return
         if ids.size and (ids.min() < 0 or ids.max() >= count):
             bad = ids.min() if ids.min() < 0 else ids.max()
             raise ShapeError(f"{call}: `x` has the number {bad}, expected 0 to {count - 1}: the embedding's rows")

@@ -140,6 +140,9 @@ class Task(ABC):
     def head(self, width: int, transform: Transform, dropout: float) -> nn.Module:
         """The layers from H = `width` features to O outputs: [..., H] to [..., O]; dropout is part of them."""
 
+    def tie(self, encoder: Encoder, head: nn.Module) -> None:  # noqa: B027  (nothing, if it need not)
+        """Let an encoder and a head that was made for it share what they are to share."""
+
     @abstractmethod
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """One number, the mean over the targets that are there, of outputs [..., O] and targets as the transform's."""

@@ -50,6 +50,7 @@ class Recipe:
     patience: int | None
     noise: float | None
     seed: int
+    embedding: int | None = None
 
 
 def recurrent_network(bench: Bench, recipe: Recipe) -> Network:
@@ -64,7 +65,15 @@ def recurrent_network(bench: Bench, recipe: Recipe) -> Network:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         encoder = RecurrentEncoder(
-            cell, bench.transform.input_size, sizes, recipe.dropout, recipe.bidirectional, projection, pool
+            cell,
+            bench.transform.input_size,
+            sizes,
+            recipe.dropout,
+            recipe.bidirectional,
+            projection,
+            pool,
+            bench.transform.tables,
+            recipe.embedding or embedding_size(bench.transform.tables),
         )
         return network_of(bench, encoder, recipe.dropout)
 
@@ -74,17 +83,29 @@ def network_of(bench: Bench, encoder: Encoder, dropout: float) -> Network:
     from recurra.models import Network
 
     head = bench.task.head(encoder.width, bench.transform, dropout)
+    bench.task.tie(encoder, head)
     return Network(encoder, head, bench.task.link(), bench.task.whole, bench.every)
+
+
+def embedding_size(tables: Sequence[int]) -> int:
+    """Numbers for a symbol where nothing else is said: more where there are more symbols.
+
+    >>> [embedding_size([n]) for n in (2, 65, 5000)]
+    [4, 25, 128]
+    """
+    return int(np.clip(round(1.6 * float(max(tables, default=0)) ** 0.66), 4, 128))
 
 
 def loss_of(bench: Bench, network: Network, noise: float = 0.0) -> Callable[[Batch], Tensor]:
     """The loss of a batch as `train` wants it; states are carried from batch to batch of an epoch.
 
-    With noise, so many standard deviations of it are added to the numbers of each step; flags stay as they are.
+    With noise, so many standard deviations of it are added to the numbers of each step; flags and symbols stay as they
+    are.
     """
     import torch
 
     state: Any = None
+    noise = 0.0 if bench.transform.tables else noise
     numbers = len(bench.transform.inputs)
 
     def loss(batch: Batch) -> Tensor:

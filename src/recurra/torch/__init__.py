@@ -1,5 +1,5 @@
 """Layers that drop into PyTorch: `RNN`, `LSTM` and `GRU` as torch.nn's, and `Recurrent` for any cell;
-`Pool`, `CausalConv1d` and `BatchNorm1d` around them.
+`Pool`, `CausalConv1d`, `BatchNorm1d` and `Embedding` around them.
 
 `export` writes modules built of them to model files, `to_torch` leads back, and `Stack` puts them one after the other.
 
@@ -17,6 +17,7 @@ need("recurra.torch", "torch", extra="train")
 from recurra.torch.backend import backend_for
 from recurra.torch.convert import Conversion, convert
 from recurra.torch.convolution import BatchNorm1d, CausalConv1d
+from recurra.torch.embedding import Embedding
 from recurra.torch.export import export, to_torch
 from recurra.torch.layers import GRU, LSTM, RNN
 from recurra.torch.pool import Pool
@@ -30,6 +31,7 @@ __all__ = [
     "BatchNorm1d",
     "CausalConv1d",
     "Conversion",
+    "Embedding",
     "Pool",
     "Recurrent",
     "Stack",

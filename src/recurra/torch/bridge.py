@@ -22,6 +22,7 @@ from recurra.errors import ExportError, RecurraError
 from recurra.runtime import Model, ops
 from recurra.runtime.ops import Op
 from recurra.torch.convolution import BatchNorm1d, CausalConv1d
+from recurra.torch.embedding import Embedding
 from recurra.torch.forecast import ForecastHead
 from recurra.torch.layers import CELLS
 from recurra.torch.pool import Pool
@@ -249,6 +250,12 @@ def _of_forecast(op: ops.Forecast) -> nn.Module:
     return _filled(ForecastHead(op.sizes["I"], op.horizon, op.B.shape[1] - S, S, op.levels, units=U), **op.arrays())
 
 
+def _of_embedding(op: ops.Embedding) -> nn.Module:
+    if not op.tables:
+        return _filled(nn.Embedding(*op.W.shape), weight=op.W)
+    return _filled(Embedding(op.tables, op.W.shape[1], shared=not any(op.begins)), weight=op.W)
+
+
 def _of_linear(op: ops.Linear) -> nn.Module:
     return _filled(nn.Linear(op.W.shape[1], len(op.W), bias=op.b is not None), weight=op.W, bias=op.b)
 
@@ -287,9 +294,10 @@ ROWS: dict[type[Op], tuple[Row, ...]] = {
         Row(
             (nn.Embedding,),
             lambda module, read: ops.Embedding(read(module.weight)),
-            lambda op: _filled(nn.Embedding(*op.W.shape), weight=op.W),
+            _of_embedding,
             {"max_norm": (None,)},
         ),
+        Row((Embedding,), lambda module, read: ops.Embedding(read(module.weight), module.tables), _of_embedding),
     ),
     ops.LayerNorm: (
         Row(

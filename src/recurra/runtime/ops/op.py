@@ -86,6 +86,11 @@ class Op:
         return 0
 
     @property
+    def id_counts(self) -> tuple[int, ...]:
+        """Of the first features that come in, those that are whole numbers: how many each may be."""
+        return ()
+
+    @property
     def reads(self) -> Mapping[str, int]:
         """The named inputs of the program that it reads beside what flows into it, and the features of each."""
         return {}
