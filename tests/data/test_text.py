@@ -166,7 +166,7 @@ def test_rows_one_at_a_time_are_those_of_the_whole():
     one = Tokens("", tuple(learned.tokenizer.tokens(text)), np.array(0.0), "", np.nan)
     whole = learned.rows(one, 0, 7)
     assert whole.dtype == np.float32
-    assert (whole < learned.sizes).all()
+    assert (whole < learned.tables).all()
     assert [learned.vocabularies[0].named([k])[0] for k in whole[:, 0]] == [
         "paris",
         "in",

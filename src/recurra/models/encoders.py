@@ -63,7 +63,8 @@ class Encoder(nn.Module, ABC):
 
 
 class RecurrentEncoder(Encoder):
-    """Any cell, in one or two directions; before it, where its numbers are ids of symbols, their `tables`."""
+    """Any cell, in one or two directions; before it, where its numbers are ids of symbols, their `tables`,
+    or the `table` that is given."""
 
     def __init__(
         self,
@@ -76,14 +77,16 @@ class RecurrentEncoder(Encoder):
         pool: str = "last",
         tables: Sequence[int] = (),
         embedding: int = 0,
+        table: Embedding | None = None,
     ) -> None:
         super().__init__()
         between = dropout if len(sizes) > 1 else 0.0
-        self.table = Embedding(tables, embedding, shared=len(set(tables)) == 1) if tables else None
-        self.drop = nn.Dropout(dropout if tables else 0.0)
+        own = Embedding(tables, embedding, shared=len(set(tables)) == 1) if tables and table is None else None
+        self.table, self.drop = table or own, nn.Dropout(dropout if own is not None else 0.0)
+        inner = input_size if self.table is None else len(self.table.tables) * self.table.weight.shape[1]
         self.layers = Recurrent(
             cell,
-            embedding * len(tables) or input_size,
+            inner,
             list(sizes),
             dropout=between,
             bidirectional=bidirectional,

@@ -18,11 +18,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.data.batches import Batches, Lanes, Piece, Shuffled, Windows
-from recurra.data.leakage import check_shared_steps
-from recurra.data.sequences import Sequences, is_table, read_sequences
+from recurra.data.sequences import Sequences
 from recurra.data.split import PARTS, Split, split_sequences
-from recurra.data.transform import Standardize, Transform
+from recurra.data.transform import Transform
 from recurra.errors import DataError, ModelFileError
+from recurra.tasks.inputs import Input, input_from, input_of, kind_of
+from recurra.tasks.inputs.numbers import Numbers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -54,6 +55,11 @@ class Task(ABC):
         whole: whether an answer is for a sequence as a whole, and live after every step; else one is for each step.
         noise: on inputs in training, in standard deviations, where nothing else is said.
         stretch: how many steps in a row count as one observation of the error, where it is of each step.
+        inputs: the kinds of input that it takes, by their names; the first one that takes X is asked, the last one
+            takes anything.
+        input: the kind of what was read.
+        tags: whether a text has a target for each of its tokens.
+        text_baselines: in place of `baselines` where the input is text.
     """
 
     name: ClassVar[str]
@@ -62,7 +68,12 @@ class Task(ABC):
     whole: ClassVar[bool] = True
     noise: ClassVar[float] = 0.5
     stretch: int = 100
+    inputs: ClassVar[tuple[str, ...]] = ("numbers",)
+    tags: ClassVar[bool] = False
+    text_baselines: ClassVar[tuple[type[Baseline], ...]] = ()
 
+    input: Input = Numbers()
+    reading: Mapping[str, Any] | None = None  # settings of the input, where they are not the usual ones
     columns: tuple[str, ...] = ()  # the names of the I numbers of a step
     each: bool = False  # whether there is a target for each step of a sequence, and not one for the whole
     kept: ClassVar[tuple[str, ...]] = ()  # more of the report that a model file keeps
@@ -115,12 +126,13 @@ class Task(ABC):
         return bool(forms[0])
 
     def opened(self, X: Any, **given: Any) -> Sequences:
-        """What X holds; the columns and their roles are kept for what will be read later."""
-        found = read_sequences(X, **given)
-        self.columns = found.columns
-        given_names = {role: given.get(role) for role in ("series", "time", "y", "groups")}
-        self.roles = {role: name for role, name in given_names.items() if isinstance(name, str)}
-        return found
+        """What X holds; of which kind it is, its columns and their roles are kept for what will be read later."""
+        self.input = input_of(self.inputs, X, given, self.reading)
+        return self.input.read(self, X, **given)
+
+    def features(self, tokens: str) -> tuple[str, ...]:
+        """What a row has of a token, where nothing else is said; `tokens` says what a text is cut into."""
+        return ("small",) if tokens == "words" else ("token",)
 
     def targets(self, found: Sequences) -> list[Floats]:
         """A number for each sequence, or for each of its steps, of what was given with them.
@@ -133,8 +145,8 @@ class Task(ABC):
         return checked_targets(found.y, found)
 
     def transform(self, sequences: Sequence[Any], splits: Sequence[Split]) -> Transform:
-        """What turns sequences into rows, learned from the training part; by default `Standardize`."""
-        return Standardize.fit(sequences, splits, self.columns)
+        """What turns sequences into rows, learned from the training part; by default as the input has it."""
+        return self.input.transform(self, sequences, splits)
 
     @abstractmethod
     def head(self, width: int, transform: Transform, dropout: float) -> nn.Module:
@@ -161,9 +173,7 @@ class Task(ABC):
 
     def live(self, model: Model, transform: Transform) -> Live:
         """A live session of a model of this task."""
-        from recurra.tasks.live_sequences import LiveSequences
-
-        return LiveSequences(model, self, transform)
+        return self.input.live(self, model, transform)
 
     def windows(self, bench: Bench) -> tuple[int, ...]:
         """Steps to choose from for what sees a window, the fewest first: half and all of the longest."""
@@ -181,16 +191,7 @@ class Task(ABC):
             DataError: they cannot be used, or have another width than those of training.
         """
         given = {name: value for name, value in given.items() if value is not None}
-        if is_table(X):
-            wanted = ("series", "time", "y") if targets else ("series", "time")
-            given = {role: name for role, name in self.roles.items() if role in wanted} | given
-        found = read_sequences(X, columns=transform.inputs, **given)
-        width, expected = found.x[0].shape[1], len(transform.inputs)
-        if width != expected:
-            raise DataError(
-                f"sequences: they have {width} numbers a step, expected {expected} as in training: "
-                f"{', '.join(transform.inputs[:12])}"
-            )
+        found = self.input.again(self, X, transform, targets, **given)
         made = found.with_targets(self.targets(found) if targets else None)
         if self.each and targets:  # one that stays the same is one for each step, too
             made = [s if s.target.ndim else replace(s, target=np.full(len(s), float(s.target))) for s in made]
@@ -236,8 +237,7 @@ class Task(ABC):
         Raises:
             LeakageError: they do.
         """
-        check_shared_steps([s.x for s in bench.sequences], bench.splits)
-        return []
+        return self.input.suspicions(bench)
 
     def batches(
         self, transform: Transform, pieces: Sequence[Piece], encoder: Encoder, batch: int | None, chunk: int, seed: int
@@ -276,7 +276,8 @@ class Task(ABC):
 
     def to_dict(self) -> dict[str, Any]:
         """What it has learned besides the transform, ready for JSON: part of a model file."""
-        return {"roles": dict(self.roles), "each": self.each}
+        kind = {"input": self.input.to_dict()} if self.input.name != "numbers" else {}
+        return {"roles": dict(self.roles), "each": self.each, **kind}
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Self:
@@ -284,6 +285,7 @@ class Task(ABC):
         self = cls()
         self.roles = {str(role): str(name) for role, name in dict(described.get("roles", {})).items()}
         self.each = bool(described.get("each", False))
+        self.input = input_from(described.get("input"))
         return self
 
     def check_output(self, size: int) -> None:  # noqa: B027  (any, if it does not matter)
@@ -291,7 +293,9 @@ class Task(ABC):
 
     def anew(self) -> Task:
         """The same task with nothing learned."""
-        return type(self)()
+        made = type(self)()
+        made.reading = self.reading
+        return made
 
     def roles_of(self, transform: Any) -> dict[str, Any]:
         """What `examples` was given besides the table, to give it again."""
@@ -300,32 +304,31 @@ class Task(ABC):
     @classmethod
     def transform_from(cls, described: Mapping[str, Any]) -> Transform:
         """The transform of a model file."""
-        return Standardize.from_dict(described)
+        return kind_of(str(described.get("input", "numbers"))).made(None).transform_from(described)
 
     def cut(self, sequence: Any, end: int) -> Any:
         """A sequence without the steps from `end` on, and without their targets."""
         y = sequence.target
-        return replace(sequence, x=sequence.x[:end], target=y[:end] if y.ndim else y)
+        return replace(sequence, target=y[:end] if y.ndim else y, **self.input.cut(sequence, end))
 
     def pack(self, sequences: Sequence[Any]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Sequences as arrays and JSON, for another process."""
-        arrays = {
-            "x": np.concatenate([s.x for s in sequences]),
+        arrays, settings = self.input.pack(sequences)
+        arrays |= {
             "lengths": np.array([len(s) for s in sequences], np.int64),
             "target": np.concatenate([np.ravel(s.target) for s in sequences]),
             "time": np.array([s.time for s in sequences]),
         }
         whole = all(s.target.ndim == 0 for s in sequences)
-        return arrays, {"names": [s.name for s in sequences], "groups": [s.group for s in sequences], "whole": whole}
+        settings |= {"names": [s.name for s in sequences], "groups": [s.group for s in sequences], "whole": whole}
+        return arrays, settings | ({"input": self.input.name} if self.input.name != "numbers" else {})
 
     @staticmethod
     def unpack(arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> Sequence[Any]:
         """From what `pack` gave."""
         cuts = np.cumsum(arrays["lengths"])[:-1]
-        x = np.split(arrays["x"], cuts)
         y = list(arrays["target"]) if settings["whole"] else np.split(arrays["target"], cuts)
-        found = Sequences(tuple(settings["names"]), tuple(x), (), None, list(settings["groups"]), arrays["time"])
-        return found.with_targets(y)
+        return kind_of(settings.get("input", "numbers")).made(None).unpack(arrays, settings).with_targets(y)
 
 
 def checked_targets(values: Sequence[Any], sequences: Sequences) -> list[Floats]:

@@ -117,7 +117,7 @@ class Bench:
 
     def baselines(self) -> list[Any]:
         """The task's baselines, fitted to the training part; their settings are chosen on the validation part."""
-        return [kind.fit(self) for kind in self.task.baselines]
+        return [kind.fit(self) for kind in self.task.input.baselines(self.task)]
 
     def without_test(self) -> Bench:
         """The same without the rows of the test part: what is not there cannot leak."""

@@ -11,12 +11,13 @@ import numpy as np
 from recurra.data.leakage import check_constant_columns
 from recurra.data.sequences import Sequences
 from recurra.data.split import Split
-from recurra.data.transform import Standardize, Transform
+from recurra.data.transform import Transform
 from recurra.errors import DataError
 from recurra.tasks.base import Floats, Task
 from recurra.tasks.baselines import LogisticOnSummaries, MostFrequent
 from recurra.tasks.estimator import Estimator
 from recurra.tasks.metrics import Accuracy, LogLoss, MacroF1
+from recurra.tasks.text_baselines import LogisticOnWords
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -32,6 +33,8 @@ class Classify(Task):
     name = "classify"
     metrics = (Accuracy(), MacroF1(), LogLoss())
     baselines = (MostFrequent, LogisticOnSummaries)
+    inputs = ("text", "numbers")
+    text_baselines = (MostFrequent, LogisticOnWords)
 
     labels: np.ndarray[Any, Any]
 
@@ -73,7 +76,7 @@ class Classify(Task):
         """All labels are in all parts alike, where each sequence has one."""
         return None if self.each else [f"{float(s.target):.0f}" for s in sequences]
 
-    def transform(self, sequences: Sequence[Any], splits: Sequence[Split]) -> Standardize:
+    def transform(self, sequences: Sequence[Any], splits: Sequence[Split]) -> Transform:
         """Every label must be there to be learned.
 
         Raises:
@@ -83,11 +86,11 @@ class Classify(Task):
         if len(seen) < len(self.labels):
             lost = next(label for k, label in enumerate(self.labels.tolist()) if k not in seen)
             raise DataError(f"y: the label {lost!r} is not in the training part, expected every label there")
-        return Standardize.fit(sequences, splits, self.columns)
+        return super().transform(sequences, splits)
 
     def suspicions(self, bench: Bench) -> list[str]:
         """A column that is the label, and sequences cut from one recording on both sides of a split."""
-        if not self.each:
+        if not self.each and self.input.name == "numbers":
             labels = np.array([float(s.target) for s in bench.sequences])
             check_constant_columns([s.x for s in bench.sequences], labels)
         return super().suspicions(bench)

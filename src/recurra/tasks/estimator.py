@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import time as clock
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -62,6 +62,7 @@ class Estimator:
             ("train", "valid", "test") for each sequence.
         channels_first: whether arrays are [N, I, T].
         seed: of all chance.
+        reading: settings of inputs that are no numbers, by name: see `recurra.tasks.inputs.text.Text`.
 
     Attributes:
         model_: a `recurra.runtime.Model`: `model_.session()` steps.
@@ -99,6 +100,7 @@ class Estimator:
         parts: Any = (0.70, 0.15, 0.15),
         channels_first: bool = False,
         seed: int = 0,
+        reading: Mapping[str, Any] | None = None,
     ) -> None:
         self.cell = cell
         self.hidden = hidden
@@ -118,6 +120,7 @@ class Estimator:
         self.parts = parts
         self.channels_first = channels_first
         self.seed = seed
+        self.reading = reading
 
     _known: ClassVar[dict[str, type[Estimator]]] = {}
 
@@ -128,7 +131,9 @@ class Estimator:
 
     def make_task(self) -> Task:
         """The task, with nothing learned yet."""
-        return self.task()
+        made = self.task()
+        made.reading = getattr(self, "reading", None)
+        return made
 
     def fit(
         self,
@@ -140,6 +145,7 @@ class Estimator:
         series: str | None = None,
         time: str | None = None,
         inputs: Sequence[str] | None = None,
+        text: str | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
         progress: Callable[[Progress], None] | None = None,
@@ -153,6 +159,8 @@ class Estimator:
         Args:
             X, y, groups, times, series, time: as `recurra.data.read_sequences` takes them.
             inputs: the columns of a table to learn from; None: all that have no other role.
+            text: the column of a table that has texts; where X is texts, it is as `recurra.data.text.read_texts` takes
+                it.
             checkpoint: a file that is written after every epoch.
             resume: go on from it, where it is there: the end is the same, to the last bit.
             progress: called after every update and validation, with the best naive error on the validation part.
@@ -165,6 +173,7 @@ class Estimator:
             TrainingError, CheckpointError: see `recurra.train`.
         """
         given = {"y": y, "groups": groups, "times": times, "series": series, "time": time, "columns": inputs}
+        given |= {} if text is None else {"text": text}
         how = {"checkpoint": checkpoint, "resume": resume, "progress": progress, "stop": stop}
         self._fit(lambda task: task.examples(X, channels_first=self.channels_first, **given), evaluate, **how)
         return self._of_source(X)
@@ -470,7 +479,7 @@ def open_live(model: Model, source: str = "the model") -> Live:
 
 def _best_naive(bench: Bench) -> float | None:
     """The least error of a naive answer on the validation part."""
-    kinds = [kind for kind in bench.task.baselines if kind.kind == "naive"]
+    kinds = [kind for kind in bench.task.input.baselines(bench.task) if kind.kind == "naive"]
     fitted = [one for kind in kinds for one in kind.each(bench)]
     return min((bench.error(one, "valid") for one in fitted), default=None)
 

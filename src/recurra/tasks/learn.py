@@ -74,6 +74,7 @@ def recurrent_network(bench: Bench, recipe: Recipe) -> Network:
             pool,
             bench.transform.tables,
             recipe.embedding or embedding_size(bench.transform.tables),
+            bench.task.input.table(bench.transform),
         )
         return network_of(bench, encoder, recipe.dropout)
 

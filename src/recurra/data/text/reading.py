@@ -63,8 +63,7 @@ def are_texts(X: Any) -> bool:
     first = next(iter(X), None)
     if isinstance(first, (str, bytes)):
         return True
-    inner = next(iter(first), None) if isinstance(first, (list, tuple, np.ndarray)) else None
-    return isinstance(inner, str)
+    return len(X) > 0 and all(isinstance(t, (list, tuple)) and all(isinstance(w, str) for w in t) for t in X)
 
 
 def read_texts(

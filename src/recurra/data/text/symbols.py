@@ -133,7 +133,7 @@ class Symbols(Transform):
         return len(self.features)
 
     @property
-    def sizes(self) -> tuple[int, ...]:
+    def tables(self) -> tuple[int, ...]:  # type: ignore[override]
         """How many numbers each feature has: the rows of its table in the network."""
         return tuple(len(v) for v in self.vocabularies)
 
@@ -166,7 +166,7 @@ class Symbols(Transform):
     def to_dict(self) -> dict[str, Any]:
         """See `Transform`."""
         return {
-            "kind": "symbols",
+            "input": "text",
             "tokenizer": self.tokenizer.to_dict(),
             "features": list(self.features),
             "vocabularies": [v.to_dict() for v in self.vocabularies],
