@@ -53,10 +53,12 @@ class Live(ABC):
 
     answer: ClassVar[str] = "answer"  # what one is called
     announced: Sequence[str] = ()
+    reads_anew: ClassVar[bool] = False  # whether it can serve a network of both directions
     timed: bool = False  # whether an observation says its time, by which it is known again
 
     def __init__(self, model: Model, transform: Any, keys: Sequence[str], names: Sequence[str]) -> None:
-        model.program().check_streams("a live session")
+        if not self.reads_anew:
+            model.program().check_streams("a live session")
         self.model, self._transform = model, transform
         self.keys, self.names = list(keys), [*keys, *names]
         self.notes: list[str] = []
