@@ -30,7 +30,7 @@ class Tables(Embedding):
 
     def reset_parameters(self) -> None:
         """Small numbers: many symbols come only a few times."""
-        nn.init.normal_(self.weight, std=0.1)
+        nn.init.normal_(self.weight, std=0.3)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features [T, B, K * E] of x [T, B, K]."""

@@ -32,12 +32,9 @@ class Input(ABC):
 
     Attributes:
         name: the word in the model file, and of its module in `recurra.tasks.inputs`.
-        numeric: whether a step is numbers, to which noise may be added in training.
-        baselines: for the tasks that have others than their own with this kind of input, by the task's name.
     """
 
     name: ClassVar[str]
-    numeric: ClassVar[bool] = True
     known: ClassVar[dict[str, type[Input]]] = {}
 
     def __init_subclass__(cls) -> None:

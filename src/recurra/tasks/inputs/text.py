@@ -65,7 +65,6 @@ class Text(Input):
     dropout: float = 0.5
     forgotten: float = 0.05
     name = "text"
-    numeric = False
 
     @classmethod
     def takes(cls, X: Any, given: Mapping[str, Any]) -> bool:
