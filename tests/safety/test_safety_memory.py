@@ -150,6 +150,10 @@ def test_the_native_module_checks_networks_and_sessions() -> None:
         ("layer_norm", [np.ones(3, F), np.ones(2, F)], [1e-5], 3),
         ("pool_attention", [np.ones(2, F)], [], 3),
         ("pool_mean", [], [], 5),
+        ("attend", [np.ones((4, 3), F), np.ones(4, F), None], [2, 1, 20], 3),  # the capacity is no multiple of 16
+        ("attend", [np.ones((4, 3), F), np.ones(4, F), np.ones(3, F)], [2, 1, 16], 3),
+        ("attend", [np.ones((4, 3), F), np.ones(4, F), None], [3, 2, 16], 3),
+        ("attend", [np.ones((4, 3), F), np.ones(4, F), None], [1e300, 1, 16], 3),
     ):
         with pytest.raises((ValueError, IndexError, MemoryError)):
             network.add(name, arrays, given, width)

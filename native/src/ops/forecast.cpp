@@ -7,19 +7,10 @@
 //     the others: outward from there by k softplus(v_n) each, so that quantiles never cross where k >= 0
 
 #include "ops.hpp"
-#include "activations.hpp"
 
 namespace recurra {
 
 namespace {
-
-constexpr int index_of(const char* name) {
-    for (int i = 0;; ++i) {
-        const char *a = activation_names[i], *b = name;
-        while (*a && *a == *b) ++a, ++b;
-        if (*a == *b) return i;
-    }
-}
 
 constexpr int kTanh = index_of("tanh"), kSoftplus = index_of("softplus");
 

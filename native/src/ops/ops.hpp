@@ -3,6 +3,7 @@
 
 #include <cstring>
 
+#include "activations.hpp"
 #include "recurra/memory.hpp"
 #include "recurra/op.hpp"
 
@@ -28,7 +29,16 @@ inline Buffer<float> packed(const Isa& isa, const float* W, int64_t outputs, int
     return memory;
 }
 
+// The place of an activation of that name among an ISA's maps.
+constexpr int index_of(const char* name) {
+    for (int i = 0;; ++i) {
+        const char *a = activation_names[i], *b = name;
+        while (*a && *a == *b) ++a, ++b;
+        if (*a == *b) return i;
+    }
+}
+
 using OpTable = std::vector<NamedOp>;
-extern const OpTable dense_ops, elementwise_ops, pool_ops, forecast_ops;
+extern const OpTable dense_ops, elementwise_ops, pool_ops, forecast_ops, attend_ops;
 
 }  // namespace recurra

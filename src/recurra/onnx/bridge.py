@@ -134,6 +134,34 @@ def _pool(emitter: Emitter, name: str, op: ops.Pool, x: str) -> str:
     return builder.add("Concat", [last, f"{name}.output"], axis=-1) if last else f"{name}.output"
 
 
+def _attend(emitter: Emitter, name: str, op: ops.Attend, x: str) -> str:
+    """Scores of all steps at once, and a softmax over the rows of the memory that are there."""
+    builder, add = emitter.builder, emitter.builder.add
+    K, V, M, P = op.sizes["K"], op.values, op.capacity, op.heads
+    keys, values, _, count = (emitter.begins(name, state, x) for state in op.states(op.sizes["I"]))
+    q = add("MatMul", [x, builder.array(f"{name}.W", op.W.T)])
+    q = add("Add", [q, builder.array(f"{name}.b", op.b)])
+    q = add("Reshape", [q, builder.numbers(0, 0, P, K // P)])  # [T, B, P, k]
+    by_head = add("Reshape", [keys, builder.numbers(0, P, K // P, M)])
+    if op.v is None:
+        scores = add("MatMul", [add("Unsqueeze", [q, builder.numbers(3)]), by_head])  # [T, B, P, 1, M]
+    else:
+        bent = add("Tanh", [add("Add", [add("Unsqueeze", [q, builder.numbers(4)]), by_head])])
+        scores = add("MatMul", [builder.array(f"{name}.v", op.v.reshape(P, 1, K // P)), bent])
+    place = builder.array(f"{name}.places", np.arange(M, dtype=np.float32))
+    there = add("Less", [place, add("Unsqueeze", [count, builder.numbers(1, 2)])])  # [B, 1, 1, M]
+    scores = add("Where", [there, scores, builder.number(float(np.finfo(np.float32).min))])
+    shares = add("Mul", [add("Softmax", [scores], axis=-1), add("Cast", [there], to=onnx.TensorProto.FLOAT)])
+    by_row = add("Reshape", [values, builder.numbers(0, M, P, V // P)])
+    found = add("MatMul", [shares, add("Transpose", [by_row], perm=[0, 2, 1, 3])])  # [T, B, P, 1, v]
+    last = add("Reshape", [shares, builder.numbers(0, 0, P * M)])
+    last = add("Slice", [last, builder.numbers(-1), builder.numbers(2**31 - 1), builder.numbers(0)])
+    for state, value in {"keys": keys, "values": values, "count": count}.items():
+        emitter.give(name, state, add("Identity", [value]))
+    emitter.give(name, "weights", add("Squeeze", [last, builder.numbers(0)]))
+    return add("Concat", [x, add("Reshape", [found, builder.numbers(0, 0, V)])], axis=-1)
+
+
 def _last(builder: Builder, name: str, op: ops.Pool, x: str) -> str:
     """x, or of two directions its first half and the first step of its second."""
     if op.directions == 1:
@@ -358,6 +386,7 @@ ROWS: dict[type[Op], Row] = {
     ops.Softmax: Row(
         lambda emitter, name, op, x: emitter.builder.add("Softmax", [x], axis=-1), {"Softmax": _read_softmax}
     ),
+    ops.Attend: Row(_attend),
     ops.Forecast: Row(_forecast),
     ops.Dropout: Row(lambda emitter, name, op, x: x),
 }

@@ -14,6 +14,7 @@ from recurra.errors import need
 
 need("recurra.torch", "torch", extra="train")
 
+from recurra.torch.attend import Attend
 from recurra.torch.backend import backend_for
 from recurra.torch.convert import Conversion, convert
 from recurra.torch.convolution import BatchNorm1d, CausalConv1d
@@ -28,6 +29,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "Attend",
     "BatchNorm1d",
     "CausalConv1d",
     "Conversion",

@@ -21,6 +21,7 @@ from recurra.cells import Cell, gru, lstm, lstm_projected, rnn, rnn_relu
 from recurra.errors import ExportError, RecurraError
 from recurra.runtime import Model, ops
 from recurra.runtime.ops import Op
+from recurra.torch.attend import Attend
 from recurra.torch.convolution import BatchNorm1d, CausalConv1d
 from recurra.torch.embedding import Embedding
 from recurra.torch.forecast import ForecastHead
@@ -245,6 +246,19 @@ def _of_pool(op: ops.Pool) -> nn.Module:
     return _filled(Pool(op.how, len(op.v) if op.v is not None else 0, bidirectional=op.directions == 2), v=op.v)
 
 
+def _attend(module: Attend, read: Read) -> Op:
+    return ops.Attend(
+        read(module.weight), read(module.bias), read(module.v), module.values, module.capacity, module.heads
+    )
+
+
+def _of_attend(op: ops.Attend) -> nn.Module:
+    K, I = op.W.shape
+    score = "product" if op.v is None else "additive"
+    module = Attend(I, K, op.values, heads=op.heads, score=score, capacity=op.capacity)
+    return _filled(module, weight=op.W, bias=op.b, v=op.v)
+
+
 def _of_forecast(op: ops.Forecast) -> nn.Module:
     S, U = op.W.shape
     return _filled(ForecastHead(op.sizes["I"], op.horizon, op.B.shape[1] - S, S, op.levels, units=U), **op.arrays())
@@ -319,6 +333,7 @@ ROWS: dict[type[Op], tuple[Row, ...]] = {
     ops.Pool: (
         Row((Pool,), lambda module, read: ops.Pool(module.how, read(module.v), 1 + module.bidirectional), _of_pool),
     ),
+    ops.Attend: (Row((Attend,), _attend, _of_attend),),
     ops.Forecast: (Row((ForecastHead,), lambda module, read: module.model_layers()[0], _of_forecast),),
     ops.Dropout: (Row((nn.Dropout,), lambda module, read: ops.Dropout(module.p), lambda op: nn.Dropout(op.p)),),
     ops.Softmax: (Row((nn.Softmax,), lambda module, read: ops.Softmax(), lambda op: nn.Softmax(-1), {"dim": (-1, 2)}),),

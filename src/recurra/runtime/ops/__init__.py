@@ -2,6 +2,7 @@
 
 from recurra.runtime.ops.activation import Activation
 from recurra.runtime.ops.affine import Affine
+from recurra.runtime.ops.attend import Attend
 from recurra.runtime.ops.convolution import Convolution
 from recurra.runtime.ops.dropout import Dropout
 from recurra.runtime.ops.embedding import Embedding
@@ -16,6 +17,7 @@ from recurra.runtime.ops.softmax import Softmax
 __all__ = [
     "Activation",
     "Affine",
+    "Attend",
     "Convolution",
     "Dropout",
     "Embedding",
