@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from recurra.conversion import convert
     from recurra.engine import get_num_threads, set_num_threads
     from recurra.runtime import load, save_model
+    from recurra.serve.client import connect, connect_async
     from recurra.tasks.classify import Classifier
     from recurra.tasks.estimator import open_model
     from recurra.tasks.forecast import Forecaster
@@ -37,6 +38,8 @@ _NAMES = {
     "cell": "recurra.cells",
     "cells": None,
     "compare": None,
+    "connect": "recurra.serve.client",
+    "connect_async": "recurra.serve.client",
     "convert": "recurra.conversion",
     "doctor": None,
     "draw": None,
@@ -62,6 +65,8 @@ __all__ = [
     "cell",
     "cells",
     "compare",
+    "connect",
+    "connect_async",
     "convert",
     "doctor",
     "draw",

@@ -115,6 +115,12 @@ class Live(ABC):
         """Forget a series that has ended; its next observation begins anew."""
         self._series.pop(series, None)
 
+    def states(self, series: str | None = None) -> dict[str, NDArray[np.float32]]:
+        """What the network remembers of a series, by name; of none named, of the first; empty before its first step."""
+        name = next(iter(self._series), "") if series is None else series
+        one = self._series.get(name)
+        return {} if one is None else one.session.state
+
     def snapshot(self) -> bytes:
         """All that it remembers of all series, as bytes, for `restore` in this or another process."""
         from safetensors.numpy import save

@@ -1,0 +1,75 @@
+"""`Observed`: what a server counts and measures, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+_SECONDS = (5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1, 2.5, 5)
+_SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
+
+
+class Observed:
+    """Counters, gauges and histograms of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self.registry = CollectorRegistry()
+        r = self.registry
+        self._sessions = Gauge("recurra_sessions", "Sessions, by where they are.", ["state"], registry=r)
+        self._sockets = Gauge("recurra_sockets", "Open sockets.", registry=r)
+        self._queue = Gauge("recurra_queue_steps", "Steps that wait.", registry=r)
+        self._steps = Counter("recurra_steps", "Steps taken.", ["model"], registry=r)
+        self._batch = Histogram(
+            "recurra_batch_size", "Sessions stepped together.", ["model"], buckets=_SIZES, registry=r
+        )
+        self._age = Histogram(
+            "recurra_queue_age_seconds", "How long the oldest step of a turn waited.", buckets=_SECONDS, registry=r
+        )
+        self._turn = Histogram("recurra_step_seconds", "What a turn's steps took.", buckets=_SECONDS, registry=r)
+        self._round = Histogram(
+            "recurra_round_trip_seconds", "From a frame's arrival to its answer.", buckets=_SECONDS, registry=r
+        )
+        self._evicted = Counter("recurra_evictions", "Sessions written to the store to make room.", registry=r)
+        self._returned = Counter("recurra_returns", "Sessions that came back from the store.", registry=r)
+        self._resumed = Counter("recurra_resumes", "Sessions that another socket took over.", registry=r)
+        self._refused = Counter("recurra_refusals", "Requests refused, by why.", ["error"], registry=r)
+        self._slow = Counter("recurra_slow_readers", "Sockets that were dropped, or whose answers were.", registry=r)
+        self.evicted: Callable[[int], None] = self._evicted.inc
+        self.returned, self.resumed, self.slow = self._returned.inc, self._resumed.inc, self._slow.inc
+        self._per_model: dict[str, tuple[Callable[[float], None], Callable[[float], None]]] = {}
+
+    def batch(self, model: str, sessions: int, steps: int) -> None:
+        """Note a batch of a model."""
+        found = self._per_model.get(model)
+        if found is None:
+            found = (self._batch.labels(model).observe, self._steps.labels(model).inc)
+            self._per_model[model] = found
+        found[0](sessions)
+        found[1](steps)
+
+    def turn(self, age: float, seconds: float) -> None:
+        """Note a turn: the age of the oldest step that waited, and what the turn took."""
+        self._age.observe(age)
+        self._turn.observe(seconds)
+
+    def answered(self, seconds: float) -> None:
+        """Note a frame that is answered."""
+        self._round.observe(seconds)
+
+    def refused(self, word: str) -> None:
+        """Note a refusal."""
+        self._refused.labels(word).inc()
+
+    def gauge(self, live: int, stored: int, sockets: int, queue: int) -> None:
+        """Note how things stand."""
+        self._sessions.labels("live").set(live)
+        self._sessions.labels("stored").set(stored)
+        self._sockets.set(sockets)
+        self._queue.set(queue)
+
+    def text(self) -> bytes:
+        """What Prometheus reads."""
+        from prometheus_client import generate_latest
+
+        return generate_latest(self.registry)

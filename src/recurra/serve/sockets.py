@@ -1,0 +1,338 @@
+"""`Socket`: one WebSocket, with any number of sessions on it; on picows, whose frames cost least."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
+
+from recurra.serve.access import Guest
+from recurra.serve.faults import RETRY, Fault, ServeError
+from recurra.serve.frames import GROUP, HEAD, OPS, STEPS, Message, group_head, group_of, message, to_json
+from recurra.serve.held import Held, Work
+
+if TYPE_CHECKING:
+    from recurra.serve.sessions import Sessions
+
+log = logging.getLogger("recurra.serve")
+_MOST_HANDLES = 1 << 16
+
+
+class Sockets:
+    """The sockets of a server, and which of them has which session."""
+
+    def __init__(self, sessions: Sessions, conflate: bool = False) -> None:
+        self.sessions, self.conflate = sessions, conflate
+        self.open: set[Socket] = set()
+        self.owners: dict[str, Socket] = {}
+
+    def close(self) -> None:
+        """Tell all that they may come back in a moment."""
+        for socket in list(self.open):
+            socket.close(WSCloseCode.SERVICE_RESTART, "the server is going down: connect again")
+
+
+class Socket(WSListener):
+    """One WebSocket.
+
+    A session belongs to the last socket that opened or attached it: the one before is told so, and is refused. A reader
+    that is too slow is dropped; with `conflate` it gets, of each session, the newest answer only.
+    """
+
+    def __init__(self, sockets: Sockets, guest: Guest) -> None:
+        super().__init__()
+        self._all, self._sessions, self._guest = sockets, sockets.sessions, guest
+        self._transport: Any = None
+        self._names: list[str | None] = []  # of each handle
+        self._handles: dict[str, int] = {}
+        self._parts: list[bytes] = []  # of a message in fragments
+        self._paused, self._latest = False, dict[str, tuple[Any, bytes]]()
+
+    def on_ws_connected(self, transport: WSTransport) -> None:
+        """Begin."""
+        self._transport = transport
+        self._all.open.add(self)
+
+    def on_ws_disconnected(self, transport: WSTransport) -> None:
+        """Its sessions stay, for whoever attaches them."""
+        self._transport = None
+        self._all.open.discard(self)
+        for name in self._handles:
+            key = f"{self._guest.tenant}/{name}"
+            if self._all.owners.get(key) is self:
+                del self._all.owners[key]
+
+    def pause_writing(self) -> None:
+        """The reader does not keep up."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The reader has caught up: what was held back is sent."""
+        self._paused = False
+        latest, self._latest = self._latest, {}
+        for kind, content in latest.values():
+            self._send(kind, content)
+
+    def close(self, code: WSCloseCode, why: str) -> None:
+        """End it, with a reason."""
+        if self._transport is not None:
+            self._transport.send_close(code, why.encode())
+            self._transport.disconnect(graceful=True)
+
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """Take a frame."""
+        kind = frame.msg_type
+        if kind == WSMsgType.CLOSE:
+            transport.send_close(frame.get_close_code())
+            transport.disconnect()
+            return
+        if kind not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
+            return
+        content = frame.get_payload_as_bytes()
+        if not frame.fin or self._parts:
+            if kind != WSMsgType.CONTINUATION:
+                self._kind, self._parts = kind, []
+            self._parts.append(content)
+            if sum(map(len, self._parts)) > self._sessions.limits.frame:
+                self.close(WSCloseCode.MESSAGE_TOO_BIG, "the message is too large")
+                return
+            if not frame.fin:
+                return
+            content, kind, self._parts = b"".join(self._parts), self._kind, []
+        told: dict[str, Any] = {}
+        try:
+            if kind == WSMsgType.BINARY:
+                self._binary(content, told)
+            else:
+                asked = message(content)
+                told |= {n: v for n in ("id", "handle", "seq", "tag") if (v := getattr(asked, n)) is not None}
+                self._message(asked)
+        except ServeError as refused:
+            self._refuse(refused, told)
+        except Exception:
+            log.exception("a frame could not be taken")
+            self._refuse(ServeError(Fault.INTERNAL, "the server is at fault"), told)
+
+    def _binary(self, content: bytes, told: dict[str, Any]) -> None:
+        if len(content) < HEAD.size:
+            raise ServeError(Fault.INVALID, f"a frame has {len(content)} bytes, expected {HEAD.size} or more")
+        kind, handle, first = HEAD.unpack_from(content)
+        if kind == STEPS:
+            told |= {"handle": handle, "seq": first}
+            held = self._of(handle)
+            self._submit(held, first or None, content[HEAD.size :], partial(self._answered, handle))
+        elif kind == GROUP:
+            self._group(*group_of(content, handle))
+        else:
+            raise ServeError(Fault.INVALID, f"a frame is of kind {kind}, expected {STEPS} or {GROUP}")
+
+    def _group(self, handles: list[int], firsts: list[int], inputs: bytes) -> None:
+        """One step of each of these sessions, answered by one frame."""
+        rows, rest = divmod(len(inputs), len(handles))
+        if rest:
+            raise ServeError(Fault.INVALID, f"inputs of {len(handles)} sessions have {len(inputs)} bytes")
+        gathered = _Gathered(self, len(handles))
+        for i, (handle, first) in enumerate(zip(handles, firsts, strict=True)):
+            try:
+                held = self._of(handle)
+                if held.served.takes_json:
+                    raise ServeError(Fault.INVALID, "a session of a task takes no groups: send it steps")
+                self._submit(held, first or None, inputs[i * rows : (i + 1) * rows], partial(gathered.add, handle))
+            except ServeError as refused:
+                self._refuse(refused, {"handle": handle, "seq": first})
+                gathered.miss()
+
+    def _message(self, asked: Message) -> None:
+        op = asked.op
+        if op in ("step", "run"):
+            held = self._asked(asked)
+            if op == "run" and not asked.xs:
+                raise ServeError(Fault.INVALID, "a run has no `xs`, expected a list of the inputs of its steps")
+            inputs = held.served.read([asked.x] if op == "step" else asked.xs or [])
+            self._submit(held, asked.seq, inputs, partial(self._told, asked))
+            return
+        tell: dict[str, Any] = {"op": op}
+        tenant = self._guest.tenant
+        if op == "open":
+            held = self._sessions.create(tenant, asked.model, asked.id)
+            tell |= self._attach(held)
+        elif op == "attach":
+            held = self._sessions.get(tenant, asked.id or "")
+            tell |= self._attach(held)
+            if asked.after is not None:
+                self._again(held, asked.after)
+        elif op == "fork":
+            other = self._sessions.fork(tenant, self._asked(asked), asked.to)
+            tell |= self._attach(other)
+        elif op == "states":
+            held = self._asked(asked)
+            self._sessions.batcher.finish(held)
+            tell |= {"id": held.name, "seq": held.steps, "states": held.served.states(held.state)}
+        elif op in ("reset", "end", "delete"):
+            held = self._asked(asked)
+            getattr(self._sessions, op)(held)
+            if op == "delete":
+                self._detach(held)
+            tell |= {"id": held.name, "steps": held.steps}
+        elif op == "detach":
+            held = self._asked(asked)
+            self._detach(held)
+            tell["id"] = held.name
+        elif op != "ping":
+            raise ServeError(Fault.INVALID, f"op is {op[:40]!r}, expected one of {', '.join(OPS)}")
+        self.tell(tell if asked.tag is None else tell | {"tag": asked.tag})
+
+    def _attach(self, held: Held) -> dict[str, Any]:
+        owners, key = self._all.owners, held.key
+        before = owners.get(key)
+        if before is not self:
+            if before is not None:
+                before.fenced(held)
+                self._sessions.observed.resumed()
+            owners[key] = self
+        handle = self._handles.get(held.name)
+        if handle is None:
+            handle = len(self._names)
+            if handle >= _MOST_HANDLES:
+                raise ServeError(Fault.FULL, f"this socket has had {handle} sessions: open another one")
+            self._names.append(held.name)
+            self._handles[held.name] = handle
+        return {"id": held.name, "model": held.served.name, "handle": handle, "steps": held.queued}
+
+    def fenced(self, held: Held) -> None:
+        """Another socket has taken a session."""
+        self._forget(held.name)
+        self.tell({"op": "fenced", "id": held.name})
+
+    def _detach(self, held: Held) -> None:
+        self._forget(held.name)
+        if self._all.owners.get(held.key) is self:
+            del self._all.owners[held.key]
+
+    def _forget(self, name: str) -> None:
+        handle = self._handles.pop(name, None)
+        if handle is not None:
+            self._names[handle] = None
+
+    def _again(self, held: Held, after: int) -> None:
+        """Send the answers that the client did not get."""
+        self._sessions.batcher.finish(held)
+        if after < held.steps:
+            records = held.window.since(after + 1)
+            if records is None:
+                raise ServeError(Fault.GONE, f"the answer to step {after + 1} has left the replay window")
+            ys = held.served.json(records)
+            self.tell({"op": "run", "id": held.name, "seq": after + 1, "ys": ys, "again": True})
+
+    def _asked(self, asked: Message) -> Held:
+        if asked.handle is not None:
+            return self._of(asked.handle)
+        if asked.id is None:
+            raise ServeError(Fault.INVALID, f"{asked.op}: which session is not said, expected `id` or `handle`")
+        if asked.id not in self._handles:
+            held = self._sessions.get(self._guest.tenant, asked.id)
+            if self._all.owners.get(held.key) is not None:
+                raise ServeError(
+                    Fault.FENCED, f"another socket has the session {asked.id!r}: attach it to take it over"
+                )
+            return held
+        return self._sessions.get(self._guest.tenant, asked.id)
+
+    def _of(self, handle: int) -> Held:
+        name = self._names[handle] if 0 <= handle < len(self._names) else ""
+        if name is None:
+            raise ServeError(
+                Fault.FENCED, f"handle {handle} was taken over by another socket, or given up: attach again"
+            )
+        if not name:
+            raise ServeError(Fault.NOT_FOUND, f"this socket has no handle {handle}")
+        return self._sessions.get(self._guest.tenant, name)
+
+    def _submit(self, held: Held, first: int | None, inputs: bytes, reply: Callable[[Work], None]) -> None:
+        if self._guest.limited:
+            self._guest.take(held.served.count(inputs))
+        self._sessions.submit(held, first, inputs, reply)
+
+    def _answered(self, handle: int, work: Work) -> None:
+        """Answer a STEPS frame; of one that was refused midway, what was taken before."""
+        if work.records:
+            body = work.held.served.binary(work.records)
+            self._send(WSMsgType.BINARY, HEAD.pack(STEPS, handle, work.first) + body, work.held.key)
+        if work.refused is not None:
+            self._refuse(work.refused, {"handle": handle, "seq": work.first + len(work.records)})
+
+    def _told(self, asked: Message, work: Work) -> None:
+        """Answer a message of steps; of one that was refused midway, what was taken before."""
+        told: dict[str, Any] = {"op": asked.op, "id": work.held.name, "seq": work.first}
+        if asked.tag is not None:
+            told["tag"] = asked.tag
+        if work.records:
+            answers = work.held.served.json(work.records)
+            name, value = ("y", answers[0]) if asked.op == "step" else ("ys", answers)
+            self._send(WSMsgType.TEXT, to_json(told | {name: value}), work.held.key)
+        if work.refused is not None:
+            self._refuse(work.refused, told | {"seq": work.first + len(work.records)})
+
+    def _refuse(self, refused: ServeError, told: dict[str, Any]) -> None:
+        self._sessions.observed.refused(refused.fault.word)
+        retry = {"retry_after": RETRY[refused.fault]} if refused.fault in RETRY else {}
+        self.tell(told | {"op": "error"} | refused.to_dict() | retry)
+
+    def tell(self, value: dict[str, Any]) -> None:
+        """Send a message."""
+        self._send(WSMsgType.TEXT, to_json(value))
+
+    def gathered(self, handles: list[int], works: list[Work]) -> None:
+        """Answer a GROUP."""
+        body = b"".join([work.held.served.binary(work.records) for work in works])
+        self._send(WSMsgType.BINARY, group_head(handles, [work.first for work in works]) + body)
+
+    def refuse_work(self, handle: int, work: Work) -> None:
+        """Refuse one step of a GROUP."""
+        assert work.refused is not None
+        self._refuse(work.refused, {"handle": handle, "seq": work.first})
+
+    def _send(self, kind: WSMsgType, content: bytes, key: str = "") -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if self._paused:
+            if self._all.conflate and key:
+                if key in self._latest:
+                    self._sessions.observed.slow()
+                self._latest[key] = (kind, content)
+                return
+            if transport.underlying_transport.get_write_buffer_size() > self._sessions.limits.unread:
+                self._sessions.observed.slow()
+                transport.send_close(WSCloseCode.TRY_AGAIN_LATER, b"you read too slowly: connect again")
+                transport.underlying_transport.abort()
+                self._transport = None
+                return
+        transport.send(kind, content)
+
+
+class _Gathered:
+    """Answers of a GROUP, sent when all are there."""
+
+    def __init__(self, socket: Socket, count: int) -> None:
+        self._socket, self._left = socket, count
+        self._handles: list[int] = []
+        self._works: list[Work] = []
+
+    def add(self, handle: int, work: Work) -> None:
+        """Take the answer to one step."""
+        if work.refused is None:
+            self._handles.append(handle)
+            self._works.append(work)
+        else:
+            self._socket.refuse_work(handle, work)
+        self.miss()
+
+    def miss(self) -> None:
+        """Expect one less."""
+        self._left -= 1
+        if not self._left and self._works:
+            self._socket.gathered(self._handles, self._works)
