@@ -125,9 +125,9 @@ def _together(program: Program, begins: Sequence[Mapping[str, Array]], limits: L
         for n in range(N):
             if len(found[n]) >= beam or not live[n]:
                 continue
-            rows = slice(n * beam, n * beam + len(live[n]))
-            looked = None if weights is None else _looked(program, attend, weights[rows], begins[n])
-            grown = _grow(live[n], given[rows], looked, limits, step, found[n])
+            own = slice(n * beam, n * beam + len(live[n]))
+            looked = None if weights is None else _looked(program, attend, weights[own], begins[n])
+            grown = _grow(live[n], given[own], looked, limits, step, found[n])
             live[n] = [row for _, row in grown]
             for k, (parent, row) in enumerate(grown):
                 order[n * beam + k], last[n * beam + k] = n * beam + parent, row.symbols[-1]
