@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from recurra.tasks.estimator import open_model
     from recurra.tasks.forecast import Forecaster
     from recurra.tasks.regress import Regressor
+    from recurra.tasks.tag import Tagger
     from recurra.weights import Weights
 
 __version__ = "0.2.0"
@@ -34,6 +35,7 @@ _NAMES = {
     "Classifier": "recurra.tasks.classify",
     "Forecaster": "recurra.tasks.forecast",
     "Regressor": "recurra.tasks.regress",
+    "Tagger": "recurra.tasks.tag",
     "Weights": "recurra.weights",
     "cell": "recurra.cells",
     "cells": None,
@@ -61,6 +63,7 @@ __all__ = [
     "Classifier",
     "Forecaster",
     "Regressor",
+    "Tagger",
     "Weights",
     "cell",
     "cells",

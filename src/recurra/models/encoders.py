@@ -95,7 +95,8 @@ class RecurrentEncoder(Encoder):
         self.input_size = input_size
         self.bidirectional = bidirectional
         width = (projection or sizes[-1]) * (2 if bidirectional else 1)
-        self.pool = Pool(pool, width if pool == "attention" else 0, bidirectional=bidirectional)
+        both, how = (False, "last") if pool == "each" else (bidirectional, pool)  # each step has its own two outputs
+        self.pool = Pool(how, width if pool == "attention" else 0, bidirectional=both)
         self.width = width * (3 if pool == "all" else 1)
 
     def forward(

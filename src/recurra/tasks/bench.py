@@ -194,7 +194,7 @@ class ModelPredictor:
     def parts(self, sequence: Any, start: int, stop: int) -> Iterator[tuple[int, Floats]]:
         """The same in parts, each with its first step; only a part is in memory at once."""
         session = self.model.session()
-        size = CHUNK if self.model.streams else stop  # two directions need the whole
+        size = CHUNK if self.model.streams and not self.task.tags else stop  # two directions need the whole
         for first in range(0, stop, size):
             last = min(first + size, stop)
             out = session.run(self.transform.rows(sequence, first, last))

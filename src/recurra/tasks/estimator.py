@@ -198,7 +198,7 @@ class Estimator:
         naive = _best_naive(bench)
         identity = {"parameters": parameters_of(self), "data": bench.fingerprint}
         recipe = self.recipe()
-        if bench.every and recipe.bidirectional:
+        if bench.every and recipe.bidirectional and not task.tags:
             raise SettingError(
                 f"{type(self).__name__}: y has a number for each step, and a network of both directions has seen what "
                 "comes after it, expected bidirectional=False"
@@ -334,7 +334,7 @@ class Estimator:
         if steps not in (None, "last", "all"):
             raise SettingError(f"{type(self).__name__}: steps={steps!r}, expected 'last', 'all' or None")
         every = steps == "all" or (steps is None and self.task_.each)
-        if every and not self.model_.streams:
+        if every and not (self.model_.streams or self.task_.tags):
             raise SettingError(
                 f"{type(self).__name__}: steps='all', but the network reads both ways and answers whole "
                 "sequences only, expected steps='last'"

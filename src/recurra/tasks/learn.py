@@ -60,7 +60,7 @@ def recurrent_network(bench: Bench, recipe: Recipe) -> Network:
     from recurra.models.encoders import RecurrentEncoder
 
     cell, sizes = get(recipe.cell), [recipe.hidden] * recipe.layers
-    pool = recipe.pool or ("last" if bench.every else "all")
+    pool = "each" if bench.task.tags else recipe.pool or ("last" if bench.every else "all")
     projection = (recipe.projection or max(1, recipe.hidden // 2)) if cell.projection is not None else 0
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)

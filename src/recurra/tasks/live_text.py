@@ -84,7 +84,7 @@ class LiveText(LiveSequences):
         ahead = one.session.fork()
         return certain, [(token, ahead.step(row)) for token, row in pending]
 
-    def _rows(self, reading: _Reading, observation: Any) -> tuple[Outputs, Outputs]:
+    def _rows(self, reading: Reading, observation: Any) -> tuple[Outputs, Outputs]:
         """The tokens with their rows that an observation makes certain, and those that would follow."""
         symbols = reading.symbols
         if isinstance(observation, Mapping) and "token" in observation:
@@ -107,11 +107,16 @@ class LiveText(LiveSequences):
         self.end()
         return ends
 
+    @property
+    def fields(self) -> list[str]:  # type: ignore[override]
+        """What the task answers."""
+        return super().fields[1:]
+
     def _begun(self, name: str) -> Remembered:
-        return Remembered(_Reading(self._transform), self.model.session())
+        return Remembered(Reading(self._transform), self.model.session())
 
 
-class _Reading:
+class Reading:
     """What is remembered of a text beside the network's state."""
 
     def __init__(self, transform: Symbols) -> None:
