@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 
 import recurra
 from benchmarks.answers.row import Metric, Row, shared
-from recurra.tasks.viterbi import repaired
+from recurra.data.text.paths import repaired
 
 PARTS = ("train", "valid", "test")
 

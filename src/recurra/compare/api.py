@@ -190,6 +190,11 @@ def of_task(
         more = task.examples(test[0], y=test[1])
         sequences, splits = [*sequences, *more], [*splits, *(Split(0, 0, len(s)) for s in more)]
     bench = Bench(task, sequences, splits, task.transform(sequences, splits))
+    if bench.transform.tables:
+        raise CompareError(
+            "compare: the sequences are symbols, and its networks read numbers, expected sequences of numbers: the "
+            "report of `fit` has the baselines of texts"
+        )
     return run(bench, asked, task.suspicions(bench), watch)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from recurra.data.text.paths import NEVER
 from recurra.runtime.ops import Op
-from recurra.tasks.viterbi import NEVER
 from recurra.torch.bridge import layers_of
 
 

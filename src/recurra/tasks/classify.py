@@ -17,6 +17,7 @@ from recurra.tasks.base import Floats, Task
 from recurra.tasks.baselines import LogisticOnSummaries, MostFrequent
 from recurra.tasks.estimator import Estimator
 from recurra.tasks.metrics import Accuracy, LogLoss, MacroF1
+from recurra.tasks.occlusion import Explanation, explained
 from recurra.tasks.text_baselines import LogisticOnWords
 
 if TYPE_CHECKING:
@@ -167,7 +168,8 @@ class Classify(Task):
             "counts": counts.tolist(),
             "of": "steps" if self.each else "sequences",
         }
-        return [confusion, {"kind": "calibration", **_calibration(answers.max(-1), said == truth)}]
+        calibration = {"kind": "calibration", **_calibration(answers.max(-1), said == truth)}
+        return [*([] if self.each else self.input.sections(bench, predictor)), confusion, calibration]
 
     def to_dict(self) -> dict[str, Any]:
         """The labels."""
@@ -272,3 +274,26 @@ class Classifier(Estimator):
         """The probability of each label, [N, K], or a list of [T, K]; computed as a live session computes it, to the
         last bit. The arguments are those of `predict`."""
         return self._decoded(X, series, steps)[1]
+
+    def explain(self, X: Any, label: Any = None) -> list[Explanation]:
+        """What of each sequence made its label probable: by how much less it is where a token or step is not known.
+
+        Args:
+            X: as `predict` takes it.
+            label: which one to explain; None: the most probable of each.
+
+        Raises:
+            DataError: there is no such label, or X cannot be used.
+
+        >>> import recurra
+        >>> X, y = ["a fine film", "a dull film", "so fine", "so dull"] * 10, ["good", "bad"] * 20
+        >>> model = recurra.Classifier(hidden=8, epochs=20).fit(X, y, evaluate=False)
+        >>> found = model.explain(["a fine film"])[0]
+        >>> found.label, max(zip(found.effects, found.steps))[1]
+        ('good', 'fine')
+        """
+        known = self.classes_.tolist()
+        if label is not None and label not in known:
+            raise DataError(f"explain: there is no label {label!r}, expected one of {', '.join(map(str, known[:12]))}")
+        k = None if label is None else known.index(label)
+        return [explained(self.task_, self._predictor(), s, k) for s in self._read(X, None, None)]

@@ -76,6 +76,8 @@ def recurrent_network(bench: Bench, recipe: Recipe) -> Network:
             recipe.embedding or embedding_size(bench.transform.tables),
             bench.task.input.table(bench.transform),
         )
+        if encoder.table is not None:
+            bench.task.input.begin(bench, encoder.table)
         return network_of(bench, encoder, recipe.dropout)
 
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.data.text.paths import Path
 from recurra.tasks.live import Remembered
 from recurra.tasks.live_text import LiveText, Reading
-from recurra.tasks.viterbi import Path
 
 
 class LiveTags(LiveText):
@@ -23,6 +23,8 @@ class LiveTags(LiveText):
     A network of one direction looks ahead by nothing; a tag is open only as long as the scores of one tag after another
     may still change it. One of both directions reads the text so far anew with each piece, and all tags are open.
     """
+
+    task: Any
 
     def step(self, observation: Any, series: str = "") -> dict[str, Any] | None:
         """Take a piece of a text: see the class; None as long as it has no token.
@@ -55,7 +57,7 @@ class LiveTags(LiveText):
         return [{"token": token, "tag": labels[k]} for token, k in zip(tokens, tags, strict=False)]
 
     @property
-    def fields(self) -> list[str]:  # type: ignore[override]
+    def fields(self) -> list[str]:
         """What is certain and what is open, `token/tag` each."""
         return ["certain", "open"]
 

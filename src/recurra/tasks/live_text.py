@@ -108,7 +108,7 @@ class LiveText(LiveSequences):
         return ends
 
     @property
-    def fields(self) -> list[str]:  # type: ignore[override]
+    def fields(self) -> list[str]:
         """What the task answers."""
         return super().fields[1:]
 

@@ -10,13 +10,13 @@ import numpy as np
 from recurra.data.batches import Piece
 from recurra.data.sequences import Sequences
 from recurra.data.split import Split
+from recurra.data.text.paths import allowed, are_spans, best_path, repaired
 from recurra.data.transform import Transform
 from recurra.errors import DataError, need
 from recurra.tasks.base import Floats, Task
 from recurra.tasks.estimator import Estimator
 from recurra.tasks.tag_baselines import CommonestTag, LogisticOnNeighbours
 from recurra.tasks.tag_metrics import MacroTagF1, SpanF1, TagAccuracy
-from recurra.tasks.viterbi import allowed, are_spans, best_path, repaired
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -86,7 +86,7 @@ class Tag(Task):
     def _measured(self) -> None:
         """By the F1 of spans too, or of tags."""
         spans = are_spans(self.labels)
-        self.metrics = (TagAccuracy(), SpanF1(self.labels) if spans else MacroTagF1())  # type: ignore[misc]
+        self.metrics = (TagAccuracy(), SpanF1(self.labels) if spans else MacroTagF1())  # type: ignore[assignment, misc]
 
     def transform(self, sequences: Sequence[Any], splits: Sequence[Split]) -> Transform:
         """Every tag must be there to be learned; what it takes to measure, too."""
@@ -208,7 +208,7 @@ class Tagger(Estimator):
     >>> import recurra
     >>> X = [["play", w, "now"] for w in ("jazz", "rock", "soul", "folk")] * 5 + [["stop", "it", "now"]] * 8
     >>> y = [["O", "B-music", "O"]] * 20 + [["O", "O", "O"]] * 8
-    >>> model = recurra.Tagger(hidden=8, epochs=20).fit(X, y)
+    >>> model = recurra.Tagger(hidden=8, epochs=100).fit(X, y, evaluate=False)
     >>> [str(tag) for tag in model.predict(["play soul now"])[0]]
     ['O', 'B-music', 'O']
     """

@@ -9,8 +9,10 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
 
 from recurra.data.sequences import Sequences
 from recurra.data.split import Split
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from recurra.runtime.model import Model
     from recurra.tasks.base import Task
     from recurra.tasks.baselines import Baseline
-    from recurra.tasks.bench import Bench
+    from recurra.tasks.bench import Bench, ModelPredictor
     from recurra.tasks.live import Live
     from recurra.torch import Embedding
 
@@ -89,6 +91,23 @@ class Input(ABC):
     def table(self, transform: Any) -> Embedding | None:
         """What a network has for the symbols of a row, in place of a plain `Embedding`; None: that, or nothing."""
         return None
+
+    def begin(self, bench: Bench, table: Any) -> None:  # noqa: B027  (as it is made)
+        """Give the network's table numbers to begin with, of the training part."""
+
+    def hidden(self, sequence: Any, step: int) -> Any:
+        """The same sequence with one step as if it were not known, for what `explain` says of it."""
+        x = np.array(sequence.x)
+        x[step] = np.nan
+        return replace(sequence, x=x)
+
+    def named(self, sequence: Any) -> list[str]:
+        """What to call the steps of a sequence."""
+        return [str(t) for t in range(1, len(sequence) + 1)]
+
+    def sections(self, bench: Bench, predictor: ModelPredictor) -> list[dict[str, Any]]:
+        """What a report of labels shows of this kind of input, ready for JSON."""
+        return []
 
     def baselines(self, task: Task) -> tuple[type[Baseline], ...]:
         """What a network of the task must beat with this kind of input."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from recurra.data.split import Split
 from recurra.data.text.reading import ENDINGS, Texts, are_texts, read_texts
 from recurra.data.text.symbols import Symbols, Tokens
 from recurra.data.text.tokens import Tokenizer, Words, tokenizer_of
+from recurra.data.text.vocabulary import UNKNOWN
 from recurra.data.transform import Transform
 from recurra.errors import DataError, SettingError
 from recurra.tasks.inputs import Input
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from recurra.runtime.model import Model
     from recurra.tasks.base import Task
     from recurra.tasks.baselines import Baseline
-    from recurra.tasks.bench import Bench
+    from recurra.tasks.bench import Bench, ModelPredictor
     from recurra.tasks.live import Live
     from recurra.torch import Embedding
 
@@ -141,6 +142,37 @@ class Text(Input):
 
         return Tables(transform.tables, self.embedding, self.dropout, self.forgotten)
 
+    def begin(self, bench: Bench, table: Any) -> None:
+        """In the first numbers of a symbol of texts that are labelled: how much oftener it comes with each label than
+        in all (the log-count ratio of Wang and Manning 2012), from which training goes on."""
+        import torch
+
+        labels = getattr(bench.task, "labels", ())
+        if bench.task.tags or bench.every or not 0 < len(labels) <= self.embedding // 2:
+            return
+        pieces = bench.pieces("train")
+        y = np.array([int(piece.sequence.target) for piece in pieces])
+        ids = [bench.transform.rows(piece.sequence, 0, piece.stop).astype(np.int64) for piece in pieces]
+        with torch.no_grad():
+            for k, (first, size) in enumerate(zip(table.begins, table.tables, strict=True)):
+                found = torch.from_numpy(log_ratios([np.unique(one[:, k]) for one in ids], y, size, len(labels)))
+                table.weight[first : first + size, : len(labels)] = found
+
+    def hidden(self, sequence: Any, step: int) -> Any:
+        """An unknown token in its place."""
+        tokens = (*sequence.tokens[:step], UNKNOWN, *sequence.tokens[step + 1 :])
+        return replace(sequence, tokens=tokens)
+
+    def named(self, sequence: Any) -> list[str]:
+        """The tokens."""
+        return list(sequence.tokens)
+
+    def sections(self, bench: Bench, predictor: ModelPredictor) -> list[dict[str, Any]]:
+        """Texts of the test part, right ones and wrong ones, and the words that made their label most probable."""
+        from recurra.tasks.occlusion import examples
+
+        return [examples(bench, predictor)]
+
     def baselines(self, task: Task) -> tuple[type[Baseline], ...]:
         """A linear model of the words that there are, where an answer is for a text as a whole."""
         return task.text_baselines or type(task).baselines
@@ -180,3 +212,22 @@ def _cut(found: Texts, tokenizer: Tokenizer) -> TextSequences:
     times = None if found.times is None else np.asarray(found.times, np.float64)
     x: Any = tuple(map(tuple, cut))
     return TextSequences(names, x, (), found.y, found.groups, times)
+
+
+def log_ratios(ids: Sequence[NDArray[np.int64]], y: NDArray[np.int64], size: int, classes: int) -> NDArray[np.float32]:
+    """log of (1 + texts of a label with a symbol) a text of that label, over the same of all labels: [size, classes].
+
+    Args:
+        ids: the different symbols of each text.
+        y: its label.
+        size, classes: how many symbols and labels there are; the symbol 0, what is unknown, has zeros.
+
+    >>> log_ratios([np.array([1]), np.array([2])], np.array([0, 1]), 3, 2).round(2).astype(str).tolist()
+    [['0.0', '0.0'], ['0.35', '-0.35'], ['-0.35', '0.35']]
+    """
+    counts = np.ones((size, classes))
+    np.add.at(counts, (np.concatenate(ids), np.repeat(y, [len(one) for one in ids])), 1)
+    logs = np.log(counts / (1 + np.bincount(y, minlength=classes)))
+    found: NDArray[np.float32] = (logs - logs.mean(1, keepdims=True)).astype(np.float32)
+    found[0] = 0.0
+    return found
