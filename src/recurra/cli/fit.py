@@ -22,6 +22,10 @@ FIT, DATA, NETWORK, TRAINING = "Output", "Data", "Network", "Training"
 File = Annotated[
     Path, typer.Argument(metavar="FILE", help="A table: CSV with a header line, or Parquet.", show_default=False)
 ]
+Source = Annotated[
+    Path,
+    typer.Argument(metavar="FILE", help="A table, a folder of sound, or a manifest of it.", show_default=False),
+]
 Time = Annotated[
     str | None,
     typer.Option(
@@ -42,6 +46,19 @@ TimeFormat = Annotated[
 Target = Annotated[str, typer.Option(help="The column to learn.", rich_help_panel=DATA, metavar="COLUMN")]
 Series = Annotated[
     str, typer.Option(help="The column that says to which sequence a row belongs.", rich_help_panel=DATA)
+]
+MaybeTarget = Annotated[
+    str | None,
+    typer.Option(help="The column to learn, of a table.", rich_help_panel=DATA, metavar="COLUMN", show_default=False),
+]
+MaybeSeries = Annotated[
+    str | None,
+    typer.Option(
+        help="The column that says to which sequence a row belongs, of a table.",
+        rich_help_panel=DATA,
+        metavar="COLUMN",
+        show_default=False,
+    ),
 ]
 Group = Annotated[
     str | None,
@@ -160,9 +177,9 @@ def forecast(
 
 @fit.command()
 def classify(
-    file: File,
-    series: Series,
-    target: Target,
+    file: Source,
+    series: MaybeSeries = None,
+    target: MaybeTarget = None,
     time: Time = None,
     group: Group = None,
     inputs: Inputs = "",
@@ -178,6 +195,10 @@ def classify(
 ) -> None:
     """Which label belongs to a sequence; live, a probability for each label after every step.
 
+    Sequences are those of a table; or sound: a folder whose folders are the labels
+    (WAV, FLAC, OGG), or a manifest (JSON Lines, CSV) with path and label, and maybe
+    speaker, which is then in one part only.
+
     A row of the table is one step of a sequence. All columns that have no other
     role are its numbers; missing values are allowed. The parts are stratified by
     label, or by time or group where these are given. A target that changes within
@@ -185,6 +206,7 @@ def classify(
 
     \b
     recurra fit classify walks.csv --series walk --target room --group building --out walks.recurra
+    recurra fit classify commands/ --out commands.recurra
     """
     from recurra.cells.script import load_cell
     from recurra.tasks.classify import Classifier
@@ -192,6 +214,33 @@ def classify(
     model = Classifier(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed)
     roles = {"y": target, "groups": group, "series": series, "time": time, "inputs": names(inputs) or None}
     _train(model, file, out, report, resume, **roles)
+
+
+@fit.command()
+def transcribe(
+    file: Source,
+    cell: Cell = "gru",
+    hidden: Hidden = 128,
+    layers: Layers = 2,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+    out: Out = MODEL,
+    report: Report = None,
+) -> None:
+    """What is said in recordings, letter by letter; live, the words so far.
+
+    The manifest (JSON Lines, or CSV with a header) has the path of each recording
+    and its text, and maybe its speaker: no speaker is then in two parts.
+
+    \b
+    recurra fit transcribe recordings.jsonl --out model.recurra --report report.html
+    recurra transcribe model.recurra new.wav
+    """
+    from recurra.cells.script import load_cell
+    from recurra.tasks.transcribe import Transcriber
+
+    _train(Transcriber(load_cell(cell), hidden, layers, epochs=epochs, seed=seed), file, out, report, resume)
 
 
 @fit.command()

@@ -201,16 +201,17 @@ class Shuffled(Batches):
         """Every sequence comes once."""
         rng = np.random.default_rng([self.seed, number])
         order = rng.permutation(len(self.examples.pieces))
+        chance = np.random.default_rng([self.seed, number, 1])
         size = self.batch * TOGETHER
         if self.updates < MANY:
             for at in range(0, len(order), self.batch):
-                yield self.examples.batch(order[at : at + self.batch])
+                yield self.examples.batch(order[at : at + self.batch], chance)
             return
         groups = [order[at : at + size] for at in range(0, len(order), size)]
         sorted_ = [group[np.argsort(self.examples.lengths[group], kind="stable")] for group in groups]
         batches = [group[at : at + self.batch] for group in sorted_ for at in range(0, len(group), self.batch)]
         for i in rng.permutation(len(batches)):
-            yield self.examples.batch(batches[int(i)])
+            yield self.examples.batch(batches[int(i)], chance)
 
 
 def in_batches(transform: Transform, pieces: Sequence[Piece], size: int = 256) -> Iterator[tuple[list[Piece], Batch]]:
@@ -231,9 +232,12 @@ class _Examples:
         self.made: dict[int, tuple[F32, F32]] = {}
         self.keep = int(self.lengths.sum()) * transform.row_size * 4 <= MOST_KEPT
 
-    def batch(self, some: NDArray[np.int64]) -> Batch:
-        lengths = self.lengths[some]
+    def batch(self, some: NDArray[np.int64], rng: np.random.Generator | None = None) -> Batch:
+        """These sequences; with `rng`, as they might have been, where the transform can say so."""
         made = [self._made(int(i)) for i in some]
+        if rng is not None:
+            made = [self._varied(int(i), rng, one) for i, one in zip(some, made, strict=True)]
+        lengths = np.array([len(rows) for rows, _ in made], np.int64)
         rows = np.zeros((lengths.max(), len(some), self.transform.row_size), np.float32)
         for b, (row, _) in enumerate(made):
             rows[: lengths[b], b] = row
@@ -245,6 +249,10 @@ class _Examples:
             at = slice(lengths[b] - len(target), lengths[b])
             targets[at, b], wanted[at, b] = target, True
         return Batch(rows, targets, lengths, wanted=wanted)
+
+    def _varied(self, i: int, rng: np.random.Generator, made: tuple[F32, F32]) -> tuple[F32, F32]:
+        sequence, _, stop = self.pieces[i]
+        return self.transform.varied(sequence, stop, rng) or made
 
     def _made(self, i: int) -> tuple[F32, F32]:
         if i in self.made:

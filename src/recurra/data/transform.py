@@ -63,6 +63,11 @@ class Transform(ABC):
     def targets(self, sequence: Any, start: int, stop: int) -> F32:
         """What the loss compares the outputs of these steps with: float32 [stop - start, ...]; NaN where missing."""
 
+    def varied(self, sequence: Any, stop: int, rng: np.random.Generator) -> tuple[F32, F32] | None:
+        """Rows [T, R] and targets of a sequence up to `stop` as it might have been, for training; T may be another.
+        None: training reads it as it is."""
+        return None
+
     @abstractmethod
     def live(self, name: str = "") -> LiveTransform:
         """The same rows of a sequence, one at a time."""

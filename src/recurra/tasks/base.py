@@ -37,7 +37,13 @@ if TYPE_CHECKING:
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
-BUILT_IN = ("forecast", "classify", "regress", "tag")  # modules of `recurra.tasks` with the task of that name
+BUILT_IN = (
+    "forecast",
+    "classify",
+    "regress",
+    "tag",
+    "transcribe",
+)  # modules of `recurra.tasks` with the task of that name
 TOGETHER = 384  # steps with targets in one update of what looks at windows
 RUN = 48  # of them in a row
 BATCH = 32  # whole sequences in an update

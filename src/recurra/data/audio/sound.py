@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,42 @@ def _read(file: Any, path: Path, rate: int, notes: list[str], size: int) -> Iter
         notes.append(f"{clipped / done:.1%} of the samples are clipped: record more softly")
     if not loud:
         notes.append("all of it is silence")
+
+
+def stream_pcm(file: BinaryIO, rate: int = RATE, block: float = BLOCK) -> Iterator[F32]:
+    """The samples of a stream of 16-bit numbers, signed, little-endian, one channel, in pieces as they come.
+
+    Raises:
+        DataError: it has half a sample at its end.
+    """
+    check_rate(rate)
+    read: Any = getattr(file, "read1", file.read)
+    rest = b""
+    while True:
+        got = read(max(2, 2 * int(block * rate)))
+        if not got:
+            break
+        rest += got
+        even = len(rest) // 2 * 2
+        yield np.frombuffer(rest[:even], "<i2").astype(np.float32) / np.float32(32768)
+        rest = rest[even:]
+    if rest:
+        raise DataError("samples: the stream ends in half a sample, expected 16 bits each: arecord -f S16_LE")
+
+
+def sound_of(name: str, given: int, rate: int, block: float = BLOCK) -> Iterator[tuple[F32, int]]:
+    """The samples of a file, or of standard input where the name is "-", in pieces, each with its rate.
+
+    Args:
+        name: of the file.
+        given: the rate of standard input.
+        rate: that a file is resampled to.
+        block: seconds of a piece, about.
+    """
+    if name == "-":
+        yield from ((piece, given) for piece in stream_pcm(sys.stdin.buffer, given, block))
+    else:
+        yield from ((piece, rate) for piece in stream_sound(name, rate, block=block))
 
 
 def read_sound(path: str | os.PathLike[str], rate: int = RATE, notes: list[str] | None = None) -> F32:

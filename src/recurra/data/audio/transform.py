@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.data.audio.augment import Augment
 from recurra.data.audio.filterbank import FilterBank
 from recurra.data.audio.recordings import Recording
 from recurra.data.audio.resample import Resampler
@@ -69,6 +70,8 @@ class Hearing(Transform):
         )
         self.input_size = self.row_size = stack * bank.bins
         self.prior, self.memory = (max(1.0, seconds * 100 / stack) for seconds in (PRIOR, MEMORY))
+        self.augment: Augment | None = None  # how training changes recordings; not part of a model file
+        self._copies: WeakKeyDictionary[Any, dict[int, F32]] = WeakKeyDictionary()
         self._at: WeakKeyDictionary[Any, tuple[int, F64]] = WeakKeyDictionary()  # where the mean of a sequence is
 
     @classmethod
@@ -105,6 +108,32 @@ class Hearing(Transform):
             self._at[sequence] = stop, means[-1]
         return self.normalised(sequence.x[start:stop], means)
 
+    def varied(self, sequence: Heard, stop: int, rng: np.random.Generator) -> tuple[F32, F32] | None:
+        """See `Transform`; where there is a target for each step, the number of steps stays, unless it is a text."""
+        how, y = self.augment, np.asarray(sequence.target)
+        if how is None or sequence.samples is None:
+            return None
+        turn = int(rng.integers(how.copies))
+        copies = self._copies.setdefault(sequence, {})
+        if turn not in copies:  # made once, whatever the epoch
+            own = np.random.default_rng([turn, len(sequence.samples), stop])
+            kept = replace(how, speed=0.0) if y.ndim and not sequence.text else how
+            made = stacked(self.bank.frames(kept.samples(sequence.samples, own)), self.stack)
+            room = len(made) >= 1.2 * (y >= 0).sum() if y.ndim else len(made) > 0
+            copies[turn] = self._alone(made if room else sequence.x)
+        rows = how.frames(copies[turn], rng, self.bank.bins)
+        targets = self.targets(sequence, 0, stop)
+        if len(rows) == len(targets):
+            return rows, targets if y.ndim else targets[-1:]
+        if not y.ndim:
+            return rows, targets[-1:]
+        letters = targets[targets >= 0]
+        return rows, np.concatenate([letters, np.full(len(rows) - len(letters), -1.0, np.float32)])
+
+    def _alone(self, x: F32) -> F32:
+        """Steps of a whole sound normalised."""
+        return self.normalised(x, self.means(x, 0, self.center) if self.running else None)
+
     def means(self, x: F32, step: int, mean: F64) -> F64:
         """The running means [T, k F] after each step of x, the first of which is number `step`; before it is `mean`."""
         out = np.empty(x.shape, np.float64)
@@ -132,7 +161,8 @@ class Hearing(Transform):
     def to_dict(self) -> dict[str, Any]:
         """See `Transform`."""
         return {
-            "audio": self.bank.to_dict(),
+            "input": "audio",
+            "bank": self.bank.to_dict(),
             "stack": self.stack,
             "running": self.running,
             "center": self.center.tolist(),
@@ -143,7 +173,7 @@ class Hearing(Transform):
     def from_dict(cls, described: Mapping[str, Any]) -> Self:
         """See `Transform`."""
         try:
-            bank, stack = FilterBank.from_dict(described["audio"]), int(described["stack"])
+            bank, stack = FilterBank.from_dict(described["bank"]), int(described["stack"])
             center, scale = (np.array(described[name], np.float64) for name in ("center", "scale"))
             running = bool(described["running"])
         except (KeyError, TypeError, ValueError, AttributeError) as error:
