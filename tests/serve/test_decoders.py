@@ -1,0 +1,83 @@
+"""A model of a task is served by its own decoding: what a session answers is what `predict` says of the whole."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from test_sessions import Loop
+
+from helpers import generator
+from recurra.serve.faults import Fault
+from recurra.serve.observed import Observed
+from recurra.serve.served import Decoder, open_served
+from recurra.serve.sessions import Limits, Sessions
+from recurra.serve.store import Store
+
+recurra = pytest.importorskip("recurra")
+pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def classifier(tmp_path_factory):
+    rng = generator("decoders")
+    X, y = rng.normal(size=(40, 9, 2)), ["up", "down"] * 20
+    fitted = recurra.Classifier(hidden=5, epochs=1).fit(X, y, evaluate=False)
+    path = tmp_path_factory.mktemp("task") / "updown.recurra"
+    fitted.save(path)
+    return fitted, path
+
+
+class House:
+    def __init__(self, path, folder, **options):
+        served, self.loop = open_served(path, "task"), Loop()
+        assert isinstance(served, Decoder)
+        self.store = Store(folder / "sessions")
+        self.sessions = Sessions({"task": served}, self.store, Limits(), self.loop.soon, Observed(), **options)
+
+    def steps(self, name, observations, first=None):
+        works, held = [], self.sessions.get("t", name)
+        self.sessions.submit(held, first, held.served.read(observations), works.append)
+        self.loop.all()
+        return works[0], [json.loads(record) for record in works[0].records]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_session_says_what_predict_says(classifier, tmp_path, durable):
+    fitted, path = classifier
+    X = generator("decoded", durable).normal(size=(3, 7, 2))
+    want = fitted.predict_proba(X)
+    house = House(path, tmp_path, durable=durable)
+    for i in range(3):
+        house.sessions.create("t", "task", f"s{i}")
+    for t in range(7):
+        for i in range(3):
+            work, answers = house.steps(f"s{i}", [X[i, t].tolist()], t + 1)
+            assert work.refused is None
+            if t == 6:
+                found = answers[0]["answer"]["probabilities"]
+                assert [found[name] for name in fitted.classes_] == want[i].tolist()
+        if t % 2:
+            house.sessions.evict(9)
+        if t == 3 and durable:
+            house.store.close()
+            house = House(path, tmp_path, durable=True)
+    states = house.sessions.get("t", "s0").served.states(house.sessions.get("t", "s0").state)
+    assert any(np.any(values) for values in states.values())
+
+
+def test_an_observation_that_cannot_be_taken_changes_nothing(classifier, tmp_path):
+    _, path = classifier
+    house = House(path, tmp_path)
+    for name in "ab":
+        house.sessions.create("t", "task", name)
+    good = [[0.25, -1.0], [0.5, 2.0], [1.5, 0.125]]
+    for bad in ([["no", 1]], [[1]], ["text"], [{"x0": "no", "x1": 1}], [[1, [2]]]):
+        work, answers = house.steps("a", bad)
+        assert work.refused.fault is Fault.INVALID
+        assert not answers
+    work, before = house.steps("a", [*good[:2], ["no", 1], good[2]])
+    assert (work.refused.fault, len(before)) == (Fault.INVALID, 2)
+    _, after = house.steps("a", good[2:], 3)
+    assert [*before, *after] == house.steps("b", good)[1]
