@@ -102,7 +102,7 @@ class Socket(WSListener):
             if not frame.fin:
                 return
             content, kind, self._parts = b"".join(self._parts), self._kind, []
-        told: dict[str, Any] = {}
+        told: dict[str, Any] = {}  # what a refusal says beside why
         try:
             if kind == WSMsgType.BINARY:
                 self._binary(content, told)

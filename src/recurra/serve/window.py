@@ -40,10 +40,9 @@ class Window:
         """Append the answers to one frame, of which the first `again` are there already."""
         if not frame:
             return
-        data, pack = self._data, _SIZE.pack
+        data = self._data
         for record in frame:
-            data += pack(len(record))
-            data += record
+            data += _SIZE.pack(len(record)) + record
         self.count += len(frame)
         drop = self.count - max(self.most, len(frame) + again)
         if drop > 0:
