@@ -141,7 +141,7 @@ def test_a_loop_carries_and_collects():
     content = model([node], inputs, ["last", "all"], 17)
     for ours, theirs in zip(onnx.run(content, inputs), onnx_runtime(content).run(None, inputs), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-6)
-    with pytest.raises(OnnxError, match=r"turns more than 100000 times|expected at most"):
+    with pytest.raises(OnnxError, match="wants more work than a model and inputs of this size may"):
         onnx.run(content, inputs | {"count": np.array(1 << 40), "x": np.zeros((2, 3, 4), np.float32)})
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from recurra.onnx.graph import Node, Value, check_size
+from recurra.onnx.budget import check_size
+from recurra.onnx.graph import Node, Value
 
 
 def reshape(node: Node, values: list[Any], opset: int) -> list[Value]:

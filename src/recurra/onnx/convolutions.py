@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from recurra.onnx.arrangement import optional
-from recurra.onnx.graph import Node, Value, check_size
+from recurra.onnx.budget import check_product, check_size
+from recurra.onnx.graph import Node, Value
 
 
 def conv(node: Node, values: list[Any], opset: int) -> list[Value]:
@@ -27,6 +28,7 @@ def conv(node: Node, values: list[Any], opset: int) -> list[Value]:
     if min(sizes, default=1) < 1 or x.shape[1] != W.shape[1] * groups or len(W) % groups:
         raise ValueError(f"{groups} groups of a kernel of {W.shape} over {x.shape} after padding")
     check_size([len(x), len(W), *sizes], node.label)
+    check_product(len(x) * math.prod(sizes), len(W), math.prod(W.shape[1:]), x.dtype, node.label)
     x, W = x.reshape(len(x), groups, -1, *x.shape[2:]), W.reshape(groups, -1, *W.shape[1:])
     places = math.prod(sizes)
     if math.prod(kernel) > places:  # a live step: few places, whose patches are small
@@ -55,6 +57,7 @@ def conv_transpose(node: Node, values: list[Any], opset: int) -> list[Value]:
     if x.shape[1] != len(W) or len(W) % groups or min(full, default=1) < 1:
         raise ValueError(f"{groups} groups of a kernel of {W.shape} over {x.shape}")
     check_size([len(x), W.shape[1] * groups, *full], node.label)
+    check_product(len(x) * math.prod(x.shape[1:]), W.shape[1], math.prod(kernel), x.dtype, node.label)
     flat = x.reshape(len(x), groups, len(W) // groups, -1)
     W = W.reshape(groups, len(W) // groups, *W.shape[1:])
     y = np.zeros((len(x), groups, W.shape[2], *full), x.dtype)

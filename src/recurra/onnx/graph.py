@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -12,11 +13,11 @@ import onnx
 from onnx import numpy_helper
 
 from recurra.errors import OnnxError
+from recurra.onnx.budget import check_size
 
 Value: TypeAlias = "np.ndarray[Any, np.dtype[Any]]"
 
 OLDEST = 7  # of the opset: before it, arithmetic broadcast by an attribute
-MOST_NUMBERS = 1 << 28  # in one array: a gigabyte of float32
 HALF = ("float16", "bfloat16")
 _DOMAINS = ("", "ai.onnx")
 
@@ -57,6 +58,17 @@ class Graph:
     outputs: tuple[Place, ...]
     opset: int
     begins: dict[str, Value] = field(default_factory=dict)
+
+    @property
+    def arrays(self) -> Iterator[Value]:
+        """All that the model holds, in graphs inside its nodes too."""
+        yield from self.constants.values()
+        for node in self.nodes:
+            for value in node.attributes.values():
+                if isinstance(value, Graph):
+                    yield from value.arrays
+                elif isinstance(value, np.ndarray):
+                    yield value
 
     @property
     def needed(self) -> tuple[Place, ...]:
@@ -224,15 +236,6 @@ def _place(proto: onnx.ValueInfoProto) -> Place:
         return Place(_name(proto.name), dtype, None)
     dims = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
     return Place(_name(proto.name), dtype, dims)
-
-
-def check_size(shape: Any, where: str) -> None:
-    """Raise where an array of this shape would be too large, before it is made."""
-    count = 1
-    for n in shape:
-        count *= max(int(n), 1)
-    if count > MOST_NUMBERS:
-        raise OnnxError(f"{where} has the shape {list(shape)}, expected at most {MOST_NUMBERS} numbers")
 
 
 def _line(error: BaseException) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 from recurra.cells.symbols import as_node
 from recurra.errors import OnnxError, RecurraError
 from recurra.onnx import chain, expressions, recurrent, scans
+from recurra.onnx.budget import budget, check_size
 from recurra.onnx.graph import Graph, Node, Place, Value, read, widened
 from recurra.onnx.run import branch, evaluate, evaluate_node
 from recurra.onnx.streams import DIRECTION, Axis, Parts, Stream, size_of
@@ -101,9 +102,10 @@ def import_graph(graph: Graph) -> Imported:
     if not graph.needed or not graph.outputs:
         raise OnnxError("the graph has no input or no output, expected data in and a result out")
     data = graph.needed[0]
-    streams, values = _begin(graph, data)
     result_name = graph.outputs[0].name
-    _walk(_ancestors(graph.nodes, {result_name}), streams, values, graph.opset)
+    with budget(graph.arrays, ()):
+        streams, values = _begin(graph, data)
+        _walk(_ancestors(graph.nodes, {result_name}), streams, values, graph.opset)
     result = streams.get(result_name)
     if not isinstance(result, Stream):
         raise OnnxError(f"the output {result_name[:80]!r} does not come from the input by layers that are known")
@@ -161,6 +163,7 @@ def _begin(graph: Graph, data: Place) -> tuple[Streams, dict[str, Value]]:
         wanted = "[T, B] of whole numbers" if ids else "[T, B, I] or [B, T, I] with a known I"
         raise OnnxError(f"the input {data.name[:80]!r} has the shape {data.shape}, expected {wanted}")
     full = [n or _SIZE for n in shape]
+    check_size(full, f"the input {data.name[:80]!r}")
     rng = np.random.default_rng(0)
     dtype = data.dtype or np.dtype(np.float32)
     values = {**graph.constants, data.name: (np.zeros if ids else rng.standard_normal)(full).astype(dtype)}
@@ -175,6 +178,7 @@ def _others(graph: Graph, steps: int, rows: int) -> dict[str, Value]:
     values: dict[str, Value] = {}
     for place in graph.needed[1:]:
         shape = [n or rows for n in place.shape or (1, None, 1)]
+        check_size(shape, f"the input {place.name[:80]!r}")
         if place.dtype is not None and place.dtype.kind in "iu":
             values[place.name] = np.full([rows], steps, place.dtype)
         else:

@@ -15,8 +15,10 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from recurra.onnx.arrangement import optional
-from recurra.onnx.graph import Node, Value, check_size
+from recurra.onnx.budget import check_size, check_work
+from recurra.onnx.graph import Node, Value
 
+_OF_NUMBER, _WINDOWS = 1 << 12, ("MaxPool", "AveragePool")  # of work: much of that implementation is loops
 Bound = Callable[[Node, list[Any]], Sequence[int]]  # a shape that holds at least as many numbers
 
 
@@ -26,7 +28,10 @@ def run(node: Node, values: list[Any], opset: int) -> list[Value]:
     Raises:
         OnnxError: what it would give is too large.
     """
-    check_size(OPERATORS[node.op](node, values), node.label)
+    shape = OPERATORS[node.op](node, values)
+    check_size(shape, node.label)
+    window = math.prod(node.attributes.get("kernel_shape", [])) if node.op in _WINDOWS else 1
+    check_work(_OF_NUMBER * math.prod(shape) * max(window, 1), node.label)
     given = {name: value for name, value in zip(node.inputs, values, strict=False) if name}
     found = iter(_evaluator(node, opset).run(None, given))
     return [np.asarray(next(found)) if name else np.zeros(0) for name in node.outputs]

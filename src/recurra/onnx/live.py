@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from recurra.errors import OnnxError, SessionError
+from recurra.onnx.budget import budget, check_size
 from recurra.onnx.graph import Graph, Node, Place, Value, read
 from recurra.onnx.run import checked, evaluate_node
 from recurra.runtime.sealed import seal, unseal
@@ -68,7 +69,9 @@ class LiveGraph:
         self._places, self._opset = places, graph.opset
         self._begin = {name: _beginning(graph, places[name], rows) for name in self.carried}
         constants = {n: a for n, a in graph.constants.items() if n not in self.carried} | given
-        self._nodes, self._constants = _folded(graph, constants, {*self.inputs, *self.carried})
+        with budget(graph.arrays, given.values()):
+            self._nodes, self._constants = _folded(graph, constants, {*self.inputs, *self.carried})
+        self._numbers = sum(a.size for a in self._constants.values())
         whose = hashlib.sha256(source if isinstance(source, bytes) else Path(source).read_bytes())
         whose.update(repr(sorted(self.carried.items())).encode())
         for name, array in sorted({**graph.constants, **given}.items()):  # those of other files, too
@@ -86,8 +89,9 @@ class LiveGraph:
             raise OnnxError(f"step: got {len(data)} arrays, expected {len(self.inputs)}: {', '.join(self.inputs)}")
         values = {**self._constants, **self._state}
         values |= {n: checked(self._places, n, value) for n, value in zip(self.inputs, data, strict=True)}
-        for node in self._nodes:
-            values |= evaluate_node(node, values, self._opset)
+        with budget((), (values[name] for name in (*self.inputs, *self._state)), self._numbers):
+            for node in self._nodes:
+                values |= evaluate_node(node, values, self._opset)
         after = {name: values[output] for name, output in self.carried.items()}
         for name, value in after.items():
             if value.shape != self._state[name].shape or value.dtype != self._state[name].dtype:
@@ -174,6 +178,7 @@ def _beginning(graph: Graph, place: Place, rows: int) -> Value:
     """What a state begins with: its value in the model, or zeros."""
     if place.name in graph.constants:
         return graph.constants[place.name]
+    check_size([rows if n is None else n for n in place.shape or ()], f"the state {place.name[:80]!r}")
     zeros = np.zeros([rows if n is None else n for n in place.shape or ()], place.dtype or np.float32)
     begins = graph.begins.get(place.name, zeros)
     return zeros + begins if begins.shape == zeros.shape[-1:] else zeros

@@ -16,7 +16,8 @@ import onnx
 from recurra.cells.functions import FUNCTIONS
 from recurra.onnx import arrangement, convolutions
 from recurra.onnx.arrangement import axes, optional, place
-from recurra.onnx.graph import Node, Value, check_size
+from recurra.onnx.budget import check_product, check_size
+from recurra.onnx.graph import Node, Value
 
 Operator = Callable[[Node, list[Any], int], Sequence[Value]]
 
@@ -75,6 +76,11 @@ def _gelu(node: Node, values: list[Any], opset: int) -> list[Value]:
     return [(0.5 * x * (1 + FUNCTIONS["erf"].value(x * math.sqrt(0.5)))).astype(x.dtype)]
 
 
+def _where(node: Node, values: list[Any], opset: int) -> list[Value]:
+    check_size(np.broadcast_shapes(*(v.shape for v in values)), node.label)
+    return [np.asarray(np.where(values[0], values[1], values[2]))]
+
+
 def _softmax(node: Node, values: list[Any], opset: int) -> list[Value]:
     """Over one axis; before opset 13 over all axes from that one on."""
     x = values[0]
@@ -95,7 +101,9 @@ def _clip(node: Node, values: list[Any], opset: int) -> list[Value]:
 def _matmul(node: Node, values: list[Any], opset: int) -> list[Value]:
     a, b = values
     rows, columns = (a.shape[-2] if a.ndim > 1 else 1), (b.shape[-1] if b.ndim > 1 else 1)
-    check_size((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), rows, columns), node.label)
+    over = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    check_size((*over, rows, columns), node.label)
+    check_product(math.prod(over) * rows, columns, a.shape[-1], a.dtype, node.label)
     return [np.asarray(np.matmul(a, b))]
 
 
@@ -106,6 +114,7 @@ def _gemm(node: Node, values: list[Any], opset: int) -> list[Value]:
     a = a.T if node.attributes.get("transA") else a
     b = b.T if node.attributes.get("transB") else b
     check_size((a.shape[0], b.shape[1]), node.label)
+    check_product(a.shape[0], b.shape[1], a.shape[1], a.dtype, node.label)
     result = node.attributes.get("alpha", 1.0) * (a @ b)
     if (c := optional(values, 2)) is not None:
         result = result + node.attributes.get("beta", 1.0) * np.broadcast_to(c, result.shape)
@@ -187,7 +196,7 @@ OPERATORS: dict[str, Operator] = {
     "Mul": _broadcast(np.multiply),
     "Div": _broadcast(_divide),
     "Pow": _broadcast(np.power),
-    "Where": lambda node, values, opset: [np.asarray(np.where(values[0], values[1], values[2]))],
+    "Where": _where,
     "PRelu": _broadcast(lambda a, slope: np.where(a < 0, slope * a, a)),
     "Equal": _broadcast(np.equal),
     "Greater": _broadcast(np.greater),

@@ -16,8 +16,9 @@ import numpy as np
 from recurra import engine
 from recurra.cells import Cell
 from recurra.errors import CellError, OnnxError
+from recurra.onnx.budget import check_cell, check_product, check_size
 from recurra.onnx.cells import DEFAULTS, GATES, PEEPHOLES, STATES, Variant, cell_of, choose
-from recurra.onnx.graph import HALF, Node, Value, check_size
+from recurra.onnx.graph import HALF, Node, Value
 from recurra.weights import Weights
 
 INPUTS = {
@@ -62,6 +63,9 @@ def run(node: Node, values: Sequence[Value | None]) -> list[Value]:
     T, B, _ = it.x.shape
     H = it.weights[0].hidden_size
     check_size((T, len(it.cells), B, H), node.label)
+    for cell, weights in zip(it.cells, it.weights, strict=True):
+        check_cell(cell, node.label)
+        check_product(T * B, len(weights.W), H + it.x.shape[2], it.x.dtype, node.label)
     runs = [
         engine.forward(
             cell, weights, it.x, it.initial[d] if it.initial else None, lengths=it.lengths, reverse=it.reverse[d]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -9,10 +10,10 @@ import numpy as np
 
 from recurra.errors import OnnxError, RecurraError
 from recurra.onnx import library, recurrent
-from recurra.onnx.graph import Graph, Node, Place, Value, _line, check_size, read
+from recurra.onnx.budget import OF_NODE, OF_NUMBER, SLOW, budget, check_size, check_work, current
+from recurra.onnx.graph import Graph, Node, Place, Value, _line, read
 from recurra.onnx.operators import OPERATORS
 
-MOST_TURNS = 100_000  # of a loop
 Inputs = Mapping[str, Any] | Sequence[Any]
 
 
@@ -91,8 +92,9 @@ def checked(known: Mapping[str, Place], name: str, value: object) -> Value:
 def evaluate(graph: Graph, given: Mapping[str, Value], outer: Mapping[str, Value] | None = None) -> dict[str, Value]:
     """Every value of a graph by name; a graph inside a node also sees the values outside."""
     values: dict[str, Value] = {**(outer or {}), **graph.constants, **given}
-    for node in graph.nodes:
-        values |= evaluate_node(node, values, graph.opset)
+    with budget(graph.arrays, given.values()):
+        for node in graph.nodes:
+            values |= evaluate_node(node, values, graph.opset)
     return values
 
 
@@ -100,7 +102,7 @@ def evaluate_node(node: Node, values: Mapping[str, Value], opset: int) -> dict[s
     """The outputs of one node by name.
 
     Raises:
-        OnnxError: it is unknown, its inputs are not there or do not fit.
+        OnnxError: it is unknown, its inputs are not there or do not fit, or it costs more than its run may.
     """
     absent = [name for name in node.inputs if name and name not in values]
     if absent:
@@ -108,9 +110,13 @@ def evaluate_node(node: Node, values: Mapping[str, Value], opset: int) -> dict[s
     arguments = [values[name] if name else None for name in node.inputs]
     while arguments and arguments[-1] is None:
         arguments.pop()
+    spent = current()
+    before = spent.held
+    check_work(OF_NODE + SLOW.get(node.op, OF_NUMBER) * sum(a.size for a in arguments if a is not None), node.label)
     try:
         with np.errstate(all="ignore"):
             results = _apply(node, arguments, values, opset)
+        spent.held = before + sum(a.nbytes for a in results if a.base is None)  # what was made inside is gone
     except OnnxError:
         raise
     except RecurraError as error:
@@ -160,13 +166,12 @@ def _loop(node: Node, arguments: list[Any], outer: Mapping[str, Value]) -> list[
     body, (most, going, *carried) = node.attributes["body"], [*arguments, None, None][: max(len(arguments), 2)]
     if not isinstance(body, Graph) or len(body.inputs) != 2 + len(carried):
         raise ValueError(f"{len(carried)} carried values, expected a body with two inputs more")
-    turns = MOST_TURNS if most is None else int(most.reshape(()))
+    turns = math.inf if most is None else int(most.reshape(()))
     going = going is None or bool(going.reshape(()))
     columns: list[list[Value]] = [[] for _ in body.outputs[1 + len(carried) :]]
     turn = 0
     while going and turn < turns:
-        if turn >= MOST_TURNS:
-            raise ValueError(f"it turns more than {MOST_TURNS} times")
+        check_work(OF_NODE, node.label)
         given = [np.array(turn, np.int64), np.array(True), *carried]
         results = evaluate(body, dict(zip((p.name for p in body.inputs), given, strict=True)), outer)
         keep, *new = (results[place.name] for place in body.outputs)
@@ -196,6 +201,7 @@ def _scan(node: Node, arguments: list[Any], outer: Mapping[str, Value]) -> list[
     sequences = [s[::-1] if back else s for s, back in zip(sequences, backwards, strict=True)]
     columns: list[list[Value]] = [[] for _ in range(scanned)]
     for t in range(T):
+        check_work(OF_NODE, node.label)
         given = dict(zip((p.name for p in body.inputs), [*states, *(s[t] for s in sequences)], strict=True))
         results = evaluate(body, given, outer)
         new = [results[place.name] for place in body.outputs]
