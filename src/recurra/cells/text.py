@@ -26,6 +26,8 @@ def parse(text: str) -> tuple[ast.FunctionDef, list[str], list[str]]:
         body = ast.parse(text).body
     except SyntaxError as error:
         raise CellError(f"the text of a cell does not parse, line {error.lineno}: {error.msg}") from error
+    except (ValueError, RecursionError, MemoryError) as error:  # half a character, or nested too deep for the parser
+        raise CellError(f"the text of a cell does not parse: {str(error)[:80] or 'it is nested too deep'}") from error
     if len(body) != 1 or not isinstance(body[0], ast.FunctionDef) or not body[0].args.args:
         raise CellError("the text of a cell is not one function, expected `def name(x, h, ...):` and its equations")
     definition, arguments = body[0], body[0].args

@@ -35,7 +35,7 @@ def read_keras_json(content: Mapping[str, Any]) -> list[Described]:
         try:
             weights = [np.array(w, np.float32) for w in layer.get("weights", [])]
             found += _KINDS[kind](label, layer, weights)
-        except (ValueError, TypeError, IndexError, KeyError) as error:
+        except (ValueError, TypeError, IndexError, KeyError, OverflowError) as error:
             raise ConversionError(f"{label}: its weights do not fit: {error}") from error
     return found
 

@@ -234,7 +234,7 @@ def _place(proto: onnx.ValueInfoProto) -> Place:
         raise OnnxError(f"the input or output {proto.name[:80]!r} has the unknown dtype {tensor.elem_type}") from None
     if not tensor.HasField("shape"):
         return Place(_name(proto.name), dtype, None)
-    dims = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+    dims = tuple(d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in tensor.shape.dim)
     return Place(_name(proto.name), dtype, dims)
 
 

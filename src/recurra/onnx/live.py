@@ -92,6 +92,9 @@ class LiveGraph:
         with budget((), (values[name] for name in (*self.inputs, *self._state)), self._numbers):
             for node in self._nodes:
                 values |= evaluate_node(node, values, self._opset)
+        missing = [name for name in (*self.carried.values(), *self.outputs) if name not in values]
+        if missing:
+            raise OnnxError(f"no node computes the output {missing[0][:80]!r}, expected one that does")
         after = {name: values[output] for name, output in self.carried.items()}
         for name, value in after.items():
             if value.shape != self._state[name].shape or value.dtype != self._state[name].dtype:

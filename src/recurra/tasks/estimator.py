@@ -312,7 +312,9 @@ class Estimator:
                 f"{source}: the model's task is {task.name!r}, expected {cls.task.name!r}: load it with the class for "
                 "that task, or recurra.open_model"
             )
-        parameters = dict(model.card.get("parameters", {}))
+        parameters = model.card.get("parameters", {})
+        if not isinstance(parameters, dict):
+            raise ModelFileError(f"{source}: its card's parameters are {str(parameters)[:80]!r}: save the model again")
         known = {name: _tuples(value) for name, value in parameters.items() if name in cls._names()}
         if isinstance(known.get("cell"), str) and known["cell"].lstrip().startswith("def "):
             known["cell"] = from_text(known["cell"])
