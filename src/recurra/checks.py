@@ -13,7 +13,7 @@ from recurra.errors import DtypeError, ShapeError
 from recurra.weights import Array, Weights
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
-MOST_ROWS = 1 << 40  # of a batch: more than any memory has
+MOST_ROWS = 1 << 34  # of a batch: more than any memory has
 
 
 def check_array(

@@ -6,9 +6,11 @@ import contextlib
 import errno
 import hashlib
 import hmac
+import importlib.util
 import os
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 
@@ -16,7 +18,8 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, mode
     """Write a file in one move: a reader sees the old file or the new one, never a part, whenever the writer dies.
 
     Text is written as UTF-8. The new file has the permissions `mode` without those that the process masks, as any new
-    file, and is on the disk, under its name, when this returns.
+    file, and is on the disk, under its name, when this returns. What a writer that was killed has left
+    beside it, a hidden file that ends in `.partial`, is removed by the next one.
 
     Raises:
         OSError: the file cannot be written; what was there is untouched, and nothing is left behind.
@@ -27,9 +30,13 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, mode
     'all of it'
     """
     target, temporary = _target(path), None
+    _sweep(target)
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+        with tempfile.NamedTemporaryFile(
+            dir=target.parent, prefix=f".{target.name}.", suffix=_SUFFIX, delete=False
+        ) as file:
             temporary = file.name
+            _lock(file.fileno())
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
@@ -52,8 +59,48 @@ def check_writable(path: str | os.PathLike[str]) -> None:
     target = _target(path)
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}."):
+    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", suffix=_SUFFIX):
         pass
+
+
+_SUFFIX = ".partial"  # of a file that is being written, hidden beside its target
+_YOUNG = 60  # seconds in which a file may not have been locked yet
+
+
+def _sweep(target: Path) -> None:
+    """Remove what writers of this file have left that were killed: their locks went with them."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(target.parent):
+            middle = name.removeprefix(f".{target.name}.").removesuffix(_SUFFIX)
+            if len(middle) == len(name) - len(target.name) - 2 - len(_SUFFIX) and "." not in middle:
+                with contextlib.suppress(OSError):
+                    _sweep_one(target.parent / name)
+
+
+def _sweep_one(left: Path) -> None:
+    """Remove a file, unless it is young or somebody has it locked."""
+    if time.time() - left.stat().st_mtime < _YOUNG:
+        return
+    with left.open("rb") as file:
+        _lock(file.fileno())
+        os.unlink(left)
+
+
+def _lock(descriptor: int) -> None:
+    """Lock a file until it is closed, by whatever way; nothing happens where the system has no such locks.
+
+    Raises:
+        BlockingIOError: another has it.
+    """
+    if importlib.util.find_spec("fcntl"):
+        import fcntl
+
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise
+        except OSError:  # a file system without locks
+            return
 
 
 def _target(path: str | os.PathLike[str]) -> Path:

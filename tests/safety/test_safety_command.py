@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from recurra import cli
+from recurra import cli, files
+from recurra.errors import ShapeError
 from recurra.files import check_writable, write_atomically
+from recurra.runtime import Linear, Model
 
 
 @pytest.mark.parametrize(
@@ -66,3 +70,36 @@ def test_a_pipe_stays_a_pipe(tmp_path) -> None:
         with pytest.raises(OSError, match="expected the name of a file"):
             write()
     assert pipe.is_fifo()
+
+
+KILLED = """
+import os, sys
+from recurra import files
+files.os.fsync = lambda _: (print("writing", flush=True), sys.stdin.read())
+files.write_atomically(sys.argv[1], "new")
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_by_the_next(tmp_path, monkeypatch) -> None:
+    target, other = tmp_path / "a", tmp_path / ".a.b.abcdefgh.partial"
+    other.write_text("of the file a.b")
+    with subprocess.Popen([sys.executable, "-c", KILLED, target], stdin=-1, stdout=-1) as writer:
+        assert writer.stdout.readline() == b"writing\n"
+        monkeypatch.setattr(files, "_YOUNG", -1)
+        write_atomically(target, "old")  # leaves alone what is being written
+        (left,) = tmp_path.glob(".a.????????.partial")
+        writer.kill()
+        writer.wait()
+    monkeypatch.setattr(files, "_YOUNG", 60)
+    write_atomically(target, "old")  # which may not be locked yet
+    assert left.exists()
+    os.utime(left, (0, 0))
+    write_atomically(target, "newer")
+    assert {p.name: p.read_text() for p in tmp_path.iterdir()} == {"a": "newer", other.name: "of the file a.b"}
+
+
+def test_a_batch_for_which_no_memory_is_enough_is_refused_in_words() -> None:
+    model = Model([Linear(np.ones((1, 2), np.float32))])
+    for n in (1 << 35, 1 << 36, 1 << 40, 1 << 62):
+        with pytest.raises(ShapeError, match=f"batch is {n}, expected at most"):
+            model.session(batch=n)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.data.forecasting.months import is_weekday, month_of
 from recurra.errors import DataError
 
 Times = NDArray[np.int64]
@@ -32,17 +33,20 @@ _CURE = (
 )
 # The least and the last year in which whole numbers of so many digits are taken for dates: YYYYMM to YYYYMMDDHHMMSS.
 _COMPACT = {6: (1500, 2499), 8: (1500, 2499), 10: (1900, 2199), 12: (1900, 2199), 14: (1900, 2199)}
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_LONG = ("january", "february", "march", "april", "may", "june", "july", "august", "september", "october",
-         "november", "december")  # fmt: skip
 _CLOCK = (
     r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?)?"
     r"(?:\s*(?P<half>[ap])\.?m\.?)?"
 )
 _ZONE = r"(?:\s*(?P<zone>z|utc|gmt|[+-]\d\d(?::?\d\d)?))?"
 _TEXT = re.compile(rf"(?P<date>.+?)(?:(?:\s+|t|,\s*|\s+-\s+)(?P<clock>{_CLOCK}){_ZONE}|\s+(?P<utc>utc|gmt))?", re.I)
-_D, _M, _Y, _YY, _S = r"(?P<d>\d{1,2})(?:st|nd|rd|th)?", r"(?P<m>\d{1,2})", r"(?P<y>\d{4})", r"'?(?P<y>\d\d)", "[-/. ,]"
-_NAME = r"(?P<name>[a-z]{3,9})\.?"
+_D, _M, _Y, _YY, _S = (
+    r"(?P<d>\d{1,2})(?:st|nd|rd|th|er|º|°)?",
+    r"(?P<m>\d{1,2})",
+    r"(?P<y>\d{4})",
+    r"'?(?P<y>\d\d)",
+    "[-/. ,]",
+)
+_NAME = r"(?P<name>[^\W\d_]{3,12})\.?"
 _DATES = [
     re.compile(pattern, re.I)
     for pattern in (
@@ -63,7 +67,9 @@ _DATES = [
         rf"{_D}{_S}*{_NAME}{_S}+{_YY}",
     )
 ]
-_WEEKDAY = re.compile(r"(?:mon|tue|wed|thu|fri|sat|sun)[a-z]*\.?,?\s+", re.I)
+_WEEKDAY = re.compile(r"([^\W\d_]{3,12})\.?,?\s+")
+_OF = re.compile(r"(?<=[\s\d.])(?:de|del|do|di)\s+", re.I)  # between day, month and year, in Romance languages
+_RANGE = re.compile(r"(.*\d:\d\d)\s*[-–—]\s+(?=\S.*\d:\d\d).*", re.S)
 _ORDERED = {
     "dmy": re.compile(rf"(?P<d>\d{{1,2}})([-/. ]){_M}\2(?P<y>\d{{4}}|\d\d)"),
     "mdy": re.compile(rf"{_M}([-/. ])(?P<d>\d{{1,2}})\2(?P<y>\d{{4}}|\d\d)"),
@@ -86,7 +92,7 @@ def parse_time(value: Any, form: str | None = None) -> datetime:
     (datetime.datetime(2024, 10, 1, 0, 0), datetime.datetime(2024, 1, 31, 14, 0), datetime.datetime(2024, 2, 1, 0, 0))
     """
     if isinstance(value, str):
-        return _of_text(value.strip(), form)
+        return _of_text(_beginning(value.strip()), form)
     if isinstance(value, datetime):
         return value
     if isinstance(value, date):
@@ -106,6 +112,12 @@ def micros_of(moment: datetime) -> int:
         moment = moment.astimezone(UTC).replace(tzinfo=None)
     passed = moment - EPOCH
     return (passed.days * 86400 + passed.seconds) * 10**6 + passed.microseconds
+
+
+def _beginning(text: str) -> str:
+    """Of a range such as `01.01.2023 00:00 - 01.01.2023 01:00`, where it begins; else the text."""
+    found = _RANGE.fullmatch(text) if len(text) < 100 and text.count(":") > 1 else None
+    return text if found is None else found[1]
 
 
 def _of_text(text: str, form: str | None) -> datetime:
@@ -191,7 +203,10 @@ def _date(text: str, form: str | None) -> date:
         found = _ORDERED[form].fullmatch(text)
         if found is not None:
             return date(_year(found["y"]), int(found["m"]), int(found["d"]))
-    text = _WEEKDAY.sub("", text, 1) if text[:1].isalpha() else text
+    weekday = _WEEKDAY.match(text)
+    if weekday is not None and is_weekday(weekday[1]):
+        text = text[weekday.end() :]
+    text = _OF.sub("", text)
     if text.isdecimal():
         return _of_digits(text).date()
     for pattern in _DATES:
@@ -212,11 +227,7 @@ def _of_parts(parts: dict[str, str]) -> date:
         return day
     if "q" in parts:
         return date(year, 3 * int(parts["q"]) - 2, 1)
-    if "name" in parts:
-        name = parts["name"].lower()
-        month = 1 + (_LONG.index(name) if name in _LONG else _MONTHS.index(name if name != "sept" else "sep"))
-    else:
-        month = int(parts["m"])
+    month = month_of(parts["name"]) if "name" in parts else int(parts["m"])
     return date(year, month, int(parts.get("d", 1)))
 
 
