@@ -17,6 +17,7 @@ from benchmarks.answers import (
     load,
     polarity,
     power,
+    shakespeare,
     snips,
     utterances,
     vowels,
@@ -28,6 +29,7 @@ from benchmarks.report import console
 ROWS: tuple[Row, ...] = tuple(
     file.ROW for file in (vowels, power, indoor, engines, cycles, load, weekly, polarity, snips, digits, utterances)
 )
+ROWS += (shakespeare.ROW_QUICK, shakespeare.ROW)
 COLUMNS = ("naive", "simple", "published", "ours", "reach", "", "minutes")
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from recurra.tasks.classify import Classifier
     from recurra.tasks.estimator import open_model
     from recurra.tasks.forecast import Forecaster
+    from recurra.tasks.generate import Generator
     from recurra.tasks.regress import Regressor
     from recurra.tasks.tag import Tagger
     from recurra.weights import Weights
@@ -34,6 +35,7 @@ _NAMES = {
     "Cell": "recurra.cells",
     "Classifier": "recurra.tasks.classify",
     "Forecaster": "recurra.tasks.forecast",
+    "Generator": "recurra.tasks.generate",
     "Regressor": "recurra.tasks.regress",
     "Tagger": "recurra.tasks.tag",
     "Transcriber": "recurra.tasks.transcribe",
@@ -63,6 +65,7 @@ __all__ = [
     "Cell",
     "Classifier",
     "Forecaster",
+    "Generator",
     "Regressor",
     "Tagger",
     "Transcriber",

@@ -14,8 +14,8 @@ from recurra.formatting import printable
 
 # In the order in which `recurra --help` lists them; each is a function, or a group, in a module of its own name.
 COMMANDS = (
-    "demo", "fit", "predict", "evaluate", "stream", "serve", "transcribe", "listen", "compare", "info", "convert",
-    "draw", "doctor", "cells",
+    "demo", "fit", "generate", "predict", "evaluate", "stream", "serve", "transcribe", "listen", "compare", "info",
+    "convert", "draw", "doctor", "cells",
 )  # fmt: skip
 
 app = typer.Typer(

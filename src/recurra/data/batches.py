@@ -106,18 +106,16 @@ class Lanes(Batches):
         rng = np.random.default_rng([self.seed, number])
         order = rng.permutation(len(self.pieces))
         begins = np.concatenate([[0], np.cumsum(self.lengths[order])])
-        places = (np.arange(self.total) + rng.integers(self.total)) % self.total
-        turn = np.searchsorted(begins, places, "right") - 1
-        piece, row = order[turn], places - begins[turn]  # of each place on the tape
-        padded = np.full(self.batch * self.steps, -1)
-        padded[: self.total] = np.arange(self.total)
-        tape = padded.reshape(self.batch, self.steps).T
+        rotation, lanes = rng.integers(self.total), self.steps * np.arange(self.batch)
         for at in range(0, self.steps, self.chunk):
-            places = tape[at : at + self.chunk]
-            rows, targets = self._take(piece[places], row[places])
-            there = places >= 0
+            tape = np.arange(at, min(at + self.chunk, self.steps))[:, None] + lanes
+            there = tape < self.total
+            places = (np.minimum(tape, self.total - 1) + rotation) % self.total
+            turn = np.searchsorted(begins, places, "right") - 1
+            piece, row = order[turn], places - begins[turn]
+            rows, targets = self._take(piece, row)
             rows[~there], targets[~there] = 0.0, np.nan
-            yield Batch(rows, targets, reset=(row[places] == 0) & there, first=at == 0)
+            yield Batch(rows, targets, reset=(row == 0) & there, first=at == 0)
 
     def _take(self, piece: NDArray[np.int64], row: NDArray[np.int64]) -> tuple[F32, F32]:
         """The rows and targets of some places [T, B]."""

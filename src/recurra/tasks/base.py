@@ -43,6 +43,7 @@ BUILT_IN = (
     "regress",
     "tag",
     "transcribe",
+    "generate",
 )  # modules of `recurra.tasks` with the task of that name
 TOGETHER = 384  # steps with targets in one update of what looks at windows
 RUN = 48  # of them in a row
@@ -60,6 +61,7 @@ class Task(ABC):
         baselines: what a network must beat, the naive ones first.
         whole: whether an answer is for a sequence as a whole, and live after every step; else one is for each step.
         noise: on inputs in training, in standard deviations, where nothing else is said.
+        context: how many steps before those that are asked for are read; None: all.
         stretch: how many steps in a row count as one observation of the error, where it is of each step.
         inputs: the kinds of input that it takes, by their names; the first one that takes X is asked, the last one
             takes anything.
@@ -77,6 +79,7 @@ class Task(ABC):
     inputs: ClassVar[tuple[str, ...]] = ("numbers",)
     tags: ClassVar[bool] = False
     text_baselines: ClassVar[tuple[type[Baseline], ...]] = ()
+    context: ClassVar[int | None] = None
 
     input: Input = Numbers()
     reading: Mapping[str, Any] | None = None  # settings of the input, where they are not the usual ones
@@ -232,6 +235,19 @@ class Task(ABC):
     def errors(self, piece: Piece, answers: Floats, transform: Transform) -> Floats:
         """The error of each answer [M] of a piece, as a comparison counts them; the less, the better."""
         return self.metrics[0].units(self.truth(*piece), answers)
+
+    def measure(self, bench: Bench, predictor: Any, pieces: Sequence[Piece]) -> dict[str, float]:
+        """All metrics of the answers to some pieces, by their keys."""
+        truth, answers = bench.predictions(predictor, pieces)
+        return {metric.key: metric.value(truth, answers) for metric in self.metrics}
+
+    def held(self, bench: Bench) -> list[Piece]:
+        """The pieces of the validation part by which training is watched."""
+        return bench.pieces("valid")
+
+    def mean_error(self, bench: Bench, predictor: Any, pieces: Sequence[Piece]) -> float:
+        """The mean error of the answers to some pieces, as the first metric has it; the less, the better."""
+        return float(np.nanmean(self.metrics[0].units(*bench.predictions(predictor, pieces))))
 
     def error_name(self, bench: Bench) -> str:
         """What `errors` are, in words."""

@@ -107,13 +107,12 @@ class Bench:
 
     def table_row(self, predictor: Predictor, part: str) -> dict[str, Any]:
         """All metrics of a predictor on a part, by their keys, with its name and kind."""
-        truth, answers = self.predictions(predictor, self.pieces(part))
-        values = {metric.key: metric.value(truth, answers) for metric in self.task.metrics}
+        values = self.task.measure(self, predictor, self.pieces(part))
         return {"name": predictor.name, "kind": predictor.kind, **values}
 
     def error(self, predictor: Predictor, part: str) -> float:
         """The mean error on a part, as the first metric has it; the less, the better."""
-        return float(np.nanmean(self.task.metrics[0].units(*self.predictions(predictor, self.pieces(part)))))
+        return self.task.mean_error(self, predictor, self.pieces(part))
 
     def baselines(self) -> list[Any]:
         """The task's baselines, fitted to the training part; their settings are chosen on the validation part."""
@@ -195,7 +194,8 @@ class ModelPredictor:
         """The same in parts, each with its first step; only a part is in memory at once."""
         session = self.model.session()
         size = CHUNK if self.model.streams and not self.task.tags else stop  # two directions need the whole
-        for first in range(0, stop, size):
+        begin = max(0, start - self.task.context) if self.task.context is not None and self.model.streams else 0
+        for first in range(begin, stop, size):
             last = min(first + size, stop)
             out = session.run(self.transform.rows(sequence, first, last))
             if last > start:

@@ -15,6 +15,7 @@ from recurra.cells import Cell
 from recurra.cells.trace import get
 from recurra.data.batches import Batch, Piece
 from recurra.runtime import Model
+from recurra.tasks.base import Task
 from recurra.tasks.bench import CONTEXT, Bench, outputs
 from recurra.train import History, Progress, Settings, train
 
@@ -133,7 +134,7 @@ def validate_of(
     import torch
 
     task, metric = bench.task, bench.task.metrics[0]
-    pieces = bench.pieces("valid") if pieces is None else pieces
+    pieces = task.held(bench) if pieces is None else pieces
     truth = {id(piece): task.truth(*piece) for piece in pieces}
 
     def validate() -> dict[str, float]:
@@ -247,6 +248,8 @@ def calibrate(bench: Bench, network: Network) -> Held:
     targets."""
     import torch
 
+    if type(bench.task).calibrate is Task.calibrate:
+        return torch.empty(0), torch.empty(0)
     some: list[tuple[Tensor, Tensor]] = []
     for _, batch, output in outputs(network, bench.transform, bench.pieces("valid"), context_of(bench)):
         targets = torch.from_numpy(batch.targets)
