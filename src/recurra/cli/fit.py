@@ -172,7 +172,7 @@ def forecast(
     roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series}
     roles |= {"zone": zone, "time_format": time_format}
     model = Forecaster(horizon, load_cell(cell), hidden, layers, epochs=epochs, seed=seed)
-    train_and_tell(model, file, out, report, resume, target=target, **roles)
+    _train(model, file, out, report, resume, target=target, **roles)
 
 
 @fit.command()
@@ -213,7 +213,7 @@ def classify(
 
     model = Classifier(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed)
     roles = {"y": target, "groups": group, "series": series, "time": time, "inputs": names(inputs) or None}
-    train_and_tell(model, file, out, report, resume, **roles)
+    _train(model, file, out, report, resume, **roles)
 
 
 @fit.command()
@@ -275,10 +275,10 @@ def regress(
 
     model = Regressor(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed)
     roles = {"y": target, "groups": group, "series": series, "time": time, "inputs": names(inputs) or None}
-    train_and_tell(model, file, out, report, resume, **roles)
+    _train(model, file, out, report, resume, **roles)
 
 
-def train_and_tell(model: Any, file: Path, out: Path, report: Path | None, resume: bool, **roles: Any) -> None:
+def _train(model: Any, file: Path, out: Path, report: Path | None, resume: bool, **roles: Any) -> None:
     """Train with a bar, save, and say what it is worth."""
     from recurra.errors import need
     from recurra.files import check_writable

@@ -20,8 +20,8 @@ from recurra.cli.fit import (
     Report,
     Resume,
     Seed,
+    _train,
     fit,
-    train_and_tell,
 )
 
 Text = Annotated[
@@ -75,7 +75,7 @@ def fit_generate(
         epochs=epochs,
         seed=seed,
     )
-    train_and_tell(model, file, out, report, resume, y=text)
+    _train(model, file, out, report, resume, y=text)
 
 
 def generate(
