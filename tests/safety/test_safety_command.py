@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from recurra import cli, files
-from recurra.errors import ShapeError
+from recurra.conversion.state_dict import read_state_dict
+from recurra.errors import ConversionError, ShapeError
 from recurra.files import check_writable, write_atomically
 from recurra.runtime import Linear, Model
 
@@ -103,3 +104,10 @@ def test_a_batch_for_which_no_memory_is_enough_is_refused_in_words() -> None:
     for n in (1 << 35, 1 << 36, 1 << 40, 1 << 62):
         with pytest.raises(ShapeError, match=f"batch is {n}, expected at most"):
             model.session(batch=n)
+
+
+@pytest.mark.parametrize("slope", [10**400, 1e308, float("nan")])
+def test_a_setting_that_no_float_holds_is_refused_in_words(slope) -> None:
+    layers = [{"kind": "linear", "name": "h"}, {"kind": "activation", "function": "leaky_relu", "slope": slope}]
+    with pytest.raises(ConversionError, match=r"slope is .*, expected less than"):
+        read_state_dict({"h.weight": np.ones((1, 2), np.float32)}, {"layers": layers})

@@ -43,6 +43,7 @@ from recurra.conversion.described import (
     Table,
 )
 from recurra.errors import ConversionError
+from recurra.runtime.ops.op import MOST_NUMBER
 from recurra.weights import Weights
 
 _PARTS = {"W": "weight_ih", "U": "weight_hh", "b": "bias_ih", "c_": "bias_hh", "R": "weight_hr"}
@@ -77,6 +78,8 @@ class _Reader:
         kinds = (int, float) if isinstance(default, float) else type(default)
         if not isinstance(value, kinds) or isinstance(value, bool):
             raise ConversionError(f"{self.label}: {name} is {str(value)[:80]!r}, expected a {type(default).__name__}")
+        if isinstance(default, float) and not abs(value) < MOST_NUMBER:
+            raise ConversionError(f"{self.label}: {name} is {str(value)[:80]}, expected less than {MOST_NUMBER:g}")
         if allowed is not None and value not in allowed:  # type: ignore[operator]
             known = ", ".join(map(str, allowed))  # type: ignore[call-overload]
             raise ConversionError(f"{self.label}: {name} is {str(value)[:80]!r}, expected one of: {known}")
