@@ -110,9 +110,9 @@ def _transcribe(place: Path, seed: int, epochs: int | None, size: float, console
     console.print(
         f"[bold]1[/]  {count} sentences of {LONG} words, each by a made-up speaker: {SOURCE}.", highlight=False
     )
-    reading = {"copies": 2, "warp": 0.05, "bands": 1, "pauses": 1}
+    reading = {"stack": 2, "copies": 1, "warp": 0.05, "bands": 1, "pauses": 1}
     model = Transcriber(
-        hidden=64, epochs=epochs or 90, batch=6, learning_rate=5e-3, refit=False, seed=seed, reading=reading
+        hidden=64, epochs=epochs or 60, batch=6, learning_rate=8e-3, refit=False, seed=seed, reading=reading
     )
     model.fit(made)
     _written(model, place / "transcribe.recurra", place / "report.html", console)

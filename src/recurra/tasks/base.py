@@ -283,7 +283,7 @@ class Task(ABC):
             "steps": sum(lengths),
             "lengths": [min(lengths), max(lengths)],
             "groups": len({s.group for s in bench.sequences}),
-            "columns": list(bench.transform.inputs),
+            "columns": list(getattr(bench.transform, "described", bench.transform.inputs)),
             "parts": [{"name": part, "sequences": len(bench.pieces(part))} for part in PARTS],
             "notes": [],
         }

@@ -38,7 +38,7 @@ class LiveSound(Live):
         one = self._begun("")
         kept = sum(a.nbytes for a in one.rows.state().values()) + sum(a.nbytes for a in one.session.state.values())
         bank = self.transform.bank
-        return kept + 4 * (bank.window + bank.shift * self.transform.stack)
+        return int(kept) + 4 * int(bank.window + bank.shift * self.transform.stack)
 
     def step(self, observation: Any, series: str = "", rate: int | None = None) -> list[dict[str, Any]]:
         """Take samples: the answers after each step of which the last sample is among them; there may be none.

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recurra.data.batches import Piece
 from recurra.data.sequences import Sequences
@@ -29,6 +30,7 @@ STRANGE = 1_000_000  # a letter that is not in training, as a target: this and i
 NONE = -1.0  # a target after the last letter
 MOST_LETTERS = 4096
 SHOWN = 12  # errors in the report
+CURVES = 6  # letters in the picture of spikes
 READING = {"stack": 3, "bins": 40, "speed": 0.1, "pause": 12}
 
 
@@ -113,7 +115,7 @@ class Silent(Baseline):
         """Nothing to learn."""
         return cls(1 + len(bench.task.letters))  # type: ignore[attr-defined]
 
-    def predict(self, sequence: Any, start: int, stop: int) -> Floats:
+    def predict(self, sequence: Any, start: int, stop: int) -> NDArray[np.float64]:
         """[M, K + 1]."""
         found = np.full((stop - start, self.width), -30.0)
         found[:, 0] = 0.0
@@ -188,7 +190,8 @@ class Transcribe(Task):
 
     def decode(self, output: Floats, transform: Any, name: str) -> Floats:
         """The logarithms of the probabilities, [M, K + 1]."""
-        return np.log(np.maximum(output.astype(np.float64), 1e-13))
+        found: Floats = np.log(np.maximum(output.astype(np.float64), 1e-13))
+        return found
 
     def answer(self, numbers: Floats) -> dict[str, Any]:
         """The letter of a step."""
@@ -219,7 +222,7 @@ class Transcribe(Task):
             )
         wrong = [pair for pair in pairs if pair[0] != pair[1]]
         order = np.random.default_rng(0).permutation(len(wrong))[:SHOWN]
-        found = [
+        found: list[dict[str, Any]] = [
             {
                 "kind": "table",
                 "heading": "By speaker",
@@ -232,7 +235,24 @@ class Transcribe(Task):
             found.append(
                 {"kind": "table", "heading": "Errors, chosen by chance", "headings": ["said", "heard"], "rows": chosen}
             )
-        return found
+        return [*found, self._spikes(bench, predictor)]
+
+    def _spikes(self, bench: Bench, predictor: ModelPredictor) -> dict[str, Any]:
+        """The probability of each letter of one recording, over time: the network speaks in spikes."""
+        piece = min(bench.pieces("test"), key=lambda piece: piece.stop)
+        shares = np.exp(predictor.predict(*piece))
+        seconds = (np.arange(len(shares)) * bench.transform.milliseconds / 1000).round(3).tolist()
+        most = [int(k) for k in np.argsort(-shares[:, 1:].max(0))[:CURVES] + 1]
+        curves = {f"'{self.letters[k - 1]}'": [seconds, shares[:, k].round(4).tolist()] for k in sorted(most)}
+        caption = f"The probability of letters while {piece.sequence.text.lower()!r} is heard."
+        return {
+            "kind": "lines",
+            "heading": "Spikes",
+            "caption": caption,
+            "lines": curves,
+            "x": "seconds",
+            "y": "probability",
+        }
 
     def to_dict(self) -> dict[str, Any]:
         """The letters."""

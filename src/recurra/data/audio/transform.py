@@ -68,6 +68,8 @@ class Hearing(Transform):
         self.inputs = tuple(
             f"{bank.kind} {f}" + (f" at {k}" if stack > 1 else "") for k in range(stack) for f in range(bank.bins)
         )
+        frames = f", {stack} frames side by side" if stack > 1 else ""
+        self.described = (f"{bank.bins} numbers of a {bank.kind} filter bank{frames}",)
         self.input_size = self.row_size = stack * bank.bins
         self.prior, self.memory = (max(1.0, seconds * 100 / stack) for seconds in (PRIOR, MEMORY))
         self.augment: Augment | None = None  # how training changes recordings; not part of a model file

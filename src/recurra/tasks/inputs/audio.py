@@ -119,7 +119,7 @@ class Audio(Input):
         return self._sequences(read_recordings(X, transform.bank.rate), given.get("y"), None, targets)
 
     def _sequences(self, recordings: Sequence[Recording], y: Any, groups: Any, targets: bool = True) -> AudioSequences:
-        bank, x = self.bank, []
+        bank, x = self.bank, list[Any]()
         for one in recordings:
             steps = stacked(bank.frames(one.samples), self.stack)
             if not len(steps):
