@@ -84,7 +84,7 @@ ROW = Row(
     name="weekly",
     data="M4 Weekly, 359 series, 13 weeks ahead",
     split="the competition's",
-    metrics=(Metric("MASE, m = 1"),),
+    metrics=(Metric("MASE, m = 1", reach=2.3),),
     read=read,
     naive=naive,
     simple=linear,

@@ -17,7 +17,7 @@ from recurra.compare.settings import Settings
 from recurra.compare.store import Store
 from recurra.tasks.bench import Bench
 from recurra.tasks.classify import Classify
-from recurra.tasks.forecast import Forecast
+from recurra.tasks.forecasting.task import Forecast
 
 
 def sequences(count: int = 90, seed: int = 0) -> tuple[list[np.ndarray], list[str]]:

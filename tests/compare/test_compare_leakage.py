@@ -13,7 +13,7 @@ from recurra.compare import compare
 from recurra.compare.run_trial import run_trial
 from recurra.errors import DataError, LeakageError
 from recurra.tasks.classify import Classify
-from recurra.tasks.forecast import Forecast
+from recurra.tasks.forecasting.task import Forecast
 
 
 def suspicions(columns, past=(), known_ahead=(), horizon=6):

@@ -14,7 +14,7 @@ from recurra.compare.run_trial import fit_baseline, network_of, run_trial
 from recurra.models import Network
 from recurra.models.encoders import Encoder
 from recurra.tasks.bench import NetworkPredictor
-from recurra.tasks.forecast import Forecast
+from recurra.tasks.forecasting.task import Forecast
 from recurra.tasks.learn import to_runtime
 
 
@@ -136,7 +136,7 @@ def test_the_live_model_gives_what_the_network_gives(name, make):
     right = NetworkPredictor(bench.task, bench.transform, network).predict(one, steps - 1, steps)
     for row in bench.transform.rows(one, 0, steps):
         got = session.step(row)
-    assert bench.task.decode(got[None], bench.transform, one.name) == pytest.approx(right, abs=1e-4)
+    assert bench.task.answers(got[None], bench.transform, one, steps - 1) == pytest.approx(right, abs=1e-4)
 
 
 @pytest.mark.parametrize("name", ["gru", "cnn", "transformer", "feedforward", "linear", "seasonal"])

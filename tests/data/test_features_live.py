@@ -59,6 +59,7 @@ def test_a_live_row_is_the_batchs_row(made, cut, moved) -> None:
     for t in np.random.default_rng(cut).permutation(order) if moved else order:  # all is announced, in any order
         if np.isfinite(series.ahead[t]).any():
             live.announce(series.ticks[t], series.ahead[t])
+    cut = min(cut, len(series))
     rows = pushed(live, series, 0, cut)
     state, live = live.state(), features.live(series.name)
     live.restore(state)

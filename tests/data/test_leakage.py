@@ -66,18 +66,32 @@ def test_a_row_knows_nothing_of_later_targets(seed, t) -> None:
 def test_rows_by_their_definition() -> None:
     """Every number of some rows, by the docstring and nothing else."""
     one = made(T=600, shops=("a",))[0]
+    one = replace(one, target=one.target + np.arange(600))  # a level that leaves where it was
     features = Features.fit([one], split_by_time([one], horizon=30), horizon=30, seasons=(7, 24))
     I, F, N = features.input_size, features.ahead_size, 30
     names = features.names
     z = (one.target - features.pooled.center) / features.pooled.scale
+    assert features.anchor is not None
+    assert features.trend is not None
+    lag = features.anchor.lag
+    assert lag == 15
+    spread = np.abs(z[lag:420] - z[: 420 - lag]).mean()
+    spreads = []  # of 600 rows, 70 % of them for training
+    for t in range(600):
+        spread += (np.abs(z[t] - z[t - lag]) - spread) / features.anchor.memory if t >= lag else 0
+        spreads.append(spread)
     for t in (40, 101, 560):
         row = features.rows(one, t, t + 1)[0]
-        assert len(row) == features.row_size == I + N * (F + 3)
-        beside = row[I:].reshape(N, F + 3)
+        assert len(row) == features.row_size == I + N * (F + 4)
+        beside = row[I:].reshape(N, F + 4)
         values = dict(zip(names, [*row[:I], *beside[4]], strict=True))
-        assert values["y"] == np.float32(z[t])
+        assert values["y"] == pytest.approx((z[t] - z[t - 1]) / spreads[t], abs=1e-5)
+        assert values["level of y"] == pytest.approx(np.clip(z[t], -3, 3), abs=1e-6)
         assert values["y missing"] == 0
-        assert values["y less 24 before"] == pytest.approx(z[t] - z[t - 24], abs=1e-6)
+        assert values["y less 24 before"] == pytest.approx((z[t] - z[t - 24]) / spreads[t], abs=1e-5)
+        assert values["y less 15 before, the half of a horizon"] == pytest.approx(
+            (z[t] - z[t - 15]) / spreads[t], abs=1e-5
+        )
         assert values["p"] == pytest.approx((one.past[t, 0] - features.past[0].center) / features.past[0].scale)
         assert values["h to come"] == pytest.approx(
             (one.ahead[t + 5, 0] - features.ahead[0].center) / features.ahead[0].scale
@@ -89,9 +103,15 @@ def test_rows_by_their_definition() -> None:
         for n in range(1, N + 1):
             for k, season in enumerate((1, 7, 24)):
                 at = t + n - season * int(np.ceil(n / season))
-                assert beside[n - 1, F + k] == np.float32(z[at])
-        want = z[t + 1 : t + 1 + N].astype(np.float32)
-        assert np.array_equal(features.targets(one, t, t + 1)[0][: len(want)], want)
+                assert beside[n - 1, F + k] == pytest.approx((z[at] - z[t]) / spreads[t], abs=1e-5)
+        count = features.trend.lags
+        lags = np.array([z[t - k] if t >= k else z[t] for k in range(count)][::-1])
+        got = features.trend.weights @ ((lags - z[t]) / spreads[t])
+        assert beside[:, F + 3] == pytest.approx(got, abs=1e-4)
+        want = (z[t + 1 : t + 1 + N] - z[t]) / spreads[t]
+        assert features.targets(one, t, t + 1)[0][: len(want)] == pytest.approx(want, abs=1e-5)
+        back = features.unscaled(one, t, features.targets(one, t, t + 1))[0][: len(want)]
+        assert back == pytest.approx(one.target[t + 1 : t + 1 + N], rel=1e-5)
     assert np.isnan(features.targets(one, 590, 600)[5, 4:]).all()
 
 

@@ -77,4 +77,4 @@ def rows_of(table, sparse=True):
 def whole_forecasts(model, features, one):
     """What the model forecasts from the whole series at once: float64 [T, N, Q]."""
     out = model.session().run(features.rows(one, 0, len(one)))
-    return features.unscale(one.name, out.reshape(len(one), features.horizon, len(LEVELS)))
+    return features.unscaled(one, 0, out.reshape(len(one), features.horizon, len(LEVELS)))

@@ -17,9 +17,9 @@ from recurra.data import batches as module
 from recurra.data.batches import Lanes, in_order
 from recurra.data.forecasting.step import Step
 from recurra.tasks.bench import Bench
-from recurra.tasks.forecast import Forecast
 from recurra.tasks.forecast_baselines import LinearAutoregression, Naive, quantile_offsets, season_name
 from recurra.tasks.forecast_report import offsets, score, verdict
+from recurra.tasks.forecasting.task import Forecast
 from recurra.tasks.metrics import Score, naive_scale
 
 LEVELS = (0.1, 0.5, 0.9)
@@ -121,7 +121,7 @@ def test_the_linear_baseline_is_scikit_learns_ridge() -> None:
         there = ~np.isnan(y[:, n])
         ridge = Ridge(alpha=linear.penalty).fit(x[n][there][:, 1:], y[there, n])
         assert np.abs(ridge.coef_ - linear.weights[n, 1:]).max() < 1e-4
-        want = b.transform.unscale("s0", ridge.predict(x[n][:, 1:]))
+        want = b.transform.unscaled(b.sequences[0], start, ridge.predict(x[n][:, 1:]))
         assert np.abs(want - linear.predict(b.sequences[0], start, stop)[:, n]).max() < 1e-3
 
 
@@ -138,7 +138,11 @@ def test_the_linear_baseline_sees_lags_and_nothing_that_comes_after() -> None:
     lags = inputs[:, 1 + b.transform.input_size :][:, : linear.lags]
     scaled = (one.target - b.transform.pooled.center) / b.transform.pooled.scale
     for i, t in enumerate(rows):
-        assert np.allclose(lags[i], scaled[t - np.arange(linear.lags)], atol=1e-6)
+        shape = scaled[t - np.arange(linear.lags)[::-1]]
+        if b.transform.anchor is not None:
+            shape = shape - scaled[t]
+            assert lags[i, -1] == 0
+        assert np.corrcoef(lags[i], shape)[0, 1] == pytest.approx(1, abs=1e-6)
 
 
 def test_intervals_of_baselines_come_from_the_validation_part() -> None:

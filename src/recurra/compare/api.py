@@ -72,7 +72,7 @@ def forecasters(
     ...
     recurra.errors.CompareError: budget: got '5s', expected at least 10 s (and less than 100 days)
     """
-    from recurra.tasks.forecast import Forecast
+    from recurra.tasks.forecasting.task import Forecast
 
     columns: dict[str, Any] = {"time": time, "known_ahead": known_ahead, "past": past, "series": series, "zone": zone}
     columns["time_format"] = time_format

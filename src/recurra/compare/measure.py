@@ -194,5 +194,5 @@ def _context_error(bench: Bench, network: Any, context: int) -> float:
             future = torch.from_numpy(rows[len(rows) - len(at) :, I:].copy())
             output = network.head(h, future) if future.shape[-1] else network.head(h)
             values = network.linked(output.flatten(1)).numpy()
-        errors.append(task.errors(piece, task.decode(values, transform, piece.sequence.name), transform))
+        errors.append(task.errors(piece, task.answers(values, transform, piece.sequence, piece.start), transform))
     return float(np.nanmean(np.concatenate(errors)))

@@ -9,7 +9,7 @@ Frames need narwhals and Parquet files PyArrow, imported when they are used.
 >>> splits = split_by_time(series, horizon=6)
 >>> features = Features.fit(series, splits, horizon=6)
 >>> str(series[0].step), splits[0], features.rows(series[0], 0, 100).shape
-('1 month', Split(train_end=168, valid_end=204, end=240), (100, 50))
+('1 month', Split(train_end=168, valid_end=204, end=240), (100, 58))
 """
 
 from recurra.data.forecasting.calendar import Calendar

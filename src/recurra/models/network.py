@@ -45,6 +45,7 @@ class Network(nn.Module):
         lengths: Tensor | None = None,
         reset: Tensor | None = None,
         lead: int = 0,
+        at: Tensor | None = None,
     ) -> tuple[Tensor, Any]:
         """Outputs [T, B, O] of every step, without the link, or of whole sequences [B, O]; and the encoder's state.
 
@@ -54,13 +55,17 @@ class Network(nn.Module):
             lengths: the steps of each row [B].
             reset: [T, B], bool: before which steps a row's state is zero.
             lead: steps at the beginning that are looked back to and have no output.
+            at: the only steps after these that are to have an output; None: all.
         """
         x, future = rows.split([self.encoder.input_size, rows.shape[-1] - self.encoder.input_size], -1)
         if self.whole and not self.every and lengths is not None:
             output: Tensor = self.head(self.encoder.summary(x, lengths))
             return output, None
         h, state = self.encoder(x, state, lengths=lengths, reset=reset)
-        output = self.head(h[lead:], future[lead:]) if future.shape[-1] else self.head(h[lead:])
+        h, future = h[lead:], future[lead:]
+        if at is not None:
+            h, future = h[at], future[at]
+        output = self.head(h, future) if future.shape[-1] else self.head(h)
         return output.flatten(2), state
 
     def linked(self, output: Tensor) -> Tensor:

@@ -172,6 +172,10 @@ class Task(ABC):
     def decode(self, output: Floats, transform: Transform, name: str) -> Floats:
         """What outputs [M, O] of a model file's network (after the link) say, in the units of the target, [M, ...]."""
 
+    def answers(self, output: Floats, transform: Transform, sequence: Any, start: int) -> Floats:
+        """The same of the steps of a sequence from `start` on; for a task whose answers depend on where they are."""
+        return self.decode(output, transform, sequence.name)
+
     def link(self) -> nn.Module | None:
         """What follows the head in a model file, such as a softmax."""
         return None

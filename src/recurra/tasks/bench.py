@@ -199,7 +199,8 @@ class ModelPredictor:
             last = min(first + size, stop)
             out = session.run(self.transform.rows(sequence, first, last))
             if last > start:
-                yield max(start, first), self.task.decode(out[max(0, start - first) :], self.transform, sequence.name)
+                at = max(start, first)
+                yield at, self.task.answers(out[at - first :], self.transform, sequence, at)
 
 
 class NetworkPredictor:
@@ -223,12 +224,15 @@ class NetworkPredictor:
         """The answers of each of some pieces, side by side where that can be."""
         runs = pieces if self.network.whole or self.network.encoder.context else _joined(pieces)
         found: dict[int, list[Floats]] = {}
+        done: dict[int, int] = {}
         for group, batch, output in outputs(self.network, self.transform, runs):
             values = self.network.linked(output).numpy()
             for b, run in enumerate(group):
                 chosen = values[b : b + 1] if batch.wanted is None else values[batch.wanted[:, b], b]
                 if len(chosen):
-                    numbers = self.task.decode(chosen, self.transform, run.sequence.name)
+                    at = done.get(id(run), run.start)
+                    done[id(run)] = at + len(chosen)
+                    numbers = self.task.answers(chosen, self.transform, run.sequence, at)
                     found.setdefault(id(run), []).append(numbers)
         of_sequence = {id(run.sequence): run for run in runs}
         for piece in pieces:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -13,213 +12,21 @@ from numpy.typing import NDArray
 
 from recurra.cells import Cell
 from recurra.data import (
-    Clock,
-    Columns,
-    Features,
     Series,
     Split,
-    Step,
-    Table,
-    as_table,
-    read_table,
-    series_of,
-    split_by_time,
 )
-from recurra.data.batches import Piece
-from recurra.data.forecasting.forms import UNIX
-from recurra.data.leakage import check_columns
-from recurra.data.transform import Transform
 from recurra.errors import DataError, NotFittedError
-from recurra.tasks.base import Floats, Task
 from recurra.tasks.bench import Bench
 from recurra.tasks.estimator import Estimator
-from recurra.tasks.forecast_baselines import LinearAutoregression, Naive, Seasonal
+from recurra.tasks.forecast_baselines import LinearAutoregression, Naive
+from recurra.tasks.forecasting.task import Forecast
 from recurra.tasks.frames import as_frame, as_given, zone_of
-from recurra.tasks.metrics import MeanAbsoluteError
 from recurra.train import Progress
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from recurra.tasks.forecasting.backtest import Backtest
 
-    from recurra.runtime.model import Model
-    from recurra.tasks.live_forecast import LiveForecaster
-
-ARRAYS = ("ticks", "target", "past", "ahead")  # of a series
-
-
-class Forecast(Task):
-    """The next N values of a series after every row, with intervals."""
-
-    name = "forecast"
-    metrics = (MeanAbsoluteError(),)
-    baselines = (Naive, Seasonal, LinearAutoregression)
-    whole = False
-    kept = ("target", "step", "horizon")
-
-    def __init__(
-        self, horizon: int = 24, quantiles: Sequence[float] = (0.1, 0.5, 0.9), seasons: str | Sequence[int] = "auto"
-    ) -> None:
-        self.horizon: int = int(horizon) if isinstance(horizon, np.integer) else horizon
-        self.seasons, self.stretch = seasons, 2 * horizon
-        self.quantiles = tuple(float(level) for level in quantiles)
-
-    def examples(self, X: Any, **given: Any) -> list[Series]:
-        """The series of a table; see `recurra.data.series_of`."""
-        return series_of(_table(X), **given)
-
-    def read(self, X: Any, transform: Any, targets: bool = False, **given: Any) -> list[Series]:
-        """The series of another table with the same columns."""
-        found: list[Series] = transform.series_of(_table(X))
-        return found
-
-    def split(self, sequences: Sequence[Series], parts: Any, seed: int) -> list[Split]:
-        """By time."""
-        return split_by_time(sequences, parts, horizon=self.horizon)
-
-    def transform(self, sequences: Sequence[Series], splits: Sequence[Split]) -> Features:
-        """Scales, seasons, calendar."""
-        return Features.fit(sequences, splits, horizon=self.horizon, seasons=self.seasons)
-
-    def steps(self, sequence: Series, split: Split, part: str) -> tuple[int, int]:
-        """Origins: all N rows after each lie in the part."""
-        return split.origins(part, self.horizon)
-
-    def truth(self, sequence: Series, start: int, stop: int) -> Floats:
-        """The next N values [M, N]."""
-        at = np.arange(start, stop)[:, None] + np.arange(1, self.horizon + 1)
-        return np.where(at < len(sequence), sequence.target[np.minimum(at, len(sequence) - 1)], np.nan)
-
-    def head(self, width: int, transform: Any, dropout: float) -> nn.Module:
-        """Quantiles from the state, what is known ahead, and the same time one season earlier."""
-        from recurra.models import ForecastHead
-
-        sizes = transform.horizon, transform.ahead_size, transform.season_size
-        return ForecastHead(width, *sizes, self.quantiles, dropout=dropout)
-
-    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """The pinball loss."""
-        import torch
-
-        from recurra.models import pinball
-
-        return pinball(self._quantiles(output), targets, torch.tensor(self.quantiles))
-
-    def calibrate(self, network: Any, output: Tensor, targets: Tensor) -> None:
-        """Fit the width of the intervals."""
-        network.head.calibrate(self._quantiles(output), targets)
-
-    def _quantiles(self, output: Tensor) -> Tensor:
-        quantiles: Tensor = output.unflatten(-1, (-1, len(self.quantiles)))
-        return quantiles
-
-    def live(self, model: Model, transform: Any) -> LiveForecaster:
-        """One row in, forecasts out, for any number of series; times, gaps and announcements are understood."""
-        from recurra.tasks.live_forecast import LiveForecaster
-
-        return LiveForecaster(model)
-
-    def decode(self, output: Floats, transform: Any, name: str) -> Floats:
-        """Quantiles [M, N, Q] in the target's units."""
-        shaped = output.reshape(len(output), self.horizon, len(self.quantiles))
-        found: Floats = transform.unscale(name, shaped)
-        return found
-
-    def windows(self, bench: Bench) -> tuple[int, ...]:
-        """Half, one and two of the shortest season, or of the horizon."""
-        features: Any = bench.transform
-        longest = max(stop - start for _, start, stop in bench.pieces("train"))
-        base = features.seasons[1] if len(features.seasons) > 1 else max(self.horizon, 12)
-        base = int(np.clip(base, 8, 96))
-        return tuple(sorted({min(w, max(2, longest // 4)) for w in (base // 2, base, 2 * base)}))
-
-    def errors(self, piece: Piece, answers: Floats, transform: Any) -> Floats:
-        """In the target's units if there is one series, else in standard deviations of each."""
-        scale = transform.scaler(piece.sequence.name).scale if transform.scalers else 1.0
-        return super().errors(piece, answers, transform) / scale
-
-    def error_name(self, bench: Bench) -> str:
-        """With the horizon."""
-        features: Any = bench.transform
-        steps = f"{self.horizon} steps ahead"
-        if features.scalers:
-            return f"mean absolute error, {steps}, in standard deviations of each series"
-        return f"mean absolute error of {features.columns.target}, {steps}"
-
-    def suspicions(self, bench: Bench) -> list[str]:
-        """Columns that tell of the future, rows out of order."""
-        features: Any = bench.transform
-        return check_columns(bench.sequences, bench.splits, self.horizon, features.seasons)
-
-    def cut(self, sequence: Series, end: int) -> Series:
-        """Without the rows from `end` on."""
-        arrays = {n: getattr(sequence, n)[:end] for n in ARRAYS}
-        return replace(sequence, **arrays, observed=min(sequence.observed, end))
-
-    def described(self, bench: Bench) -> dict[str, Any]:
-        """Size, times, columns, parts, notes."""
-        from recurra.tasks.forecast_report import described
-
-        return described(bench)
-
-    def example(self, bench: Bench, predictor: Any) -> dict[str, Any]:
-        """One forecast of all horizons from the middle of the test part of the first series."""
-        one, start, stop = bench.pieces("test")[0]
-        t = (start + stop) // 2
-        forecast = predictor.predict(one, t, t + 1)[0]
-        middle = forecast if forecast.ndim == 1 else forecast[:, len(self.quantiles) // 2]
-        past = max(0, t + 1 - 2 * self.horizon)
-        return {
-            "past": _known(one.target[past : t + 1]),
-            "truth": _known(one.target[t + 1 : t + 1 + self.horizon]),
-            "forecast": _known(middle),
-            "origin": one.clock.text(int(one.ticks[t])),
-        }
-
-    def to_dict(self) -> dict[str, Any]:
-        """Horizon and levels."""
-        return {"horizon": self.horizon, "quantiles": list(self.quantiles)}
-
-    @classmethod
-    def from_dict(cls, described: Mapping[str, Any]) -> Self:
-        """From `to_dict`."""
-        return cls(int(described["horizon"]), described["quantiles"])
-
-    def anew(self) -> Forecast:
-        """With the same horizon and levels."""
-        return Forecast(self.horizon, self.quantiles, self.seasons)
-
-    def roles_of(self, transform: Any) -> dict[str, Any]:
-        """The columns."""
-        c, clock = transform.columns, transform.clock
-        roles = {"target": c.target, "past": c.past, "known_ahead": c.ahead, "time": c.time, "series": c.series}
-        return roles | {"time_format": clock.form or (clock.kind if clock.kind in UNIX else None)}
-
-    @classmethod
-    def transform_from(cls, described: Mapping[str, Any]) -> Transform:
-        """Features."""
-        return Features.from_dict(described)
-
-    def pack(self, sequences: Sequence[Series]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
-        """The arrays of each series; what says their meaning as JSON."""
-        arrays = {f"{k}.{n}": getattr(one, n) for k, one in enumerate(sequences) for n in ARRAYS}
-        first = sequences[0]
-        return arrays, {
-            "series": [{"name": one.name, "observed": one.observed, "notes": list(one.notes)} for one in sequences],
-            "step": first.step.to_dict(),
-            "clock": first.clock.to_dict(),
-            "columns": first.columns.to_dict(),
-        }
-
-    @staticmethod
-    def unpack(arrays: Mapping[str, NDArray[Any]], settings: Mapping[str, Any]) -> list[Series]:
-        """From what `pack` gave."""
-        step, clock = Step.from_dict(settings["step"]), Clock.from_dict(settings["clock"])
-        columns, found = Columns.from_dict(settings["columns"]), []
-        for k, one in enumerate(settings["series"]):
-            ticks, target, past, ahead = (arrays[f"{k}.{n}"] for n in ARRAYS)
-            notes = tuple(one["notes"])
-            found.append(Series(one["name"], ticks, target, past, ahead, one["observed"], step, clock, columns, notes))
-        return found
+    pass
 
 
 class Forecaster(Estimator):
@@ -430,6 +237,38 @@ class Forecaster(Estimator):
         """Minus the MAE of the median over all horizons and origins of a table: the larger, the better."""
         return -self.evaluate(data)["mae"]
 
+    def backtest(self, data: Any = None, folds: int = 5, refit: bool = False) -> Backtest:
+        """What would have been forecast at rolling origins: each fold's N rows from the rows before, of each series.
+
+        Args:
+            data: as in `predict`; None: the data of `fit`.
+            folds: how many, the last of them at the end of the data.
+            refit: whether each fold has a model of its own, fitted to the rows before it alone. Else all are by this
+                model, and folds within what it was fitted to flatter it: `fit` it to earlier rows, or look at `origin`.
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+            SettingError, DataError: folds is out of range, or there are too few rows.
+
+        >>> import numpy as np, recurra
+        >>> data = {"y": np.sin(np.arange(300) / 4)}
+        >>> f = recurra.Forecaster(horizon=4, hidden=4, epochs=1, seasons=(25,)).fit(data, target="y", evaluate=False)
+        >>> tested = f.backtest(folds=3)
+        >>> tested.residuals.shape, tested.coverage().shape, len(tested.to_dict()["truth"])
+        ((3, 4), (4,), 12)
+        """
+        from recurra.tasks.forecasting.backtest import backtest
+
+        def fitted(fold: int, series: Sequence[Series]) -> Any:
+            if not refit:
+                return self._predictor()
+            one = type(self)(**self.get_params())
+            one._fit(lambda task: series, False, checkpoint=None, resume=False, progress=None, stop=None)
+            return one._predictor()
+
+        series, task = self._given(data), self.task_
+        return backtest(series, fitted, folds=folds, horizon=task.horizon, levels=task.quantiles)
+
     def _given(self, data: Any) -> Sequence[Series]:
         self._check_fitted()
         if data is not None:
@@ -438,11 +277,3 @@ class Forecaster(Estimator):
         if not hasattr(self, "series_"):
             raise NotFittedError("predict: a loaded forecaster has no data of its own: pass a table")
         return self.series_
-
-
-def _known(values: Floats) -> list[float | None]:
-    return [float(v) if np.isfinite(v) else None for v in values]
-
-
-def _table(data: Any) -> Table:
-    return read_table(data) if isinstance(data, (str, Path)) else as_table(data)

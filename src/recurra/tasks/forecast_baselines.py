@@ -204,7 +204,7 @@ class LinearAutoregression(Baseline):
         for first in range(start, stop, CHUNK):
             rows = np.arange(first, min(first + CHUNK, stop))
             scaled = [x @ w for x, w in zip(self._inputs(series, rows), self.weights, strict=True)]
-            out[rows - start] = self.features.unscale(series.name, np.stack(scaled, 1))
+            out[rows - start] = self.features.unscaled(series, int(first), np.stack(scaled, 1))
         return out
 
     def _origins(
@@ -225,13 +225,10 @@ class LinearAutoregression(Baseline):
     def _inputs(self, one: Series, rows: NDArray[np.int64]) -> Iterator[Floats]:
         """For each horizon the inputs [M, inputs], the constant first."""
         features, first, stop = self.features, int(rows[0]), int(rows[-1]) + 1
-        low = max(0, first - self.lags)
         every = features.rows(one, first, stop)[rows - first].astype(np.float64)
         encoder, ahead = np.split(every, [features.input_size], 1)
-        y = np.full(stop - low, np.nan)
-        begin = max(low, 1)
-        y[begin - low :] = features.targets(one, begin - 1, stop - 1)[:, 0]
-        parts = [np.ones((len(rows), 1)), encoder, _lagged(y, rows - low, self.lags)]
+        low = max(0, first - self.lags)
+        parts = [np.ones((len(rows), 1)), encoder, features.lags(one, rows, self.lags).astype(np.float64)]
         if one.past.shape[1]:
             past = (one.past[low:stop] - self.past_mean) / self.past_scale
             lags = max(1, min(self.lags, MOST_PAST // one.past.shape[1]))

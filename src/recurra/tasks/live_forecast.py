@@ -147,7 +147,7 @@ class LiveForecaster(Live):
             )
         out = session.step(live.push(read.tick, read.target, read.past, read.ahead))
         self._say(read, live)
-        quantiles = f.unscale(read.series, out.reshape(f.horizon, len(self.levels)))
+        quantiles = live.unscaled(out.reshape(f.horizon, len(self.levels)))
         origin, seconds = f.clock.text(read.tick), stopwatch.perf_counter() - began
         return Forecast(read.series, origin, quantiles, self.levels, seconds, read.tick, f)
 

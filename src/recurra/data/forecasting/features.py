@@ -12,12 +12,14 @@ from weakref import WeakKeyDictionary
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.data.forecasting.anchor import Anchor, returns
 from recurra.data.forecasting.calendar import CYCLES, Calendar
 from recurra.data.forecasting.clock import Clock
 from recurra.data.forecasting.prepared import Prepared
 from recurra.data.forecasting.seasons import find_seasons
 from recurra.data.forecasting.series import Columns, Series, put_on_step
 from recurra.data.forecasting.step import LONGEST_SEASON, WEEK, Step
+from recurra.data.forecasting.trend import MOST_LAGS, MOST_ROWS, Trend
 from recurra.data.scale import Scaler
 from recurra.data.split import Split, check_horizon
 from recurra.data.table import Table
@@ -44,7 +46,13 @@ class Features(Transform):
       training), and its calendar;
     - the S seasonal numbers of t + n are the scaled target at the same time one season earlier,
       t + n - s * ceil(n / s), for each season s; the first season is 1, which is the last value. Where it is missing
-      the season before is taken, then the shorter season, then 0, the mean.
+      the season before is taken, then the shorter season, then 0, the mean; beside them is the trend's forecast.
+
+    With an anchor all numbers of the target are relative: less its last value, over how far it moves of late, both as
+    known at t. In the first one's place is the change from the value before, and there are two more: the change from
+    half a horizon before, and the level, within 3 deviations of the mean of training. So a series is read alike
+    wherever it has gone. One series that returns to its mean has no anchor, nor have models of earlier versions, which
+    have no trend either.
 
     A known-ahead value that nobody has announced is taken from `ahead_season` rows earlier, then is the last known.
 
@@ -57,6 +65,8 @@ class Features(Transform):
         pooled: the target's scaler for a series that was not in training; `scalers` has the others, by name.
         past, ahead: scalers of the past and known-ahead columns.
         past_flags, ahead_flags: the columns, by number, that have a number for being missing.
+        anchor: what the target is relative to; None: to the training part, as for series that return to its mean.
+        trend: a linear forecast from the last values; None: there is none.
     """
 
     horizon: int
@@ -72,6 +82,8 @@ class Features(Transform):
     ahead: tuple[Scaler, ...]
     past_flags: tuple[int, ...]
     ahead_flags: tuple[int, ...]
+    anchor: Anchor | None = None
+    trend: Trend | None = None
     _prepared: WeakKeyDictionary[Series, Prepared] = field(default_factory=WeakKeyDictionary, repr=False)
 
     @classmethod
@@ -115,7 +127,7 @@ class Features(Transform):
         else:
             found = _checked_seasons(seasons)
         P, K = len(columns.past), len(columns.ahead)
-        return cls(
+        learned = cls(
             horizon=int(horizon),
             columns=columns,
             step=step,
@@ -130,6 +142,26 @@ class Features(Transform):
             past_flags=tuple(i for i in range(P) if any(np.isnan(one.past[:end, i]).any() for one, end in train)),
             ahead_flags=tuple(i for i in range(K) if any(np.isnan(one.ahead[:end, i]).any() for one, end in train)),
         )
+        return learned._anchored(series, splits)
+
+    def _anchored(self, series: Sequence[Series], splits: Sequence[Split]) -> Features:
+        """With an anchor and a trend, learned of the training part too."""
+        train = [(one, split.train_end) for one, split in zip(series, splits, strict=True)]
+        scaled = {one.name: self.scaler(one.name).many(one.target[:end]) for one, end in train}
+        stays = len(series) == 1 and returns(scaled, self.horizon)  # of many, others may come that were not in training
+        anchored = self._with(anchor=None if stays else Anchor.fit(scaled, self.horizon, self.seasons))
+        lags = int(np.clip(max(2 * self.horizon, min(self.seasons[1:], default=0)), 8, MOST_LAGS))
+        ranges = [split.origins("train", self.horizon) for split in splits]
+        every = max(1, -(-sum(stop - start for start, stop in ranges) // MOST_ROWS))
+        parts = []
+        for one, (start, stop) in zip(series, ranges, strict=True):
+            if stop > start:
+                prepared, at = anchored._of(one), np.arange(start, stop, every)
+                parts.append((prepared.lags(at, lags), prepared.targets(start, stop)[::every]))
+        return anchored._with(trend=Trend.fit(parts, self.horizon)) if parts else anchored
+
+    def _with(self, **changes: Any) -> Features:
+        return replace(self, **changes, _prepared=WeakKeyDictionary())
 
     @cached_property
     def ahead_size(self) -> int:
@@ -139,12 +171,13 @@ class Features(Transform):
     @cached_property
     def season_size(self) -> int:
         """S: the seasonal numbers of one time."""
-        return len(self.seasons)
+        return len(self.seasons) + (self.trend is not None)
 
     @cached_property
     def input_size(self) -> int:  # type: ignore[override]
         """I: the numbers that the encoder sees at one step."""
-        return 1 + self.season_size + len(self.past) + len(self.past_flags) + self.ahead_size
+        own = 1 + len(self.seasons) + 2 * (self.anchor is not None)
+        return own + len(self.past) + len(self.past_flags) + self.ahead_size
 
     @cached_property
     def row_size(self) -> int:  # type: ignore[override]
@@ -166,8 +199,12 @@ class Features(Transform):
             f"{f}{k + 1} of {c}" for c in self.calendar.cycles for k in range(CYCLES[c][1]) for f in ("sin", "cos")
         ]
         past = [*c.past, *(f"{c.past[i]} missing" for i in self.past_flags)]
+        if self.anchor is not None:
+            changes.append(f"{c.target} less {self.anchor.lag} before, the half of a horizon")
+            changes.append(f"level of {c.target}")
         now = [c.target, f"{c.target} missing", *changes, *past, *ahead]
-        return [*now, *(f"{n} to come" for n in ahead), *(f"{c.target} {s} before" for s in self.seasons)]
+        before = [f"{c.target} {s} before" for s in self.seasons] + ["trend"] * (self.trend is not None)
+        return [*now, *(f"{n} to come" for n in ahead), *before]
 
     def scaler(self, name: str) -> Scaler:
         """The target's scaler of a series; that of all together where it was not in training."""
@@ -181,9 +218,20 @@ class Features(Transform):
         """The scaled targets of the next N rows: float32 [stop - start, N]; NaN where missing, or past the end."""
         return self._of(series).targets(start, stop)
 
-    def unscale(self, name: str, z: NDArray[np.floating]) -> NDArray[np.float64]:
-        """Scaled forecasts of a series in the target's units."""
-        return self.scaler(name).undo(z)
+    def unscaled(self, series: Series, start: int, z: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Outputs z [M, ...] of the origins from `start` on in the target's units."""
+        if self.anchor is None:
+            return self.unscale(series.name, z)
+        one, places = self._of(series), (slice(start, start + len(z)), *[None] * (z.ndim - 1))
+        return self.unscale(series.name, z, one.level[places], one.spread[places])
+
+    def unscale(self, name: str, z: NDArray[np.floating], level: Any = 0.0, spread: Any = 1.0) -> NDArray[np.float64]:
+        """Outputs of a series in the target's units, where it was at a level and moved so far."""
+        return self.scaler(name).undo(z.astype(np.float64) * spread + level)
+
+    def lags(self, series: Series, rows: NDArray[np.int64], count: int) -> F32:
+        """The last values of the target before each row and at it, as the network would read them: [M, count]."""
+        return self._of(series).lags(rows, count)
 
     def series_of(self, table: Table) -> list[Series]:
         """The series of another table with the same columns, on the step and the clock of the training.
@@ -224,6 +272,8 @@ class Features(Transform):
             "ahead": [s.to_dict() for s in self.ahead],
             "past_flags": list(self.past_flags),
             "ahead_flags": list(self.ahead_flags),
+            "anchor": None if self.anchor is None else self.anchor.to_dict(),
+            "trend": None if self.trend is None else self.trend.to_dict(),
         }
 
     @classmethod
@@ -260,6 +310,9 @@ class Features(Transform):
             and all(i in range(len(lists[n])) for n in ("past", "ahead") for i in lists[f"{n}_flags"])
             and all(sorted(set(lists[f"{n}_flags"])) == list(lists[f"{n}_flags"]) for n in ("past", "ahead"))
         )
+        anchor, trend = described.get("anchor"), described.get("trend")
+        learned = None if trend is None else Trend.from_dict(trend)
+        fits = fits and (learned is None or len(learned.weights) == described["horizon"])
         if not fits:
             raise DataError("the features of the model contradict themselves: save the model again")
         return cls(
@@ -276,6 +329,8 @@ class Features(Transform):
             ahead=tuple(Scaler.from_dict(s) for s in lists["ahead"]),
             past_flags=lists["past_flags"],
             ahead_flags=lists["ahead_flags"],
+            anchor=None if anchor is None else Anchor.from_dict(anchor),
+            trend=learned,
         )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.data.forecasting.anchor import HIGHEST, relative
 from recurra.data.forecasting.ring import Ring
 from recurra.errors import DataError
 
@@ -56,6 +57,8 @@ class LiveFeatures:
         self._far = 0  # the time of the last of them
         self._announced: dict[int, tuple[float, ...]] = {}  # beyond it
         self.unknown: list[str] = []
+        self._anchor = None if f.anchor is None else f.anchor.live(name)
+        self._lags = Ring(f.trend.lags, f.trend.lags) if f.trend is not None else None
 
     tick: int | None
 
@@ -89,6 +92,12 @@ class LiveFeatures:
         if len(ahead):
             self._know(t, ahead)
         return self._row(t, target, past)
+
+    def unscaled(self, z: NDArray[np.floating]) -> NDArray[np.float64]:
+        """Outputs after the last row in the target's units."""
+        if self._anchor is None:
+            return self.features.unscale(self.name, z)
+        return self.features.unscale(self.name, z, self._anchor.level, self._anchor.spread)
 
     def announce(self, time: Time, ahead: Sequence[float]) -> None:
         """Take the known-ahead values of a time to come; what is NaN stays as it was, unknown or announced before.
@@ -176,6 +185,10 @@ class LiveFeatures:
     def _arrays(self) -> dict[str, NDArray[Any]]:
         named = {f"season.{ring.size}": ring.array for ring in self._seasons}
         lasts = {"ahead_last": self._ahead_last, "past_last": self._past_last}
+        if self._anchor is not None:
+            lasts |= {"anchor": self._anchor.numbers, "anchor.lag": self._anchor.ring.array}
+        if self._lags is not None:
+            lasts["lags"] = self._lags.array
         return named | lasts | {"ahead_season": self._ahead_season.array, "future": self._future.array}
 
     def _whole(self, time: Time) -> int:
@@ -233,16 +246,27 @@ class LiveFeatures:
         f, N, K, F = self.features, self.features.horizon, len(self.features.ahead), self.features.ahead_size
         out = np.empty(f.row_size, np.float32)
         out[1] = missing = target != target
-        at = 1 + len(self._seasons)
+        anchor = self._anchor
+        at = 1 + len(self._seasons) + 2 * (anchor is not None)
         out[2:at] = 0
+        change = np.float32(0)
         if not missing:
             z = np.float32(self._scaler.one(target))
+            if anchor is not None:
+                last, before = self._seasons[0].at(t), anchor.ring.at(t)
+                change = z - last if last == last else change
+                out[at - 2] = z - before if before == before else 0
+                anchor.push(t, z)
             for i, ring in enumerate(self._seasons, 1):
                 before = ring.at(t)
                 if i > 1 and before == before:
                     out[i] = z - before
                 ring.put(t, z)
-        out[0] = _known(self._seasons[0].at(t))
+        out[0] = _known(self._seasons[0].at(t)) if anchor is None else change
+        if anchor is not None:
+            out[at - 1] = min(max(anchor.level, -HIGHEST), HIGHEST)
+            for i in (0, *range(2, at - 1)):
+                out[i] = relative(out[i], np.float32(0), anchor.spread)
         gone = [value != value for value in past] if len(past) else [True] * len(f.past)
         for i, nothing in enumerate(gone):
             if not nothing:
@@ -259,13 +283,20 @@ class LiveFeatures:
         self.unknown = []
         for i in range(K):
             self._fill_ahead(t, i, now, beside)
-        shorter: Any = np.float32(0)
+        shorter: Any = np.float32(0) if anchor is None else anchor.level
         for i, ring in enumerate(self._seasons):
             found = ring.following(t)
             if self._holes[i]:
                 self._holes[i] = ring.holes
                 found = np.where(np.isnan(found), shorter, found)
-            beside[:, F + i] = shorter = found
+            shorter = found
+            beside[:, F + i] = found if anchor is None else relative(found, anchor.level, anchor.spread)
+        if self._lags is not None and f.trend is not None:
+            self._lags.put(t, self._seasons[0].at(t))
+            lags = self._lags.following(t)
+            level, spread = (np.float32(0), np.float32(1)) if anchor is None else (anchor.level, anchor.spread)
+            lags = np.where(np.isnan(lags), level, lags)
+            beside[:, -1] = f.trend.one(relative(lags, level, spread))
         return out
 
     def _fill_ahead(self, t: int, i: int, now: F32, beside: F32) -> None:

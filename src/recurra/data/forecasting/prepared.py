@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.data.forecasting.anchor import HIGHEST, relative
 from recurra.data.forecasting.seasons import recalled, remembered
 from recurra.data.forecasting.series import Series
 from recurra.errors import DataError
@@ -46,15 +47,31 @@ class Prepared:
         past = [scaler.many(series.past[:, i]) for i, scaler in enumerate(f.past)]
         flags = [np.isnan(past[i]) for i in f.past_flags]
         values = [_first(remembered(p, 1)) for p in (self.target, *past)]
-        changes = [self._change(m, s) for m, s in zip(self.memories[1:], f.seasons[1:], strict=True)]
-        of_now = [values[0], np.isnan(self.target), *changes, *values[1:], *flags]
+        self.level, self.spread = np.zeros(T, np.float32), np.ones(T, np.float32)
+        self.last = remembered(self.target, 1)
+        own, memories = values[0], list(zip(self.memories[1:], f.seasons[1:], strict=True))
+        if f.anchor is not None:
+            self.level, self.spread = f.anchor.many(series.name, self.target, self.last)
+            own = self._change(self.last, 1)
+            memories.append((remembered(self.target, f.anchor.lag), f.anchor.lag))
+        changes = [self._change(m, s) for m, s in memories]
+        if f.anchor is not None:
+            changes.append(np.clip(self.level, -HIGHEST, HIGHEST))
+        of_now = [own, np.isnan(self.target), *changes, *values[1:], *flags]
         self.encoder = np.concatenate([np.stack(of_now, 1, dtype=np.float32), now], 1, dtype=np.float32)
 
     def _change(self, memory: F32, season: int) -> F32:
         """The target less what was remembered of one season earlier, [T]; 0 where one is missing."""
         change = np.zeros(self.length, np.float32)
         change[season:] = _first(self.target[season:] - memory[: max(0, self.length - season)])
-        return change
+        return change if self.features.anchor is None else relative(change, np.float32(0), self.spread)
+
+    def lags(self, rows: NDArray[np.int64], count: int) -> F32:
+        """See `Features.lags`."""
+        at = rows[:, None] + np.arange(1 - count, 1)
+        level, spread = self.level[rows, None], self.spread[rows, None]
+        found = np.where(at < 0, np.float32(np.nan), self.last[np.maximum(at, 0)])
+        return relative(np.where(np.isnan(found), level, found), level, spread)
 
     def rows(self, start: int, stop: int) -> F32:
         """See `Features.rows`."""
@@ -69,17 +86,23 @@ class Prepared:
             if np.isnan(beside[..., i]).any():
                 last, earlier = (recalled(m, s, at, N) for m, s in zip(memories, (1, f.ahead_season), strict=True))
                 beside[..., i] = _first(beside[..., i], earlier, last)
-        before = np.zeros((len(at), N), np.float32)
+        level, spread = self.level[start:stop, None], self.spread[start:stop, None]
+        before = np.broadcast_to(level, (len(at), N))
         for i, (season, memory) in enumerate(zip(f.seasons, self.memories, strict=True)):
             found = recalled(memory, season, at, N)
             before = np.where(np.isnan(found), before, found)
-            beside[..., F + i] = before
+            beside[..., F + i] = before if f.anchor is None else relative(before, level, spread)
+        if f.trend is not None:
+            beside[..., -1] = f.trend.many(self.lags(at, f.trend.lags))
         return out
 
     def targets(self, start: int, stop: int) -> F32:
         """See `Features.targets`."""
         self._check(start, stop)
-        return self.windows[start:stop].copy()
+        found = self.windows[start:stop].copy()
+        if self.features.anchor is None:
+            return found
+        return relative(found, self.level[start:stop, None], self.spread[start:stop, None])
 
     def _check(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.length:

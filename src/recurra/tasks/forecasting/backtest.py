@@ -1,0 +1,130 @@
+"""`Backtest`: what a forecaster would have said at origins of the past, beside what came."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.data.forecasting.series import Series
+from recurra.errors import DataError, SettingError
+from recurra.runtime.ops.forecast import middle_of
+
+Floats = NDArray[np.float64]
+MOST_FOLDS = 1000
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """Forecasts at rolling origins: M of them, N horizons, Q quantiles.
+
+    Attributes:
+        levels: of the quantiles.
+        fold, series, origin: of each forecast [M]: the number of its fold from 0, its series, the time of its last row.
+        truth: [M, N], NaN where it is missing.
+        quantiles: [M, N, Q].
+    """
+
+    levels: tuple[float, ...]
+    fold: NDArray[np.int64]
+    series: NDArray[Any]
+    origin: NDArray[Any]
+    truth: Floats
+    quantiles: Floats
+
+    @property
+    def residuals(self) -> Floats:
+        """The truth less the middle quantile [M, N]."""
+        found: Floats = self.truth - self.quantiles[..., middle_of(self.levels)]
+        return found
+
+    def mae(self) -> Floats:
+        """The mean absolute error at each horizon [N]."""
+        return _means(np.abs(self.residuals))
+
+    def coverage(self) -> Floats:
+        """The share of the truth between the outer quantiles, of each horizon [N]."""
+        inside = (self.truth >= self.quantiles[..., 0]) & (self.truth <= self.quantiles[..., -1])
+        return _means(np.where(np.isnan(self.truth), np.nan, inside))
+
+    def by_fold(self) -> Floats:
+        """The mean absolute error of each fold [folds]."""
+        return np.array([float(np.nanmean(np.abs(self.residuals[self.fold == k]))) for k in np.unique(self.fold)])
+
+    def to_dict(self) -> dict[str, NDArray[Any]]:
+        """As the columns of a table, one row for each forecast and horizon."""
+        M, N, _ = self.quantiles.shape
+        named = {"fold": self.fold, "series": self.series, "origin": self.origin}
+        columns = {name: np.repeat(values, N) for name, values in named.items()}
+        columns |= {"horizon": np.tile(np.arange(1, N + 1), M), "truth": self.truth.reshape(-1)}
+        return columns | {f"q{q:g}": self.quantiles[..., k].reshape(-1) for k, q in enumerate(self.levels)}
+
+
+def backtest(
+    series: Sequence[Series],
+    fitted: Callable[[int, Sequence[Series]], Any],
+    *,
+    folds: int,
+    horizon: int,
+    levels: tuple[float, ...],
+) -> Backtest:
+    """Forecast the last `folds` times `horizon` rows of each series, each fold from the rows before it.
+
+    Args:
+        series: whole.
+        fitted: of a fold and the series up to its beginning, what predicts [M, N, Q].
+        folds: how many; a fold's rows follow those of the fold before.
+        horizon: N.
+        levels: of the quantiles.
+
+    Raises:
+        SettingError: folds is out of range.
+        DataError: no series is long enough.
+    """
+    if not isinstance(folds, (int, np.integer)) or isinstance(folds, bool) or not 1 <= folds <= MOST_FOLDS:
+        raise SettingError(f"backtest: folds is {folds!r}, expected a whole number from 1 to {MOST_FOLDS}")
+    parts: list[tuple[int, str, Any, Floats, Floats]] = []
+    for fold in range(folds):
+        cuts = [(one, one.observed - (folds - fold) * horizon) for one in series]
+        kept = [(one, end) for one, end in cuts if end > 0]
+        if not kept:
+            continue
+        predictor = fitted(fold, [upto(one, end) for one, end in kept])
+        for one, end in kept:
+            said = predictor.predict(upto(one, end, ahead=horizon), end - 1, end)[0]
+            parts.append((fold, one.name, one.time[end - 1], one.target[end : end + horizon], said))
+    if not parts:
+        raise DataError(
+            f"backtest: no series has more than {folds * horizon} rows, expected some before the first of {folds} "
+            f"folds of {horizon}: take fewer folds"
+        )
+    fold_, names, origins, truth, quantiles = zip(*parts, strict=True)
+    return Backtest(
+        levels,
+        np.array(fold_, np.int64),
+        np.array(names, object),
+        np.array(origins),
+        np.stack(truth),
+        np.stack(quantiles),
+    )
+
+
+def upto(one: Series, end: int, ahead: int = 0) -> Series:
+    """A series as it was after `end` rows: of the rows ahead only what is known of them is there."""
+    from dataclasses import replace
+
+    stop = min(len(one), end + ahead)
+    target, past = one.target[:stop].copy(), one.past[:stop].copy()
+    target[end:], past[end:] = np.nan, np.nan
+    arrays = {"ticks": one.ticks[:stop], "target": target, "past": past, "ahead": one.ahead[:stop]}
+    return replace(one, **arrays, observed=min(one.observed, end))
+
+
+def _means(values: Floats) -> Floats:
+    """The mean of what is there in each column; NaN where nothing is."""
+    there = ~np.isnan(values)
+    count = there.sum(0)
+    return np.where(count, np.where(there, values, 0.0).sum(0) / np.maximum(count, 1), np.nan)

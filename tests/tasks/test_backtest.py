@@ -1,0 +1,85 @@
+"""Rolling origins: what was said at each, and that nothing of later rows was seen."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from helpers import generator
+from recurra import Forecaster
+from recurra.data import as_table, series_of
+from recurra.errors import DataError, SettingError
+from recurra.tasks.forecasting.backtest import Backtest, backtest, upto
+
+rng = generator("backtest")
+TIMES = np.datetime64("2024-01-01T00:00:00") + 3600 * np.arange(150)
+TABLE = {"time": TIMES, "y": np.cumsum(rng.normal(size=150)), "p": rng.normal(size=150), "h": rng.normal(size=150)}
+SERIES = series_of(as_table(TABLE), "y", time="time", past="p", known_ahead="h")
+LEVELS = (0.1, 0.5, 0.9)
+
+
+class Told:
+    """Says the last value of what it is given, with a width, and keeps what it saw."""
+
+    seen: list = []
+
+    def predict(self, series, start, stop):
+        self.seen.append(series)
+        return series.target[start] + np.tile(np.array([-1.0, 0.0, 2.0]), (1, 7, 1))
+
+
+def test_folds_are_the_last_rows_and_see_nothing_later() -> None:
+    Told.seen.clear()
+    found = backtest(SERIES, lambda fold, kept: Told(), folds=4, horizon=7, levels=LEVELS)
+    y = TABLE["y"]
+    ends = [150 - 7 * k for k in (4, 3, 2, 1)]
+    assert found.origin.tolist() == [TIMES[end - 1] for end in ends]
+    residuals = np.stack([y[end : end + 7] - y[end - 1] for end in ends])
+    assert found.residuals == pytest.approx(residuals)
+    assert found.mae() == pytest.approx(np.abs(residuals).mean(0))
+    assert found.by_fold() == pytest.approx(np.abs(residuals).mean(1))
+    assert found.coverage() == pytest.approx(((residuals >= -1) & (residuals <= 2)).mean(0))
+    for one, end in zip(Told.seen, ends, strict=True):
+        assert np.isnan(one.target[end:]).all()
+        assert np.isnan(one.past[end:]).all()
+        assert np.array_equal(one.ahead[end : end + 7], SERIES[0].ahead[end : end + 7])
+        assert one.observed == end
+    columns = found.to_dict()
+    assert columns["truth"].tolist() == found.truth.ravel().tolist()
+    assert columns["q0.9"][9] == found.quantiles[1, 2, 2]
+    assert columns["horizon"][9] == 3
+
+
+def test_what_is_missing_counts_nowhere() -> None:
+    truth = np.array([[1.0, np.nan], [5.0, np.nan]])
+    quantiles = np.tile(np.array([0.0, 1.0, 2.0]), (2, 2, 1))
+    found = Backtest(LEVELS, np.array([0, 1]), np.array(["", ""]), np.arange(2), truth, quantiles)
+    assert found.mae()[0] == 2
+    assert found.coverage()[0] == 0.5
+    assert np.isnan([found.mae()[1], found.coverage()[1]]).all()
+
+
+def test_a_forecasters_folds_are_its_forecasts_of_shorter_tables() -> None:
+    f = Forecaster(horizon=3, hidden=4, epochs=1, seasons=(), seed=1)
+    f.fit(TABLE, "y", time="time", past="p", known_ahead="h", evaluate=False)
+    found = f.backtest(folds=2)
+    short = {
+        name: np.where(np.arange(147) < 144, v[:147], np.nan) if name in "yp" else v[:147] for name, v in TABLE.items()
+    }
+    assert np.array_equal(found.quantiles[0, :, 1], f.predict(short)["q0.5"])
+    anew = f.backtest(folds=1, refit=True)
+    assert not np.array_equal(anew.quantiles[0], found.quantiles[1])
+    changed = {**TABLE, "y": np.where(np.arange(150) < 147, TABLE["y"], 99.0)}
+    again = f.backtest(changed, folds=1, refit=True)
+    assert np.array_equal(again.quantiles, anew.quantiles)
+
+
+@pytest.mark.parametrize("folds", [0, -1, 2.0, True, "3"])
+def test_folds_out_of_range(folds) -> None:
+    with pytest.raises(SettingError, match="folds is"):
+        backtest(SERIES, lambda fold, kept: Told(), folds=folds, horizon=7, levels=LEVELS)
+
+
+def test_too_few_rows() -> None:
+    with pytest.raises(DataError, match="take fewer folds"):
+        backtest([upto(SERIES[0], 20)], lambda fold, kept: Told(), folds=3, horizon=7, levels=LEVELS)
