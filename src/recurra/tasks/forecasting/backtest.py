@@ -91,16 +91,14 @@ def backtest(
         cuts = [(one, one.observed - (folds - fold) * horizon) for one in series]
         kept = [(one, end) for one, end in cuts if end > 0]
         if not kept:
-            continue
+            raise DataError(
+                f"backtest: no series has more than {folds * horizon} rows, expected some before the first of {folds} "
+                f"folds of {horizon}: take fewer folds"
+            )
         predictor = fitted(fold, [upto(one, end) for one, end in kept])
         for one, end in kept:
             said = predictor.predict(upto(one, end, ahead=horizon), end - 1, end)[0]
             parts.append((fold, one.name, one.time[end - 1], one.target[end : end + horizon], said))
-    if not parts:
-        raise DataError(
-            f"backtest: no series has more than {folds * horizon} rows, expected some before the first of {folds} "
-            f"folds of {horizon}: take fewer folds"
-        )
     fold_, names, origins, truth, quantiles = zip(*parts, strict=True)
     return Backtest(
         levels,
