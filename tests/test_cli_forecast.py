@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from helpers import TESTS, generator
 from recurra import cli, runtime
 from recurra.cells.script import load_cell
-from recurra.cli.fit import names
+from recurra.cli.training import names
 from recurra.errors import CellError, RecurraError
 
 

@@ -122,7 +122,9 @@ def test_a_report_has_sentences_with_what_counts(classifier, tmp_path):
     assert section["headings"] == ["text", "in truth", "it says", "less probable without"]
     if classifier.model_.streams:
         write_report(classifier.report_, tmp_path / "r.html")
-        assert "less probable without" in (tmp_path / "r.html").read_text()
+        page = (tmp_path / "r.html").read_text()
+        assert "less probable without" in page
+        assert "Texts, and the tokens that count" in page
 
 
 # Tags.
@@ -193,7 +195,7 @@ def test_a_tagger_learns_and_every_tag_is_that_of_the_whole(tagger, tmp_path):
     values = tagger.evaluate(X, y)
     assert values["span_f1"] > 0.95
     assert [row["name"] for row in tagger.report_["table"][1:]] == ["commonest tag of each word", "logistic regression"]
-    assert tagger.report_["sections"][0]["title"] == "Sentences"
+    assert tagger.report_["sections"][0]["heading"] == "Sentences"
     tagger.save(tmp_path / "t.recurra")
     opened = recurra.open_model(tmp_path / "t.recurra")
     text = "fly to San Jose on Friday"
@@ -264,3 +266,26 @@ def test_a_damaged_vocabulary_is_said(classifier, tmp_path):
     other = recurra.runtime.Model(model.ops, preprocessing=dict(model.preprocessing, transform=transform))
     with pytest.raises((DataError, ModelFileError), match="vocabulary"):
         recurra.Classifier.of_model(other)
+
+
+def test_the_command_line_takes_texts_and_tags(tmp_path, monkeypatch):
+    from typer.testing import CliRunner
+
+    from recurra.cli import app
+
+    monkeypatch.chdir(tmp_path)
+    X, y = sentences(40)
+    (tmp_path / "a.csv").write_text("review,stars\n" + "".join(f"{x},{k}\n" for x, k in zip(X, y, strict=True)))
+    words, tags = commands()
+    lines = ["\n".join(f"{w} {t}" for w, t in zip(*pair, strict=True)) for pair in zip(words, tags, strict=True)]
+    (tmp_path / "a.conll").write_text("\n\n".join(lines))
+    few = ["--hidden", "4", "--epochs", "1", "--out", "m.recurra"]
+    for command, said in (
+        (["fit", "classify", "a.csv", "--text", "review", "--y", "stars", *few], "bag of words"),
+        (["evaluate", "m.recurra", "a.csv"], "accuracy"),
+        (["fit", "tag", "a.conll", *few], "F1 of spans"),
+        (["predict", "m.recurra", "a.conll"], f"{sum(map(len, words))} rows"),
+    ):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 0, result.output
+        assert said in result.output

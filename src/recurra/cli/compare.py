@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.cli.fit import names
+from recurra.cli.training import names
 from recurra.compare.settings import Settings
 
 if TYPE_CHECKING:

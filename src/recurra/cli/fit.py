@@ -1,16 +1,13 @@
-"""`recurra fit forecast|classify|regress`: from a table to a model file, and what it is worth."""
+"""`recurra fit forecast|classify|tag|regress`: from a table to a model file, and what it is worth."""
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from recurra.terminal import Terminal
+from recurra.cli.training import names, train
 
 fit = typer.Typer(
     help="Train a model on a table, compare it with naive answers on its test part, and write a model file.",
@@ -24,7 +21,9 @@ File = Annotated[
 ]
 Source = Annotated[
     Path,
-    typer.Argument(metavar="FILE", help="A table, a folder of sound, or a manifest of it.", show_default=False),
+    typer.Argument(
+        metavar="FILE", help="A table, texts, a folder of sound or texts, or a manifest of sound.", show_default=False
+    ),
 ]
 Time = Annotated[
     str | None,
@@ -44,12 +43,31 @@ TimeFormat = Annotated[
     ),
 ]
 Target = Annotated[str, typer.Option(help="The column to learn.", rich_help_panel=DATA, metavar="COLUMN")]
+TextIn = Annotated[
+    str | None,
+    typer.Option(
+        "--text",
+        help="The column of texts, or of their tokens; without: found by its name, where a file is of texts.",
+        rich_help_panel=DATA,
+        metavar="COLUMN",
+    ),
+]
+Tokens = Annotated[
+    str, typer.Option(help="What a text is cut into: words, characters or subwords.", rich_help_panel=NETWORK)
+]
 Series = Annotated[
     str, typer.Option(help="The column that says to which sequence a row belongs.", rich_help_panel=DATA)
 ]
 MaybeTarget = Annotated[
     str | None,
-    typer.Option(help="The column to learn, of a table.", rich_help_panel=DATA, metavar="COLUMN", show_default=False),
+    typer.Option(
+        "--target",
+        "--y",
+        help="The column to learn, of a table.",
+        rich_help_panel=DATA,
+        metavar="COLUMN",
+        show_default=False,
+    ),
 ]
 MaybeSeries = Annotated[
     str | None,
@@ -172,7 +190,7 @@ def forecast(
     roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series}
     roles |= {"zone": zone, "time_format": time_format}
     model = Forecaster(horizon, load_cell(cell), hidden, layers, epochs=epochs, seed=seed)
-    _train(model, file, out, report, resume, target=target, **roles)
+    train(model, file, out, report, resume, target=target, **roles)
 
 
 @fit.command()
@@ -180,6 +198,7 @@ def classify(
     file: Source,
     series: MaybeSeries = None,
     target: MaybeTarget = None,
+    text: TextIn = None,
     time: Time = None,
     group: Group = None,
     inputs: Inputs = "",
@@ -187,6 +206,7 @@ def classify(
     hidden: Hidden = 64,
     layers: Layers = 1,
     bidirectional: Both = False,
+    tokens: Tokens = "words",
     epochs: Epochs = None,
     seed: Seed = 0,
     resume: Resume = False,
@@ -204,16 +224,68 @@ def classify(
     label, or by time or group where these are given. A target that changes within
     a sequence is a label for each step; an empty cell is one that is not known.
 
+    With --text, or of JSON Lines (.jsonl) and folders of files, a sequence is a
+    text; the folders that files are in are their labels.
+
     \b
     recurra fit classify walks.csv --series walk --target room --group building --out walks.recurra
     recurra fit classify commands/ --out commands.recurra
+    recurra fit classify reviews.csv --text review --y stars --out reviews.recurra --report reviews.html
     """
     from recurra.cells.script import load_cell
     from recurra.tasks.classify import Classifier
 
-    model = Classifier(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed)
-    roles = {"y": target, "groups": group, "series": series, "time": time, "inputs": names(inputs) or None}
-    _train(model, file, out, report, resume, **roles)
+    reading = None if tokens == "words" else {"tokens": tokens}
+    model = Classifier(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed, reading=reading)
+    roles = {
+        "text": text,
+        "y": target,
+        "groups": group,
+        "series": series,
+        "time": time,
+        "inputs": names(inputs) or None,
+    }
+    train(model, file, out, report, resume, **roles)
+
+
+@fit.command()
+def tag(
+    file: File,
+    text: TextIn = None,
+    target: MaybeTarget = None,
+    group: Group = None,
+    cell: Cell = "gru",
+    hidden: Hidden = 64,
+    layers: Layers = 1,
+    one_way: Annotated[
+        bool,
+        typer.Option(
+            "--one-way",
+            help="Read from the beginning only, so that a live tag waits for nothing.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = False,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+    out: Out = MODEL,
+    report: Report = None,
+) -> None:
+    """A tag for each token of a text: parts of speech, names, slots; live, each as soon as it is certain.
+
+    FILE is CoNLL (a token and its tag a line, a blank line after each sentence),
+    CoNLL-U (--y UPOS, or another of its columns), JSON Lines with tokens and tags,
+    or a table whose columns have them with blanks between. Of spans, B-X begins
+    one, I-X goes on, O is outside; no other order is ever made.
+
+    \b
+    recurra fit tag commands.conll --out commands.recurra --report commands.html
+    """
+    from recurra.cells.script import load_cell
+    from recurra.tasks.tag import Tagger
+
+    model = Tagger(load_cell(cell), hidden, layers, not one_way, epochs=epochs, seed=seed)
+    train(model, file, out, report, resume, text=text, y=target, groups=group)
 
 
 @fit.command()
@@ -240,7 +312,7 @@ def transcribe(
     from recurra.cells.script import load_cell
     from recurra.tasks.transcribe import Transcriber
 
-    _train(Transcriber(load_cell(cell), hidden, layers, epochs=epochs, seed=seed), file, out, report, resume)
+    train(Transcriber(load_cell(cell), hidden, layers, epochs=epochs, seed=seed), file, out, report, resume)
 
 
 @fit.command()
@@ -275,81 +347,4 @@ def regress(
 
     model = Regressor(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed)
     roles = {"y": target, "groups": group, "series": series, "time": time, "inputs": names(inputs) or None}
-    _train(model, file, out, report, resume, **roles)
-
-
-def _train(model: Any, file: Path, out: Path, report: Path | None, resume: bool, **roles: Any) -> None:
-    """Train with a bar, save, and say what it is worth."""
-    from recurra.errors import need
-    from recurra.files import check_writable
-    from recurra.report.terminal import tell
-
-    if report is not None:  # said before anything is trained
-        need("a report", "matplotlib", "jinja2", extra="draw")
-    for path in (out, report):
-        if path is not None:
-            check_writable(path)
-    checkpoint = out.with_name(f"{out.name}.checkpoint")
-    console = Terminal()
-    with TrainingBar(console, model.task.metrics[0]) as bar:
-        try:
-            model.fit(file, checkpoint=checkpoint, resume=resume, progress=bar, **roles)
-        except KeyboardInterrupt:
-            console.print("Stopped before the end of the first epoch: there is nothing to save.")
-            raise typer.Exit(130) from None
-    model.save(out)
-    if model.history_.ended != "interrupted":
-        checkpoint.unlink(missing_ok=True)
-    tell(console, model)
-    console.print(f"wrote {out}", highlight=False, markup=False)
-    if report is not None and "failed" not in model.report_:
-        from recurra.report import write_report
-
-        write_report(model.report_, report, model.model_)
-        console.print(f"wrote {report}", highlight=False, markup=False)
-    if "failed" in model.report_:
-        raise typer.Exit(1)
-
-
-class TrainingBar:
-    """A progress bar of training: the validation error beside the best naive one's, and the time left."""
-
-    def __init__(self, console: Console, metric: Any) -> None:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(None),
-            TextColumn("{task.fields[error]}"),
-            TimeRemainingColumn(),
-        )
-        self.metric = metric
-        self.bar = Progress(*columns, console=console, transient=True, expand=True)
-
-    def __enter__(self) -> TrainingBar:
-        self.bar.start()
-        self.task = self.bar.add_task("reading", total=None, error="")
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def __call__(self, progress: Any) -> None:
-        """What `fit` calls after every update."""
-        p, key = progress, f"valid_{self.metric.key}"
-        done = (p.epoch - 1) * p.updates + p.update
-        error = ""
-        if key in p.last:
-            error = f"validation {self.metric.error} {p.last[key]:.4g}"
-            if p.baseline_error:
-                error += f", naive {p.baseline_error:.4g} ({p.last[key] / p.baseline_error - 1:+.0%})"
-        self.bar.update(
-            self.task,
-            description=f"epoch {p.epoch} of {p.epochs}",
-            total=p.epochs * p.updates,
-            completed=done,
-            error=error,
-        )
-
-
-def names(text: str) -> list[str]:
-    """Names between commas; a name with a comma in it is put between quotes."""
-    return [name.strip() for name in next(csv.reader([text], skipinitialspace=True), [])] if text.strip() else []
+    train(model, file, out, report, resume, **roles)

@@ -196,7 +196,7 @@ def _of_table(
     if series is None:
         raise DataError(
             f"{table.source}: X is a table, but series is not given, expected the name of the column that says to "
-            f"which sequence a row belongs: one of {', '.join(list(table.columns)[:12])}"
+            f"which sequence a row belongs: one of {', '.join(list(table.columns)[:12])}; or text, the column of texts"
         )
     at = table.groups(series)
     roles = {series, time, y if isinstance(y, str) else None, groups if isinstance(groups, str) else None}

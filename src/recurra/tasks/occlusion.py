@@ -57,7 +57,8 @@ def examples(bench: Bench, predictor: Predictor) -> dict[str, Any]:
     truth = np.array([int(piece.sequence.target) for piece in pieces])
     sure = np.argsort(-answers.max(1), kind="stable")
     wrong = [i for i in sure if answers[i].argmax() != truth[i]][:SHOWN]
-    right = [i for i in sorted(sure) if answers[i].argmax() == truth[i]][:SHOWN]
+    found_right = [i for i in sorted(sure) if answers[i].argmax() == truth[i]]
+    right = found_right[:: max(1, len(found_right) // SHOWN)][:SHOWN]
     rows = []
     for i in [*wrong, *right]:
         found = explained(bench.task, predictor, pieces[i].sequence)
@@ -66,4 +67,4 @@ def examples(bench: Bench, predictor: Predictor) -> dict[str, Any]:
         text = " ".join(found.steps) if len(found.steps) <= 60 else " ".join([*found.steps[:60], "…"])
         rows.append([text, str(labels[truth[i]]), f"{found.label} ({found.probability:.0%})", spoken])
     headings = ["text", "in truth", "it says", "less probable without"]
-    return {"kind": "table", "title": "Texts, and the tokens that count", "headings": headings, "rows": rows}
+    return {"kind": "table", "heading": "Texts, and the tokens that count", "headings": headings, "rows": rows}

@@ -162,7 +162,7 @@ class Tag(Task):
         K = len(self.labels)
         counts = np.bincount(np.concatenate(truth) * K + np.concatenate(answers), minlength=K * K).reshape(K, K)
         confusion = {"kind": "confusion", "labels": self.labels, "counts": counts.tolist(), "of": "tokens"}
-        table = {"kind": "table", "title": "Sentences", "headings": ["in truth", "as it says"], "rows": rows}
+        table = {"kind": "table", "heading": "Sentences", "headings": ["in truth", "as it says"], "rows": rows}
         return [table, confusion]
 
     def _spoken(self, piece: Piece, tags: Any) -> str:
