@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from recurra.tasks.live import Live
 
 FEATURES = ("small", "prefix2", "prefix3", "suffix2", "suffix3", "shape")
-EXAMPLES, CONFUSED = 8, 12  # sentences and pairs of tags that a report shows
+EXAMPLES = 8  # sentences that a report shows
 MOST_TAGS = 2000
 
 
