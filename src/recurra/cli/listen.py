@@ -31,7 +31,7 @@ def listen(
     \b
     arecord -q -t raw -f S16_LE -r 16000 | recurra listen commands.recurra -
     """
-    from recurra.cli.fit import names
+    from recurra.cli.training import names
     from recurra.data.audio.sound import sound_of, stream_sound
     from recurra.tasks.detect import Detector
     from recurra.tasks.estimator import open_model

@@ -39,7 +39,7 @@ def transcribe(
     \b
     arecord -q -t raw -f S16_LE -r 16000 | recurra transcribe model.recurra -
     """
-    from recurra.cli.fit import names
+    from recurra.cli.training import names
     from recurra.data.audio.sound import sound_of
     from recurra.errors import ModelFileError
     from recurra.files import check_writable, write_atomically
