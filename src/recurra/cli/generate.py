@@ -20,9 +20,9 @@ from recurra.cli.fit import (
     Report,
     Resume,
     Seed,
-    _train,
     fit,
 )
+from recurra.cli.training import train
 
 Text = Annotated[
     Path,
@@ -75,7 +75,7 @@ def fit_generate(
         epochs=epochs,
         seed=seed,
     )
-    _train(model, file, out, report, resume, y=text)
+    train(model, file, out, report, resume, y=text)
 
 
 def generate(
