@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from recurra.tasks.forecast import Forecaster
     from recurra.tasks.generate import Generator
     from recurra.tasks.regress import Regressor
+    from recurra.tasks.translate import Translator
     from recurra.tasks.tag import Tagger
     from recurra.weights import Weights
 
@@ -39,6 +40,7 @@ _NAMES = {
     "Regressor": "recurra.tasks.regress",
     "Tagger": "recurra.tasks.tag",
     "Transcriber": "recurra.tasks.transcribe",
+    "Translator": "recurra.tasks.translate",
     "Weights": "recurra.weights",
     "cell": "recurra.cells",
     "cells": None,
@@ -69,6 +71,7 @@ __all__ = [
     "Regressor",
     "Tagger",
     "Transcriber",
+    "Translator",
     "Weights",
     "cell",
     "cells",

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import importlib
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeAlias
 
@@ -32,11 +32,13 @@ if TYPE_CHECKING:
     from recurra.runtime.model import Model
     from recurra.tasks.baselines import Baseline
     from recurra.tasks.bench import Bench, ModelPredictor
+    from recurra.tasks.learn import Recipe
     from recurra.tasks.live import Live
     from recurra.tasks.metrics import Metric
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
+# Modules of `recurra.tasks` with the task of that name.
 BUILT_IN = (
     "forecast",
     "classify",
@@ -44,7 +46,8 @@ BUILT_IN = (
     "tag",
     "transcribe",
     "generate",
-)  # modules of `recurra.tasks` with the task of that name
+    "translate",
+)
 TOGETHER = 384  # steps with targets in one update of what looks at windows
 RUN = 48  # of them in a row
 BATCH = 32  # whole sequences in an update
@@ -275,6 +278,46 @@ class Task(ABC):
             return Lanes(transform, pieces, batch, chunk, seed)
         length = encoder.context if encoder.dense else RUN
         return Windows(transform, pieces, TOGETHER, length, 0 if encoder.dense else encoder.context - 1, seed)
+
+    def network(self, bench: Bench, recipe: Recipe) -> Any:
+        """The torch module to train, with weights of the recipe's seed; by default an encoder and the task's head."""
+        from recurra.tasks.learn import recurrent_network
+
+        return recurrent_network(bench, recipe)
+
+    def losses(self, bench: Bench, network: Any, noise: float) -> Callable[[Any], Tensor]:
+        """The loss of a batch."""
+        from recurra.tasks.learn import loss_of
+
+        return loss_of(bench, network, noise)
+
+    def validation(self, bench: Bench, network: Any) -> Callable[[], dict[str, float]]:
+        """How well a network in training does on the validation part: `valid_error`, and the first metric."""
+        from recurra.tasks.learn import validate_of
+
+        return validate_of(bench, network)
+
+    def to_model(self, bench: Bench, network: Any) -> Model:
+        """A trained network as a model of the runtime, with all that its file says."""
+        from recurra.tasks.learn import to_runtime
+
+        return to_runtime(bench, network)
+
+    def predictor(self, transform: Any, model: Model) -> ModelPredictor:
+        """A model's answers."""
+        from recurra.tasks.bench import ModelPredictor
+
+        layer = next((op for op in model.ops if hasattr(op, "cell")), None)
+        name = layer.cell.name if layer is not None else "model"
+        return ModelPredictor(self, transform, model, name.upper() if len(name) < 6 else name)
+
+    def check_model(self, model: Model, transform: Any) -> None:
+        """Raise ValueError where a model cannot be of this task."""
+        self.check_output(model.output_size)
+        if model.input_size != transform.row_size:
+            raise ValueError(
+                f"the network takes {model.input_size} numbers a step and its transform gives {transform.row_size}"
+            )
 
     def calibrate(self, network: Any, output: Tensor, targets: Tensor) -> None:  # noqa: B027  (nothing, if it need not)
         """Adjust a trained network to the validation part, where that makes answers more honest: [M, O], [M, ...]."""

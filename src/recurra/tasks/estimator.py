@@ -21,7 +21,7 @@ from recurra.runtime import Model, load
 from recurra.tasks.base import Floats, Task
 from recurra.tasks.bench import Bench, ModelPredictor
 from recurra.tasks.checks import check_parameters
-from recurra.tasks.learn import Recipe, learn, learn_again, to_runtime
+from recurra.tasks.learn import Recipe, learn, learn_again
 from recurra.tasks.report import build_report, card_of, parameters_of, without_measurements
 from recurra.train import History, Progress
 
@@ -206,7 +206,7 @@ class Estimator:
         network, history, held = learn(bench, recipe, baseline=naive, identity=identity, **how)
         trained = clock.perf_counter()
         self.history_ = history
-        self._take(to_runtime(bench, network), task, bench.transform)
+        self._take(task.to_model(bench, network), task, bench.transform)
         # From here on nothing may take away what training has cost: what fails is said, and the model stays.
         try:
             self.report_ = self._report(bench, network, evaluate)
@@ -219,7 +219,7 @@ class Estimator:
             if again is not None:
                 everything, network = again
                 trained = clock.perf_counter()
-                self._take(to_runtime(everything, network), task, everything.transform)
+                self._take(task.to_model(everything, network), task, everything.transform)
                 self.report_["refit"] = True
         self.report_["seconds"] = {"training": trained - began, "total": clock.perf_counter() - began}
         self.model_.card = card_of(self, bench)
@@ -360,9 +360,8 @@ class Estimator:
         return Piece(sequence, len(sequence) - 1 if self.task_.whole else 0, len(sequence))
 
     def _predictor(self) -> ModelPredictor:
-        layer = next((op for op in self.model_.ops if hasattr(op, "cell")), None)
-        name = layer.cell.name if layer is not None else "model"
-        return ModelPredictor(self.task_, self.transform_, self.model_, name.upper() if len(name) < 6 else name)
+        found: ModelPredictor = self.task_.predictor(self.transform_, self.model_)
+        return found
 
     def _check_fitted(self) -> None:
         if not hasattr(self, "model_"):
@@ -457,14 +456,9 @@ def opened(model: Model, source: str = "the model") -> tuple[Task, Transform]:
     try:
         transform = kind.transform_from(described.get("transform", described.get("features", {})))
         task = kind.from_dict(described)
-        task.check_output(model.output_size)
+        task.check_model(model, transform)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ModelFileError(f"{source}: its task is unreadable ({error}): save the model again") from error
-    if model.input_size != transform.row_size:
-        raise ModelFileError(
-            f"{source}: the network takes {model.input_size} numbers a step and its transform gives "
-            f"{transform.row_size}, expected the same: save the model again"
-        )
     return task, transform
 
 

@@ -198,11 +198,11 @@ def learn(
         baseline: the error of the best naive answer on the validation part, for `progress`.
         identity: what a checkpoint must agree on.
     """
-    network = recurrent_network(bench, recipe)
+    network = bench.task.network(bench, recipe)
     how = {"checkpoint": checkpoint, "resume": resume, "identity": identity, "stop": stop}
     told = progress and (lambda p: progress(replace(p, baseline_error=baseline)))
     with torch_threads(1 if recipe.hidden <= ALONE else None):
-        history = _train(bench, network, recipe, validate_of(bench, network), progress=told, **how)
+        history = _train(bench, network, recipe, bench.task.validation(bench, network), progress=told, **how)
         held = calibrate(bench, network)
     return network, history, held
 
@@ -220,7 +220,7 @@ def learn_again(
     Nothing is held out: it is trained for as many epochs as `history` came to, and calibrated by what `learn` held out.
     """
     everything = bench.all_for_training()
-    network = recurrent_network(everything, recipe)
+    network = bench.task.network(everything, recipe)
     with torch_threads(1 if recipe.hidden <= ALONE else None):
         recipe = replace(recipe, epochs=history.best_epoch)
         try:
@@ -247,7 +247,7 @@ def _train(
         patience=recipe.patience,
         seed=recipe.seed,
     )
-    loss = loss_of(bench, network, bench.task.noise if recipe.noise is None else recipe.noise)
+    loss = bench.task.losses(bench, network, bench.task.noise if recipe.noise is None else recipe.noise)
     return train(network, batches.epoch, loss, validate, settings, updates=batches.updates, **how)
 
 

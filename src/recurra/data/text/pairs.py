@@ -1,0 +1,110 @@
+"""Pairs of texts: what is read, and what is to be written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.data.text.symbols import LiveSymbols, Symbols, Tokens
+from recurra.data.text.tokens import Tokenizer
+from recurra.data.text.vocabulary import Vocabulary
+from recurra.data.transform import Transform
+from recurra.errors import DataError
+
+F32: TypeAlias = NDArray[np.float32]
+
+BEGIN, END = 1, 2  # the numbers of what stands before the first symbol that is written, and behind the last one
+_MARKS = ("\x02", "\x03")
+
+
+@dataclass(frozen=True)
+class Pair(Tokens):
+    """A text of n tokens, and what is to be written for it.
+
+    Attributes:
+        written: tokens; none where it is not known.
+    """
+
+    written: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PairSymbols(Transform):
+    """Numbers of the tokens that are read, and of those that are written.
+
+    Attributes:
+        source: of what is read, one number a token.
+        tokenizer, vocabulary: of what is written; numbers 1 and 2 are its begin and its end.
+    """
+
+    source: Symbols
+    tokenizer: Tokenizer
+    vocabulary: Vocabulary
+
+    @classmethod
+    def learn(
+        cls,
+        tokenizers: tuple[Tokenizer, Tokenizer],
+        pairs: Sequence[Pair],
+        min_count: int = 1,
+        most: int | None = None,
+    ) -> Self:
+        """From the pairs of the training part."""
+        source = Symbols.learn(tokenizers[0], pairs, ["token"], min_count, most)
+        known = Vocabulary.learn((t for pair in pairs for t in pair.written if t not in _MARKS), min_count, most)
+        return cls(source, tokenizers[1], Vocabulary((known.symbols[0], *_MARKS, *known.symbols[1:])))
+
+    inputs = ("token",)
+    input_size = row_size = 1
+
+    @property
+    def tables(self) -> tuple[int, ...]:  # type: ignore[override]
+        """How many symbols are read."""
+        return self.source.tables
+
+    def rows(self, sequence: Pair, start: int, stop: int) -> F32:
+        """See `Transform`."""
+        return self.source.rows(sequence, start, stop)
+
+    def targets(self, sequence: Pair, start: int, stop: int) -> F32:
+        """See `Transform`; what is written belongs to a text as a whole: `written` has its numbers."""
+        return self.source.targets(sequence, start, stop)
+
+    def written(self, pair: Pair) -> F32:
+        """The numbers of what is to be written, its end behind it: [m + 1]."""
+        return np.append(self.vocabulary.ids(pair.written), np.float32(END))
+
+    def tokens(self, symbols: Sequence[int], read: Sequence[str], looked: NDArray[Any] | None) -> tuple[str, ...]:
+        """The tokens of some symbols; one that is unknown is copied from where the network looked when it wrote it."""
+        named = self.vocabulary.named(symbols)
+        if looked is None:
+            return tuple(named)
+        return tuple(
+            t if symbol else read[int(at.argmax())] for t, symbol, at in zip(named, symbols, looked, strict=True)
+        )
+
+    def live(self, name: str = "") -> LiveSymbols:
+        """See `Transform`."""
+        return self.source.live(name)
+
+    def to_dict(self) -> dict[str, Any]:
+        """See `Transform`."""
+        target = {"tokenizer": self.tokenizer.to_dict(), "vocabulary": self.vocabulary.to_dict()}
+        return {"input": "pairs", "source": self.source.to_dict(), **target}
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> Self:
+        """See `Transform`."""
+        try:
+            source = Symbols.from_dict(described["source"])
+            tokenizer = Tokenizer.from_dict(described["tokenizer"])
+            vocabulary = Vocabulary.from_dict(described["vocabulary"])
+        except (KeyError, TypeError) as error:
+            raise DataError(f"the model's pairs are unreadable ({error}): save the model again") from None
+        if vocabulary.symbols[1:3] != _MARKS or source.features != ("token",):
+            raise DataError("the model's vocabulary has no begin and no end: save the model again")
+        return cls(source, tokenizer, vocabulary)

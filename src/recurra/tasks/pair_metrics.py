@@ -1,0 +1,73 @@
+"""Metrics of what is written: truth and answers [M] are objects, the tokens of one text each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from recurra.errors import need
+from recurra.tasks.metrics import Floats, Metric
+
+
+def sequences(texts: Sequence[Sequence[str]]) -> Any:
+    """Tokens of each of some texts, as an array of objects [M]."""
+    found = np.empty(len(texts), object)
+    found[:] = [tuple(tokens) for tokens in texts]
+    return found
+
+
+class Edits(Metric):
+    """Tokens to be inserted, left out or exchanged, as a share of those that are right (Levenshtein 1966).
+
+    >>> Edits().value(sequences([("a", "b", "c", "d")]), sequences([("a", "c", "d")]))
+    0.25
+    """
+
+    key, name, error, percent = "edits", "token error rate", "tokens to be changed, as a share", True
+
+    def value(self, truth: Floats, answers: Floats) -> float:
+        """Of all tokens together."""
+        counts = np.array([len(t) for t in truth])
+        return float((self.units(truth, answers) * np.maximum(1, counts)).sum() / max(1, counts.sum()))
+
+    def units(self, truth: Floats, answers: Floats) -> Floats:
+        """Of each text."""
+        need("the token error rate", "rapidfuzz", extra="text")
+        from rapidfuzz.distance import Levenshtein
+
+        pairs = zip(truth, answers, strict=True)
+        return np.array([Levenshtein.distance(t, a) / max(1, len(t)) for t, a in pairs])
+
+
+class Exact(Metric):
+    """The share of texts of which not every token is right.
+
+    >>> Exact().value(sequences([("a",), ("b",)]), sequences([("a",), ("c",)]))
+    0.5
+    """
+
+    key, name, error, percent = "wrong", "texts with an error", "whether a text has an error", True
+
+    def value(self, truth: Floats, answers: Floats) -> float:
+        """The mean."""
+        return float(self.units(truth, answers).mean())
+
+    def units(self, truth: Floats, answers: Floats) -> Floats:
+        """1 or 0."""
+        return np.array([float(t != a) for t, a in zip(truth, answers, strict=True)])
+
+
+class Bleu(Metric):
+    """BLEU of the tokens as they are, 0 to 100, by sacrebleu (Papineni 2002, Post 2018)."""
+
+    key, name, less = "bleu", "BLEU", False
+
+    def value(self, truth: Floats, answers: Floats) -> float:
+        """Of all texts together."""
+        need("BLEU", "sacrebleu", extra="text")
+        import sacrebleu
+
+        said, wanted = ([" ".join(tokens) for tokens in texts] for texts in (answers, truth))
+        return float(sacrebleu.corpus_bleu(said, [wanted], tokenize="none", force=True).score)
