@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from recurra.tasks.forecast import Forecaster
     from recurra.tasks.generate import Generator
     from recurra.tasks.regress import Regressor
-    from recurra.tasks.translate import Translator
     from recurra.tasks.tag import Tagger
+    from recurra.tasks.translate import Translator
     from recurra.weights import Weights
 
 __version__ = "0.2.0"

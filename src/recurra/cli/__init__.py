@@ -14,9 +14,23 @@ from recurra.formatting import printable
 
 # In the order in which `recurra --help` lists them; each is a function, or a group, in a module of its own name.
 COMMANDS = (
-    "demo", "fit", "generate", "predict", "evaluate", "stream", "serve", "transcribe", "listen", "compare", "info",
-    "convert", "draw", "doctor", "cells",
-)  # fmt: skip
+    "demo",
+    "fit",
+    "predict",
+    "evaluate",
+    "generate",
+    "translate",
+    "transcribe",
+    "listen",
+    "stream",
+    "serve",
+    "compare",
+    "info",
+    "convert",
+    "draw",
+    "doctor",
+    "cells",
+)
 
 app = typer.Typer(
     help="Recurrent networks: from data to a live stream of answers, and to a look inside.",

@@ -14,7 +14,7 @@ from rich.table import Table
 from recurra.terminal import Terminal
 
 if TYPE_CHECKING:
-    from recurra.runtime import Model
+    from recurra.runtime import Program
 
 SHORT = 100  # characters of a value that is shown on a line
 
@@ -27,14 +27,17 @@ def info(
 
     loaded = load(model)
     console = Terminal()
-    live = "one live session is" if loaded.streams else "no live sessions (it reads whole sequences)"
-    state = f" {4 * sum(loaded.state_widths().values()):,} bytes" if loaded.streams else ""
     console.print(
         f"[bold]{escape(str(model))}[/bold]  {model.stat().st_size:,} bytes, fingerprint {loaded.fingerprint[:12]}"
     )
-    console.print(f"{loaded.input_size} numbers in, {loaded.output_size} out, a step; {live}{state}\n")
-    console.print(_layers(loaded))
-    for cell in {layer.cell.name: layer.cell for layer in loaded.ops if hasattr(layer, "cell")}.values():
+    for name, program in loaded.programs.items():
+        live = "one live session is" if program.streams else "no live sessions (it reads whole sequences)"
+        state = f" {4 * sum(program.state_widths().values()):,} bytes" if program.streams else ""
+        which = "" if len(loaded.programs) == 1 else f"{name}: "
+        console.print(f"{which}{program.input_size} numbers in, {program.output_size} out, a step; {live}{state}\n")
+        console.print(_layers(program))
+    ops = [op for program in loaded.programs.values() for op in program.ops]
+    for cell in {op.cell.name: op.cell for op in ops if hasattr(op, "cell")}.values():
         console.print(Syntax(cell.text.rstrip(), "python", theme="ansi_dark", background_color="default"))
     for heading, values in (("card", loaded.card), ("preprocessing", loaded.preprocessing), ("parity", loaded.parity)):
         console.print(f"\n[bold]{heading}[/bold]" + ("" if values else "  none"))
@@ -42,10 +45,10 @@ def info(
             console.print(f"  {name}: {_short(value)}", highlight=False, markup=False)
 
 
-def _layers(model: Model) -> Table:
+def _layers(program: Program) -> Table:
     table = Table("layer", "kind", "arrays")
     table.add_column("numbers", justify="right")
-    for i, layer in enumerate(model.ops):
+    for i, layer in enumerate(program.ops):
         arrays = layer.arrays()
         kind = layer.cell.name if hasattr(layer, "cell") else layer.kind
         shapes = "  ".join(f"{name} {'x'.join(map(str, a.shape))}" for name, a in arrays.items())
