@@ -192,7 +192,7 @@ class Shuffled(Batches):
 
     def __init__(self, transform: Transform, pieces: Sequence[Piece], batch: int, seed: int) -> None:
         self.seed, self.batch = seed, batch
-        self.examples = _Examples(transform, pieces)
+        self.examples = Examples(transform, pieces)
         self.updates = -(-len(pieces) // batch)
 
     def epoch(self, number: int) -> Iterator[Batch]:
@@ -214,13 +214,13 @@ class Shuffled(Batches):
 
 def in_batches(transform: Transform, pieces: Sequence[Piece], size: int = 256) -> Iterator[tuple[list[Piece], Batch]]:
     """Whole sequences in their order, some at a time, for whatever is not training."""
-    examples = _Examples(transform, pieces)
+    examples = Examples(transform, pieces)
     for at in range(0, len(pieces), size):
         some = np.arange(at, min(at + size, len(pieces)))
         yield [pieces[int(i)] for i in some], examples.batch(some)
 
 
-class _Examples:
+class Examples:
     """Whole sequences, padded side by side."""
 
     def __init__(self, transform: Transform, pieces: Sequence[Piece]) -> None:

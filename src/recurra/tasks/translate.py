@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from recurra.cells.trace import get
-from recurra.data.batches import Batch, Piece, Shuffled
+from recurra.data.batches import Batch, Examples, Piece, Shuffled
 from recurra.data.text.pairs import BEGIN, END, Pair, PairSymbols
 from recurra.errors import DataError, SettingError
 from recurra.runtime.beam import Hypothesis, Limits
@@ -36,17 +36,20 @@ LONGER = 2  # what is written is at most so many times as long as the longest in
 PARITY = 8  # pairs on which the model is held against its network
 
 
+class PairExamples(Examples):
+    """Pairs side by side; targets are [T + 1, B]: what is written with its begin and end, then NaN."""
+
+    def batch(self, some: Any, rng: np.random.Generator | None = None) -> Batch:
+        """These pairs."""
+        return batch_of(self.transform, [self.pieces[int(i)].sequence for i in some])  # type: ignore[arg-type]
+
+
 class PairBatches(Shuffled):
-    """Pairs of about one length together; targets are [T + 1, B]: what is written with its begin and end, then NaN."""
+    """Pairs in another order in each epoch, those of about one length together."""
 
     def __init__(self, transform: PairSymbols, pieces: Sequence[Piece], batch: int, seed: int) -> None:
         super().__init__(transform, pieces, batch, seed)
-        self.examples.batch = self._batch  # type: ignore[method-assign]
-        self.pairs = transform
-        self.pieces = pieces
-
-    def _batch(self, some: Any) -> Batch:
-        return batch_of(self.pairs, [self.pieces[int(i)].sequence for i in some])
+        self.examples = PairExamples(transform, pieces)
 
 
 def batch_of(transform: PairSymbols, pairs: Sequence[Pair]) -> Batch:
@@ -334,7 +337,8 @@ class Translator(Estimator):
 
     >>> import recurra
     >>> read = [f"{a} {b}" for a in "abcd" for b in "abcd"] * 8
-    >>> model = recurra.Translator(hidden=16, epochs=30, reading={"embedding": 8}).fit(read, [t[::-1] for t in read])
+    >>> model = recurra.Translator(hidden=16, epochs=20, batch=16, learning_rate=0.01, refit=False)
+    >>> model = model.fit(read, [t[::-1] for t in read])
     >>> str(model.predict(["c d"])[0])
     'd c'
     """
