@@ -1,4 +1,4 @@
-"""`recurra translate`: what a model writes for each line of standard input."""
+"""`recurra fit translate` and `recurra translate`: a model of pairs of texts, and what it writes for each line."""
 
 from __future__ import annotations
 
@@ -8,6 +8,60 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from recurra.cli.fit import DATA, MODEL, Cell, Epochs, Hidden, Layers, Out, Report, Resume, Seed, fit
+from recurra.cli.training import train
+
+
+@fit.command("translate")
+def fit_translate(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE",
+            help="A text, a tab, and what is to be written for it, a line; or a table with a header.",
+            show_default=False,
+        ),
+    ],
+    text: Annotated[
+        str | None, typer.Option(help="The column of the texts.", rich_help_panel=DATA, metavar="COLUMN")
+    ] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The column of what is to be written.", rich_help_panel=DATA, metavar="COLUMN")
+    ] = None,
+    tokens: Annotated[
+        str, typer.Option(help="What texts are cut into: words, characters or subwords.", rich_help_panel=DATA)
+    ] = "words",
+    written: Annotated[
+        str | None, typer.Option(help="The same of what is to be written.", rich_help_panel=DATA, metavar="TOKENS")
+    ] = None,
+    min_count: Annotated[
+        int, typer.Option(help="A rarer token is unknown, and copied.", rich_help_panel=DATA, min=1)
+    ] = 1,
+    cell: Cell = "gru",
+    hidden: Hidden = 128,
+    layers: Layers = 1,
+    epochs: Epochs = None,
+    seed: Seed = 0,
+    resume: Resume = False,
+    out: Out = MODEL,
+    report: Report = None,
+) -> None:
+    """Another text for each text: a translation, a summary, a pronunciation.
+
+    One network reads a text in both directions, another writes and looks at what
+    the first made of each token. `recurra translate` then writes, line by line.
+
+    \b
+    recurra fit translate pairs.tsv --out english.recurra
+    recurra fit translate words.tsv --tokens characters --written words --out sounds.recurra
+    """
+    from recurra.cells.script import load_cell
+    from recurra.tasks.translate import Translator
+
+    reading = {"tokens": tokens, "written": written, "min_count": min_count}
+    model = Translator(load_cell(cell), hidden, layers, epochs=epochs, seed=seed, reading=reading)
+    train(model, file, out, report, resume, text=text, y=target)
 
 
 def translate(
