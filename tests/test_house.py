@@ -26,7 +26,7 @@ LAYERS = (
     ("tasks",),
     ("compare", "doctor", "draw", "serve"),
     ("report",),
-    ("demo", "demo_days", "demo_sound", "demo_text"),
+    ("demo", "demo_days", "demo_market", "demo_sound", "demo_text"),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}
@@ -55,6 +55,9 @@ HEAVY = {
     "narwhals",
     "pyarrow",
     "jinja2",
+    "arch",
+    "skfolio",
+    "exchange_calendars",
 }
 # Methods of results that users call to get a page; they import the presenter when called.
 PAGES = {("doctor.findings", "report"), ("compare.run", "report")}

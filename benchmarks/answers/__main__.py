@@ -19,7 +19,9 @@ from benchmarks.answers import (
     power,
     shakespeare,
     snips,
+    stocks,
     utterances,
+    variance,
     vowels,
     weekly,
 )
@@ -29,7 +31,7 @@ from benchmarks.report import console
 ROWS: tuple[Row, ...] = tuple(
     file.ROW for file in (vowels, power, indoor, engines, cycles, load, weekly, polarity, snips, digits, utterances)
 )
-ROWS += (shakespeare.ROW_QUICK, shakespeare.ROW)
+ROWS += (shakespeare.ROW_QUICK, shakespeare.ROW, variance.ROW, stocks.ROW)
 COLUMNS = ("naive", "simple", "published", "ours", "reach", "", "minutes")
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from recurra.tasks.generate import Generator
     from recurra.tasks.regress import Regressor
     from recurra.tasks.tag import Tagger
+    from recurra.tasks.trade import Trader
     from recurra.tasks.translate import Translator
     from recurra.weights import Weights
 
@@ -39,6 +40,7 @@ _NAMES = {
     "Generator": "recurra.tasks.generate",
     "Regressor": "recurra.tasks.regress",
     "Tagger": "recurra.tasks.tag",
+    "Trader": "recurra.tasks.trade",
     "Transcriber": "recurra.tasks.transcribe",
     "Translator": "recurra.tasks.translate",
     "Weights": "recurra.weights",
@@ -70,6 +72,7 @@ __all__ = [
     "Generator",
     "Regressor",
     "Tagger",
+    "Trader",
     "Transcriber",
     "Translator",
     "Weights",

@@ -54,7 +54,7 @@ def run_days_demo(
     from recurra.terminal import Terminal
 
     if task not in DEMOS:
-        raise SettingError(f"demo: there is none of the task {task!r}, expected forecast, {' or '.join(DEMOS)}")
+        raise SettingError(f"demo: there is none of the task {task!r}, expected forecast, {', '.join(DEMOS)} or trade")
     need_packages()
     console, place = console or Terminal(), Path(folder)
     data = load_data()

@@ -18,6 +18,7 @@ COMMANDS = (
     "fit",
     "predict",
     "evaluate",
+    "backtest",
     "generate",
     "translate",
     "transcribe",

@@ -10,7 +10,8 @@ import typer
 
 def demo(
     task: Annotated[
-        str, typer.Argument(metavar="[TASK]", help="forecast, classify, regress, commands, transcribe or generate.")
+        str,
+        typer.Argument(metavar="[TASK]", help="forecast, classify, regress, commands, transcribe, generate or trade."),
     ] = "forecast",
     folder: Annotated[Path, typer.Option("--out", help="Where the model file and report.html go.")] = Path("."),
     seed: Annotated[int, typer.Option(min=0, help="Initial weights and the order of training.")] = 0,
@@ -26,6 +27,9 @@ def demo(
     commands: four words, detected as they are heard. transcribe: sentences of yes
     and no, written down. A small synthesiser of our own makes these words; some
     two minutes each.
+
+    trade: positions in twenty stocks, judged year after year, with prices that come
+    with the package skfolio.
     """
     if task == "forecast":
         from recurra.demo import run_demo
@@ -35,6 +39,10 @@ def demo(
         from recurra.demo_sound import run_sound_demo
 
         run_sound_demo(task, folder, seed=seed)
+    elif task == "trade":
+        from recurra.demo_market import run_market_demo
+
+        run_market_demo(folder, seed=seed)
     elif task == "generate":
         from recurra.demo_text import run_text_demo
 

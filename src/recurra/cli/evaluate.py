@@ -28,8 +28,10 @@ def evaluate(
     """
     from recurra.report.terminal import table_of
     from recurra.tasks.estimator import open_model
+    from recurra.tasks.report import describe_metric
 
     estimator = open_model(model)
     values = estimator.evaluate(file)
-    metrics = [m for m in estimator.report_["metrics"] if m["key"] in values]
+    known = {m["key"]: m for m in (*map(describe_metric, estimator.task_.metrics), *estimator.report_["metrics"])}
+    metrics = [known[key] for key in values if key in known]
     Terminal().print(table_of(metrics, [{"name": model.name, "kind": "model", **values}], "on this table"))

@@ -26,7 +26,7 @@ def train(model: Any, file: Path, out: Path, report: Path | None, resume: bool, 
             check_writable(path)
     checkpoint = out.with_name(f"{out.name}.checkpoint")
     console = Terminal()
-    with TrainingBar(console, model.task.metrics[0]) as bar:
+    with TrainingBar(console, model.make_task().metrics[0]) as bar:
         try:
             model.fit(file, checkpoint=checkpoint, resume=resume, progress=bar, **roles)
         except KeyboardInterrupt:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +19,9 @@ Floats: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Split:
-    """Where the parts of a series end: rows [0, train_end), [train_end, valid_end) and [valid_end, end).
+    """Where the parts of a series end: rows [begin, train_end), [train_end, valid_end) and [valid_end, end).
+
+    What lies before `begin` is context: it may be read, and nothing is learned from it.
 
     >>> split = Split(70, 85, 100)
     >>> split.origins("valid", horizon=5), split.part("test")
@@ -29,10 +31,11 @@ class Split:
     train_end: int
     valid_end: int
     end: int
+    begin: int = field(default=0, repr=False)
 
     def part(self, name: str) -> tuple[int, int]:
         """The first row of a part, and the row after its last."""
-        edges = (0, self.train_end, self.valid_end, self.end)
+        edges = (self.begin, self.train_end, self.valid_end, self.end)
         i = PARTS.index(name)
         return edges[i], edges[i + 1]
 

@@ -26,8 +26,9 @@ def write_report(report: Mapping[str, Any], path: str | os.PathLike[str], model:
     from recurra.report.fit import fit_page
     from recurra.report.forecast import forecast_page
     from recurra.report.page import write
+    from recurra.report.trade import trade_page
 
     if model is not None and "main" not in model.programs:
         model = None  # a picture of one program says little of several
-    make = forecast_page if report.get("task") == "forecast" else fit_page
+    make = {"forecast": forecast_page, "trade": trade_page}.get(str(report.get("task")), fit_page)
     write(make(report, model), path)

@@ -30,13 +30,13 @@ def fit_page(report: Report, model: Any = None) -> str:
         MissingExtraError: Matplotlib or Jinja2 is not installed.
         DrawError: the report has a section of a kind that no page knows.
     """
-    found = [section for one in report["sections"] for section in _shown(one)]
+    found = [section for one in report["sections"] for section in shown(one)]
     if report["table"]:
         found.append(against_baselines(report, report["metrics"], "All of the test part."))
     found += [
         training(report, "loss"),
         the_network(report, model, "a head"),
-        Section("The data", _data(report["data"])),
+        Section("The data", data_of(report["data"])),
         parity(report),
     ]
     return render(report.get("title") or f"{_spoken(report['task'])}: how well it does", found, report["verdict"])
@@ -145,7 +145,8 @@ def parts_of(data: Mapping[str, Any]) -> Table:
     return Table(headings, [[plain(value) for value in part.values()] for part in data["parts"]])
 
 
-def _data(data: Mapping[str, Any]) -> list[Part]:
+def data_of(data: Mapping[str, Any]) -> list[Part]:
+    """What is known of the data, their parts, and notes."""
     facts = [[_spoken(key), plain(value)] for key, value in data.items() if key not in ("parts", "notes") and value]
     return [Table(["", ""], facts), parts_of(data), *map(Text, data["notes"])]
 
@@ -154,7 +155,7 @@ def _spoken(name: str) -> str:
     return name.replace("_", " ").capitalize()
 
 
-def _shown(one: Mapping[str, Any]) -> list[Section]:
+def shown(one: Mapping[str, Any]) -> list[Section]:
     """The sections of what a task says of its test part, which is plain data of one of a few kinds."""
     if one["kind"] not in _KINDS:
         raise DrawError(f"a report's section is of the kind {one['kind']!r}, expected one of: {', '.join(_KINDS)}")

@@ -47,6 +47,7 @@ BUILT_IN = (
     "transcribe",
     "generate",
     "translate",
+    "trade",
 )
 TOGETHER = 384  # steps with targets in one update of what looks at windows
 RUN = 48  # of them in a row

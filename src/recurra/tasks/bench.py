@@ -146,7 +146,7 @@ class Bench:
             "task": self.task.name,
             "learned": self.task.to_dict(),
             "transform": self.transform.to_dict(),
-            "splits": [[s.train_end, s.valid_end, s.end] for s in self.splits],
+            "splits": [[s.train_end, s.valid_end, s.end, *([s.begin] if s.begin else [])] for s in self.splits],
             "sequences": settings,
         }
 

@@ -72,3 +72,24 @@ def check_quantiles(call: str, levels: Any) -> None:
             f"{call}: quantiles={levels!r}, expected rising levels between 0 and 1 with 0.5, the forecast, among them, "
             "such as (0.1, 0.5, 0.9)"
         )
+
+
+def check_trading(trader: Any, targets: tuple[str, ...]) -> None:
+    """Raise SettingError where a parameter of a trader is out of range; the message names it."""
+
+    def fails(name: str, expected: str) -> SettingError:
+        return SettingError(f"{type(trader).__name__}: {name}={getattr(trader, name)!r}, expected {expected}")
+
+    if trader.target not in targets:
+        raise fails("target", f"one of {', '.join(targets)}")
+    for name, most in (("cost", 1000), ("slippage", 1000)):
+        value = getattr(trader, name)
+        if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 <= value <= most:
+            raise fails(name, f"basis points from 0 to {most}")
+    for name, low, high in (("delay", 0, 250), ("years", 2, 1000), ("embargo", 0, 250), ("tries", 1, 10**9)):
+        value = getattr(trader, name)
+        if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= int(value) <= high:
+            raise fails(name, f"a whole number from {low} to {high}")
+    value = trader.volatility
+    if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value <= 10:
+        raise fails("volatility", "a share a year above 0, such as 0.15")
