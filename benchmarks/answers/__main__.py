@@ -15,9 +15,12 @@ from benchmarks.answers import (
     engines,
     indoor,
     load,
+    nab,
+    patients,
     polarity,
     power,
     shakespeare,
+    skab,
     snips,
     stocks,
     utterances,
@@ -29,7 +32,23 @@ from benchmarks.answers.row import Metric, MissingDataError, Result, Row, measur
 from benchmarks.report import console
 
 ROWS: tuple[Row, ...] = tuple(
-    file.ROW for file in (vowels, power, indoor, engines, cycles, load, weekly, polarity, snips, digits, utterances)
+    file.ROW
+    for file in (
+        vowels,
+        power,
+        indoor,
+        engines,
+        cycles,
+        load,
+        weekly,
+        polarity,
+        snips,
+        digits,
+        utterances,
+        nab,
+        skab,
+        patients,
+    )
 )
 ROWS += (shakespeare.ROW_QUICK, shakespeare.ROW, variance.ROW, stocks.ROW)
 COLUMNS = ("naive", "simple", "published", "ours", "reach", "", "minutes")

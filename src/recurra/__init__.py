@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from recurra.runtime import load, save_model
     from recurra.serve.client import connect, connect_async
     from recurra.tasks.classify import Classifier
+    from recurra.tasks.detect import Detector
     from recurra.tasks.estimator import open_model
     from recurra.tasks.forecast import Forecaster
     from recurra.tasks.generate import Generator
@@ -36,6 +37,7 @@ __version__ = "0.2.0"
 _NAMES = {
     "Cell": "recurra.cells",
     "Classifier": "recurra.tasks.classify",
+    "Detector": "recurra.tasks.detect",
     "Forecaster": "recurra.tasks.forecast",
     "Generator": "recurra.tasks.generate",
     "Regressor": "recurra.tasks.regress",
@@ -68,6 +70,7 @@ _NAMES = {
 __all__ = [
     "Cell",
     "Classifier",
+    "Detector",
     "Forecaster",
     "Generator",
     "Regressor",

@@ -61,7 +61,7 @@ def _commands(place: Path, seed: int, epochs: int | None, size: float, console: 
     from recurra.data.audio import Recording
     from recurra.data.audio.voice import Voice
     from recurra.tasks.classify import Classifier
-    from recurra.tasks.detect import Detector
+    from recurra.tasks.spotter import Spotter
 
     began = time.perf_counter()
     speakers = max(8, int(SPEAKERS * size))
@@ -74,7 +74,7 @@ def _commands(place: Path, seed: int, epochs: int | None, size: float, console: 
     model = Classifier(hidden=48, epochs=epochs or 40, batch=16, parts=parts, refit=False, seed=seed)
     model.fit(made)
     _written(model, place / "commands.recurra", place / "report.html", console)
-    detector = Detector(model, 0.8)
+    detector = Spotter(model, 0.8)
     rng = np.random.default_rng(seed)
     voice, said = Voice(1000 * seed + 999), [COMMANDS[int(k)] for k in rng.integers(0, len(COMMANDS), 8)]
     quiet = [voice.say([], (0.6, 0.9)) for _ in range(len(said) + 1)]

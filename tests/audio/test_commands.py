@@ -10,7 +10,7 @@ import pytest
 import recurra
 from recurra.data.audio import Recording
 from recurra.errors import DataError, SettingError
-from recurra.tasks.detect import Detector, _upper
+from recurra.tasks.spotter import Spotter, _upper
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("kaldi_native_fbank")
@@ -91,14 +91,14 @@ def stream(words: list[str]) -> tuple[np.ndarray, list[float]]:
 
 def test_words_are_detected_once_and_soon(model) -> None:
     x, ends = stream(["low", "high", "low"])
-    detector = Detector(model, 0.6)
+    detector = Spotter(model, 0.6)
     found = detector.push(x)
     assert [one.label for one in found] == ["low", "high", "low"]
     for one, end in zip(found, ends, strict=True):
         assert end - 0.375 < one.time < end + 0.3
     shut = detector.probabilities.sum(1) == 0
     assert shut[:95].all()
-    again = Detector(model, 0.6)
+    again = Spotter(model, 0.6)
     pieces = [again.push(x[at : at + 997]) for at in range(0, len(x), 997)]
     assert [one for piece in pieces for one in piece] == found
     assert detector.bytes["all"] == sum(v for k, v in detector.bytes.items() if k != "all")
@@ -108,7 +108,7 @@ def test_words_are_detected_once_and_soon(model) -> None:
 def test_the_threshold_keeps_to_the_alarms_asked_for(model) -> None:
     background, _ = stream([("low", "high")[int(k)] for k in RNG.integers(0, 2, 12)])
     hours = (1 + (len(background) - 400) // 160) / 360_000
-    detector = Detector(model)
+    detector = Spotter(model)
     for alarms in (0, 3, 7):
         rate = detector.calibrate([background[:50_001], background[50_001:]], (alarms + 0.5) / hours)
         assert rate.hours == pytest.approx(hours)
@@ -116,11 +116,11 @@ def test_the_threshold_keeps_to_the_alarms_asked_for(model) -> None:
         assert len(detector.push(background)) == rate.alarms
         assert rate.bound == pytest.approx(_upper(rate.alarms) / hours)
         detector.reset()
-    only = Detector(model, 0.6, others=["low"])
+    only = Spotter(model, 0.6, others=["low"])
     assert {one.label for one in only.push(background)} == {"high"}
     for match, bad in (("no label 'x'", {"others": ["x"]}), ("threshold=0", {"threshold": 0})):
         with pytest.raises(DataError, match=match):
-            Detector(model, **bad)
+            Spotter(model, **bad)
     with pytest.raises(DataError, match="no background"):
         detector.calibrate([])
 

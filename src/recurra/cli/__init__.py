@@ -63,6 +63,9 @@ for _name in COMMANDS:
     else:
         app.command(_name)(_command)
 
+for _name in ("fit_detect", "fit_trade"):  # more of `recurra fit`
+    importlib.import_module(f"recurra.cli.{_name}")
+
 
 def main() -> None:
     """Run the command line; what `recurra` and `python -m recurra` call."""

@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from recurra.cli import fit_trade  # noqa: F401  (makes itself known as `recurra fit trade`)
 from recurra.errors import ModelFileError
 from recurra.terminal import Terminal
 

@@ -32,6 +32,7 @@ def evaluate(
 
     estimator = open_model(model)
     values = estimator.evaluate(file)
-    known = {m["key"]: m for m in (*map(describe_metric, estimator.task_.metrics), *estimator.report_["metrics"])}
+    task = map(describe_metric, estimator.task_.metrics)
+    known = {m["key"]: m for m in (*task, *estimator.report_["metrics"], *estimator.evaluated)}
     metrics = [known[key] for key in values if key in known]
     Terminal().print(table_of(metrics, [{"name": model.name, "kind": "model", **values}], "on this table"))

@@ -33,10 +33,10 @@ def listen(
     """
     from recurra.cli.training import names
     from recurra.data.audio.sound import sound_of, stream_sound
-    from recurra.tasks.detect import Detector
     from recurra.tasks.estimator import open_model
+    from recurra.tasks.spotter import Spotter
 
-    detector = Detector(open_model(model), threshold, names(others))
+    detector = Spotter(open_model(model), threshold, names(others))
     if background is not None:
         found = detector.calibrate(stream_sound(background, detector.transform.bank.rate), alarms)
         typer.echo(

@@ -107,6 +107,7 @@ def lines(
     floor: float = 0.0,
     marks: Sequence[tuple[str, float]] = (),
     whole: bool = False,
+    wide: bool = False,
 ) -> Chart:
     """A chart of lines.
 
@@ -120,8 +121,9 @@ def lines(
         floor: a logarithmic axis goes no lower.
         marks: dotted lines across: ("x" or "y", where).
         whole: whether the horizontal axis has whole numbers only.
+        wide: whether it is as wide as the page.
     """
-    figure, ax = axes(4.7, height, xlabel=x, ylabel=y)
+    figure, ax = axes(9.6 if wide else 4.7, height, xlabel=x, ylabel=y)
     draw_lines(ax, curves)
     if log:
         ax.set_yscale("log")
@@ -134,7 +136,7 @@ def lines(
     if whole:
         ax.xaxis.get_major_locator().set_params(integer=True)
     legend(ax)
-    return chart(figure, caption)
+    return chart(figure, caption, wide)
 
 
 def bars(caption: str, labels: Sequence[str], values: Mapping[str, ArrayLike], *, x: str, y: str) -> Chart:

@@ -99,7 +99,12 @@ def training(report: Report, loss: str) -> Section:
     return Section("Training", [Beside([seen, lines(took, fell, x="epoch", y=loss, height=2.4, whole=True)])])
 
 
-_METRICS = {"valid_mae": "MAE", "valid_accuracy": "share of wrong labels", "valid_rmse": "squared error"}
+_METRICS = {
+    "valid_mae": "MAE",
+    "valid_accuracy": "share of wrong labels",
+    "valid_rmse": "squared error",
+    "valid_nats": "nats",
+}
 
 
 def the_network(report: Report, drawn: Any, head: str) -> Section:
@@ -243,10 +248,32 @@ def _lines(one: Mapping[str, Any]) -> list[Part]:
     return [lines(one["caption"], curves, x=one["x"], y=one["y"])]
 
 
+def _stream(one: Mapping[str, Any]) -> list[Part]:
+    """A stream, how rare its steps were, and where alarms rang."""
+    steps = one["start"] + np.arange(len(one["rarity"]))
+    level, rung = one["level"], one["alarms"]
+    of = f"{one['count']} alarm{'' if one['count'] == 1 else 's'} in {one['steps']:,} steps of the test part"
+    parts: list[Part] = [Text(f"{of}; {one['declared']} would be false ones by chance, as declared.")]
+    for name, values in one["columns"].items():
+        y = numbers(values)
+        curves = [Line(name, steps, y)]
+        marks = np.array([y[t - one["start"]] for t in rung], float)
+        curves.append(Line("alarm", rung, marks, "second", "none", marker="o"))
+        parts.append(lines(f"{name}, with the steps at which an alarm began.", curves, x="step", y=name, wide=True))
+    curves = [
+        Line("rarity", steps, numbers(one["rarity"])),
+        Line("an alarm rings", [steps[0], steps[-1]], [level, level], "muted", DASHED, 0.9),
+        Line("alarm", rung, [one["rarity"][t - one["start"]] for t in rung], "second", "none", marker="o"),
+    ]
+    said = "How rare each step is: at k, a stream without anomalies is as surprising once in 10^k steps."
+    return [*parts, lines(said, curves, x="step", y="rarity k", from_zero=True, wide=True)]
+
+
 # What a task's report may have in its `sections`, with the heading if it gives none.
 _KINDS: dict[str, tuple[str, Callable[[Mapping[str, Any]], list[Part]]]] = {
     "confusion": ("Label by label", _confusion),
     "calibration": ("What its probabilities are worth", _calibration),
+    "stream": ("The stream and its alarms", _stream),
     "scatter": ("Answers and the truth", _scatter),
     "table": ("In numbers", _table),
     "lines": ("In pictures", _lines),

@@ -43,11 +43,13 @@ BUILT_IN = (
     "forecast",
     "classify",
     "regress",
+    "detect",
     "tag",
     "transcribe",
     "generate",
     "translate",
     "trade",
+    "detect",
 )
 TOGETHER = 384  # steps with targets in one update of what looks at windows
 RUN = 48  # of them in a row
@@ -322,6 +324,9 @@ class Task(ABC):
 
     def calibrate(self, network: Any, output: Tensor, targets: Tensor) -> None:  # noqa: B027  (nothing, if it need not)
         """Adjust a trained network to the validation part, where that makes answers more honest: [M, O], [M, ...]."""
+
+    def settle(self, bench: Bench, predictor: ModelPredictor) -> None:  # noqa: B027  (nothing, if it need not)
+        """Learn what only the answers of the finished model say, of the validation part: as an alarm's level."""
 
     def described(self, bench: Bench) -> dict[str, Any]:
         """What a reader wants to know of the data, ready for JSON."""

@@ -34,7 +34,7 @@ class Classify(Task):
     name = "classify"
     metrics = (Accuracy(), MacroF1(), LogLoss())
     baselines = (MostFrequent, LogisticOnSummaries)
-    inputs = ("audio", "text", "numbers")
+    inputs = ("audio", "irregular", "text", "numbers")
     text_baselines = (MostFrequent, LogisticOnWords)
 
     labels: np.ndarray[Any, Any]

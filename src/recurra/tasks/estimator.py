@@ -207,6 +207,8 @@ class Estimator:
         trained = clock.perf_counter()
         self.history_ = history
         self._take(task.to_model(bench, network), task, bench.transform)
+        task.settle(bench, self._predictor())
+        self.model_.preprocessing |= task.to_dict()
         # From here on nothing may take away what training has cost: what fails is said, and the model stays.
         try:
             self.report_ = self._report(bench, network, evaluate)
@@ -269,6 +271,12 @@ class Estimator:
         bench = Bench(self.task_, sequences, [Split(0, 0, len(s)) for s in sequences], self.transform_)
         truth, answers = bench.predictions(self._predictor(), bench.pieces("test"))
         return {metric.key: metric.value(truth, answers) for metric in self.task_.metrics}
+
+    @property
+    def evaluated(self) -> list[dict[str, Any]]:
+        """The metrics that `evaluate` gives, for whoever shows them."""
+        found: list[dict[str, Any]] = self.report_["metrics"]
+        return found
 
     def score(self, X: Any, y: Any = None) -> float:
         """The first metric on other sequences, with a sign so that more is better."""

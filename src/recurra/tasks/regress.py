@@ -28,13 +28,17 @@ class Regress(Task):
     """A number for each sequence, or for each of its steps."""
 
     name = "regress"
+    inputs = ("irregular", "numbers")
     noise = 0.3
     metrics = (RootMeanSquaredError(), MeanAbsoluteError(), R2())
     baselines = (MeanOfTraining, RidgeOnSummaries)
 
-    def transform(self, sequences: Sequence[Any], splits: Sequence[Split]) -> Standardize:
+    def transform(self, sequences: Sequence[Any], splits: Sequence[Split]) -> Transform:
         """The target is scaled too."""
-        learned = Standardize.fit(sequences, splits, self.columns, quantity=True)
+        if self.input.name == "numbers":
+            learned: Transform = Standardize.fit(sequences, splits, self.columns, quantity=True)
+        else:
+            learned = super().transform(sequences, splits)
         train = np.concatenate(
             [np.ravel(s.target) for s, split in zip(sequences, splits, strict=True) if split.train_end]
         )

@@ -1,0 +1,222 @@
+"""A detector: declared false alarms, found anomalies, the same bits live, an operator's word; in a shell; bad input."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from helpers import generator
+from recurra import Detector, open_model
+from recurra.cli import app
+from recurra.errors import DataError, SessionError, SettingError
+from recurra.report.fit import fit_page
+from recurra.tasks.alarms import Tail, Watch, Watcher, delays, surprise_of
+
+SMALL = {"hidden": 6, "epochs": 6, "per": 1000, "learning_rate": 0.01}
+
+
+def stream(length: int = 1500, key: str = "stream") -> np.ndarray:
+    """Two numbers a step, of which the second follows the first; some are missing."""
+    rng = generator(key, length)
+    one = np.sin(np.arange(length) / 5) + rng.normal(0, 0.1, length)
+    x = np.stack([one, 30 * np.roll(one, 1) + rng.normal(0, 3, length)], 1)
+    x[rng.random(x.shape) < 0.02] = np.nan
+    x[70:71] = np.nan
+    return x
+
+
+@pytest.fixture(scope="module", params=["forecast", "autoencoder"])
+def model(request: Any) -> Detector:
+    return Detector(surprise=request.param, smooth=2, adapt=400, **SMALL).fit(stream())
+
+
+def test_a_live_session_says_what_detect_says(model: Detector, tmp_path: Any) -> None:
+    x = stream(137, "new")
+    said, live = model.detect(x), model.live()
+    model.save(tmp_path / "m.recurra")
+    again = Detector.load(tmp_path / "m.recurra").live()
+    for t, row in enumerate(x):
+        if t == 61:
+            again.restore(live.snapshot())
+        one = live.step(row)
+        if t >= 61:
+            assert again.step(row) == one
+        assert one["rarity"] == said["rarity"][t]
+        assert (one["anomalous"], one["alarm"]) == (said["anomalous"][t], said["alarm"][t])
+        assert one["surprise"] == said["surprise"][t] or (t == 70 and one["surprise"] is None)
+        assert one["by"] == said["by"][t] in ("x0", "x1")
+    assert len(np.unique(said["rarity"])) > 20
+    with pytest.raises(SessionError):
+        model.live().restore(live.snapshot()[:-1])
+
+
+def test_what_is_unusual_is_found_and_what_is_usual_is_not(model: Detector) -> None:
+    x, y = stream(2000, "more"), np.zeros(2000, bool)
+    for at in (500, 1200, 1700):
+        x[at : at + 12, 0] += 2.5
+        y[at : at + 12] = True
+    found = model.evaluate(x, y)
+    assert (found["events"], found["found"]) == (3, 1)
+    assert found["delay"] < 3
+    assert found["false_alarms"] < 4  # in 1000 steps: one was declared
+    assert model.detect(x)["by"][500] == "x0"
+
+
+def test_surprise_is_that_of_the_formula() -> None:
+    rng = generator("formula")
+    z, mean, log = rng.normal(size=(3, 5))
+    e = (z - mean) / np.exp(log)
+    total, where = surprise_of(z.tolist(), [*mean, *log], 6.0)
+    assert total == pytest.approx(np.log1p(e**2).mean())
+    assert where == np.argmax(np.abs(e))
+    z[where] = np.nan
+    assert surprise_of(z.tolist(), [*mean, *log], 6.0)[0] == pytest.approx(
+        np.nanmean(np.log1p(((z - mean) / np.exp(log)) ** 2))
+    )
+    assert math.isnan(surprise_of([math.nan], [0.0, 0.0], 6.0)[0])
+
+
+@pytest.mark.parametrize("per", [300, 3000, 100_000])
+def test_a_level_is_passed_as_often_as_was_declared(per: int) -> None:
+    """Also where it was never passed in what the tail was learned from: of exponential surprises all is known."""
+    rng = generator("tail")
+    tails = [Tail.of(rng.exponential(0.7, 4000), 1) for _ in range(30)]
+    levels = [tail.level + tail.scale * math.log(tail.rate * per) for tail in tails]
+    assert tails[0].rarity(levels[0]) == pytest.approx(math.log10(per))
+    assert np.median(np.exp(-np.array(levels) / 0.7)) == pytest.approx(1 / per, rel=0.5)
+
+
+def watcher(**changed: Any) -> Watcher:
+    given = {"smooth": 1, "adapt": 0, "apart": 5, "rarity": 2.0} | changed
+    return Watcher(Watch(**given, tail=Tail(0.0, 1 / math.log(10), 1.0)))  # rarity is the surprise
+
+
+def test_alarms_are_apart_and_an_operator_moves_their_level() -> None:
+    one = watcher()
+    said = [one.push(v) for v in (1, 3, 4, 1, 1, 1, 3, 1, 1, 1, 1, 1, 3)]
+    assert [t for t, (_, _, alarm) in enumerate(said) if alarm] == [1, 6, 12]
+    assert [t for t, (_, odd, _) in enumerate(said) if odd] == [1, 2, 6, 12]
+    assert one.feedback("right") == 2
+    one.push(3.5)
+    assert one.feedback("false") == pytest.approx(3.55)
+    assert not one.push(3.5)[1]
+    assert one.push(3.6)[1]
+    one.feedback("right")
+    one.push(1.5)
+    assert one.feedback("missed") == pytest.approx(1.45)
+    assert one.push(1.5)[1]
+
+
+def test_what_is_usual_is_learned_anew() -> None:
+    """After a lasting change of level a watcher that adapts is calm again, and one that does not rings on."""
+    rng = generator("adapt")
+    values = [*rng.exponential(1.0, 600), *(5 + rng.exponential(1.0, 1500))]
+    calm, rings = watcher(adapt=100, rarity=4.0), watcher(rarity=4.0)
+    ways = [[one.push(v)[1] for v in values] for one in (calm, rings)]
+    assert any(ways[0][600:640])
+    assert np.mean(ways[0][-500:]) < 0.05 < 0.9 < np.mean(ways[1][-500:])
+
+
+def test_delays_count_stretches() -> None:
+    rng = generator("delays")
+    alarms, truth = rng.random(200) < 0.1, np.repeat(rng.random(40) < 0.4, 5)
+    found = delays(alarms, truth)
+    events, delay, hit, t = 0, 0, 0, 0
+    while t < 200:
+        stop = t
+        while stop < 200 and truth[stop]:
+            stop += 1
+        if stop > t:
+            events += 1
+            rung = [k - t for k in range(t, stop) if alarms[k]]
+            hit, delay = hit + bool(rung), delay + (rung[0] if rung else 0)
+        t = max(stop, t + 1)
+    outside = sum(bool(a and not b) for a, b in zip(alarms, truth, strict=True))
+    assert found == {"events": events, "found": hit, "delay": delay, "false": outside, "steps": (~truth).sum()}
+
+
+def test_in_a_shell(tmp_path: Any) -> None:
+    x = stream(1200)
+    x[1100:1110, 0] += 5
+    table, out = tmp_path / "pump.csv", tmp_path / "pump.recurra"
+    times = np.datetime64("2024-01-01") + np.arange(len(x)) * np.timedelta64(10, "m")
+    with table.open("w") as file:
+        writer = csv.writer(file)
+        writer.writerow(["time", "a", "b", "odd"])
+        for t, (when, row) in enumerate(zip(times, x, strict=True)):
+            writer.writerow([when, *("" if v != v else repr(float(v)) for v in row), int(1100 <= t < 1110)])
+
+    def run(*words: Any, text: str = "") -> str:
+        done = CliRunner().invoke(app, [str(word) for word in words], input=text)
+        assert done.exit_code == 0, done.output
+        return done.output
+
+    how = ["--time", "time", "--truth", "odd", "--per", "week", "--epochs", 3, "--hidden", 6, "--out", out]
+    run("fit", "detect", table, *how, "--report", tmp_path / "r.html")
+    assert "false ones by chance, as declared" in (tmp_path / "r.html").read_text()
+    model = open_model(out)
+    assert model.task_.watch.rarity == pytest.approx(math.log10(7 * 24 * 6))
+    assert model.transform_.inputs == ("a", "b")
+    assert "0.8235" in run("evaluate", out, table)  # F1: as below
+    assert model.evaluate(str(table))["f1"] == pytest.approx(0.8235, abs=1e-4)
+    run("predict", out, table, "--out", tmp_path / "said.csv")
+    with (tmp_path / "said.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    want = model.detect(x)
+    assert [float(row["rarity"]) for row in rows] == want["rarity"].tolist()
+    assert any(want["alarm"][1100:1110])
+    lines = [json.dumps({"a": None if a != a else a, "b": None if b != b else b}) for a, b in x[:1105]]
+    answers = [json.loads(line) for line in run("stream", out, text="\n".join(lines)).splitlines() if line[:1] == "{"]
+    assert [one["rarity"] for one in answers] == want["rarity"][:1105].tolist()
+
+
+def test_feedback_in_a_live_session(model: Detector) -> None:
+    live = model.live()
+    for row in stream(50, "calm"):
+        live.step(row)
+    live.feedback("right")
+    rarity = live.step([9.0, 90.0])["rarity"]
+    before = live.snapshot()
+    assert live.step({"feedback": "missed"}) is None
+    assert live.feedback("right") == pytest.approx(min(3.0, rarity - 0.05))
+    live.restore(before)
+    assert live.feedback("false") == pytest.approx(min(11.99, max(3.0, rarity) + 0.05))
+    for said, words in (("wrong", "the feedback is 'wrong', expected one of right, false, missed"),):
+        with pytest.raises(DataError, match=words):
+            live.feedback(said)
+    with pytest.raises(DataError, match="there is no stream 'pump' yet"):
+        live.feedback("false", "pump")
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "words"),
+    [
+        ({"surprise": "luck"}, SettingError, "surprise='luck', expected one of forecast, autoencoder"),
+        ({"per": "fortnight"}, SettingError, "per='fortnight', expected a number of steps, or one of minute"),
+        ({"per": "week"}, SettingError, "no column of times says how long a step is"),
+        ({"false_alarms": 0}, SettingError, "false_alarms=0, expected a number above 0"),
+        ({"smooth": 0}, SettingError, "smooth=0, expected a whole number of steps from 1"),
+        ({"parts": (1, 0, 0)}, DataError, "expected three shares"),
+        ({"parts": (0.98, 0.01, 0.01)}, DataError, "a stream of 1500 steps is too short, expected at least 20 in each"),
+    ],
+)
+def test_what_cannot_be_asked_for(given: dict[str, Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        Detector(**{**SMALL, "epochs": 1, **given}).fit(stream(), evaluate=False)
+
+
+def test_the_report_of_a_stream(model: Detector) -> None:
+    page = fit_page(model.report_)
+    assert "alarms in 225 steps of the test part" in page or "alarm in 225 steps of the test part" in page
+    assert [row["name"] for row in model.report_["table"]] == ["GRU", "last value"]
+    assert "labels" not in page
+    with pytest.raises(DataError, match="a stream has 3 numbers a step, expected 2 as in training: x0, x1"):
+        model.predict(np.zeros((9, 3)))
+    with pytest.raises(DataError, match="stream 0 has 3 labels for 9 steps"):
+        model.evaluate(np.zeros((9, 2)), [0, 1, 0])
