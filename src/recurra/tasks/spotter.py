@@ -67,15 +67,15 @@ class Spotter:
         bank = getattr(self.transform, "bank", None)
         if bank is None or bank.kind != "log-mel" or self.transform.stack != 1:
             raise DataError(
-                "a detector: the model is no classifier of sound by steps of one frame of log-mel energies, expected "
+                "a spotter: the model is no classifier of sound by steps of one frame of log-mel energies, expected "
                 "recurra.Classifier fitted to recordings"
             )
         if not 0 < threshold <= 1:
-            raise DataError(f"a detector: threshold={threshold!r}, expected a number above 0, at most 1")
+            raise DataError(f"a spotter: threshold={threshold!r}, expected a number above 0, at most 1")
         labels = [str(label) for label in self.task.labels.tolist()]
         odd = next((name for name in others if name not in labels), None)
         if odd is not None:
-            raise DataError(f"a detector: there is no label {odd!r}, expected some of {', '.join(labels)}")
+            raise DataError(f"a spotter: there is no label {odd!r}, expected some of {', '.join(labels)}")
         self.labels, self.threshold = labels, threshold
         self.wanted = np.array([k for k, label in enumerate(labels) if label not in others])
         self.gate = gate or Gate()
@@ -93,7 +93,7 @@ class Spotter:
 
     @property
     def bytes(self) -> dict[str, int]:
-        """The memory of the whole detector: the network's numbers, its states, and what is kept of the sound."""
+        """The memory of the whole spotter: the network's numbers, its states, and what is kept of the sound."""
         numbers = sum(a.nbytes for a in self.model.arrays().values())
         states = 4 * sum(self.model.program().state_widths().values())
         bank = self.transform.bank
@@ -167,7 +167,7 @@ class Spotter:
         hours = self.frames / 360_000
         self.reset()
         if not hours:
-            raise DataError("a detector: there is no background to hear, expected sound without the words")
+            raise DataError("a spotter: there is no background to hear, expected sound without the words")
         peaks.sort(reverse=True)
         allowed = int(an_hour * hours)
         least = peaks[allowed] if allowed < len(peaks) else 0.0
