@@ -95,7 +95,7 @@ def load_prices(first: str = FIRST) -> tuple[dict[str, Any], dict[str, Any]]:
         MissingExtraError: skfolio is not installed.
     """
     need("the prices of the demo", "skfolio", extra="trade")
-    from skfolio.datasets import load_sp500_dataset, load_sp500_index  # type: ignore[import-untyped]
+    from skfolio.datasets import load_sp500_dataset, load_sp500_index
 
     found = []
     for frame in (load_sp500_dataset(), load_sp500_index()):

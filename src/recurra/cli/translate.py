@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -93,7 +93,7 @@ def translate(
     for number, line in enumerate(sys.stdin, 1):
         text = line.strip()
         try:
-            settings = {"n": best, "beam": beam, "longest": longest, "no_repeat": no_repeat}
+            settings: dict[str, Any] = {"n": best, "beam": beam, "longest": longest, "no_repeat": no_repeat}
             found = translator.translate(text, **settings)[0] if text else []
         except DataError as error:
             raise DataError(f"line {number}: {error}") from None

@@ -178,7 +178,8 @@ class Trader(Estimator):
     def _report(self, bench: Bench, network: Any, evaluate: bool) -> dict[str, Any]:
         from recurra.tasks.trading_report import judged
 
-        report = super()._report(bench, network, False) | {"target": bench.task.target, "accounts": {}}
+        task: Any = bench.task
+        report = super()._report(bench, network, False) | {"target": task.target, "accounts": {}}
         if not evaluate:
             return report
         self.positions_, found = judged(bench, self._predictor(), self.recipe(), self, self._benchmark, self._told)

@@ -35,7 +35,7 @@ class Growth(Metric):
         """What is lost at each bar, in the log of wealth."""
         position = answers[:, 0]
         change = np.abs(np.diff(position, prepend=position[:1]))
-        return -1e4 * np.log(np.maximum(1 + position * truth[:, 0] - self.cost * change, LEAST))
+        return np.asarray(-1e4 * np.log(np.maximum(1 + position * truth[:, 0] - self.cost * change, LEAST)))
 
 
 class Qlike(_Mean):

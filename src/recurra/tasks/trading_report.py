@@ -67,7 +67,7 @@ def judged(
     order = {s.name: k for k, s in enumerate(bench.sequences)}
     strategies = {"": _answers(years, order, bench.sequences, lambda year: year.predictor)}
     for k, rival in enumerate(years[-1].rivals):
-        strategies[rival.name] = _answers(years, order, bench.sequences, lambda year, k=k: year.rivals[k])
+        strategies[rival.name] = _answers(years, order, bench.sequences, _rival(k))
     market = Market.of(bench.sequences)
     first = min(
         int(s.ticks[sp.valid_end])
@@ -96,10 +96,10 @@ def judged(
     found["sections"].insert(1, _forecasts(found["scores"], task))
     answers = strategies[""]
     columns = []
-    for s, one in zip(bench.sequences, answers, strict=True):
-        there = np.flatnonzero(np.isfinite(one[:, 0]))
+    for s, answer in zip(bench.sequences, answers, strict=True):
+        there = np.flatnonzero(np.isfinite(answer[:, 0]))
         outcome = task.truth(s, 0, len(s))[there, 0]
-        columns.append((s.ticks[there], np.full(len(there), s.name, object), one[there, 0], outcome))
+        columns.append((s.ticks[there], np.full(len(there), s.name, object), answer[there, 0], outcome))
     ticks, names, positions, outcomes = (np.concatenate(parts) for parts in zip(*columns, strict=True))
     clock = bench.sequences[0].clock
     return {"time": clock.array(ticks), "asset": names, "position": positions, "return": outcomes}, found
@@ -107,6 +107,10 @@ def judged(
 
 def _bench(task: Any, sequences: Sequence[Bars], splits: Sequence[Split]) -> Bench:
     return Bench(task, sequences, splits, task.transform(sequences, splits))
+
+
+def _rival(k: int) -> Callable[[Year], Predictor]:
+    return lambda year: year.rivals[k]
 
 
 def _answers(
@@ -130,7 +134,7 @@ def account_of_model(trader: Trader, sequences: Sequence[Bars], cost: float, del
     market = Market.of(sequences)
     named = {predictor.name: _answers(years, order, sequences, lambda year: year.predictor)}
     for k, rival in enumerate(years[0].rivals):
-        named[rival.name] = _answers(years, order, sequences, lambda year, k=k: year.rivals[k])
+        named[rival.name] = _answers(years, order, sequences, _rival(k))
     tries = int(trader.get_params()["tries"])
     report = account_report(task, sequences, market, 0, named, cost, delay, tries, 0, None)
     seen = str(trader.model_.card.get("data", {}).get("to", ""))
@@ -204,7 +208,7 @@ def account_report(
 
 
 def _numbers(name: str, kind: str, account: Account, per_year: float, tries: int, seed: int) -> dict[str, Any]:
-    from skfolio.measures import get_drawdowns, max_drawdown  # type: ignore[import-untyped]
+    from skfolio.measures import get_drawdowns, max_drawdown
 
     r = account.returns
     years = max(len(r), 1) / per_year

@@ -10,8 +10,7 @@ import numpy as np
 from recurra.data.markets.bars import Bars
 from recurra.data.markets.tape import FLOOR, each
 from recurra.errors import need
-from recurra.tasks.base import Floats
-from recurra.tasks.baselines import STRENGTHS, Baseline
+from recurra.tasks.baselines import STRENGTHS, Baseline, Floats
 
 if TYPE_CHECKING:
     from recurra.tasks.bench import Bench
@@ -84,6 +83,7 @@ class MarketRidge(_Rival):
     key, kind, words, name = "market_ridge", "linear", "ridge regression on features of past bars", "ridge"
     packages: ClassVar[tuple[str, ...]] = ("sklearn",)
     steps: ClassVar[int | None] = YEAR  # type: ignore[misc]
+    model: Any
 
     @classmethod
     def fit(cls, bench: Bench, params: Mapping[str, Any] | None = None) -> Self:

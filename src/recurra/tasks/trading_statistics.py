@@ -75,7 +75,8 @@ def intervals(returns: Floats, statistics: Any, seed: int) -> Floats:
         warnings.simplefilter("ignore")
         block = float(optimal_block_length(first)["stationary"].iloc[0]) if np.ptp(first) > 0 else 1.0
     block = block if math.isfinite(block) else 1.0
-    made = StationaryBootstrap(min(max(1.0, block), max(1.0, len(returns) / 3)), returns, seed=seed)
+    mean: Any = min(max(1.0, block), max(1.0, len(returns) / 3))  # `arch` declares an int, and takes any number
+    made = StationaryBootstrap(mean, returns, seed=seed)
     found = made.apply(lambda sample: np.atleast_1d(statistics(sample)), REPEATS)
     tail = (1 - LEVEL) / 2
     return np.asarray(np.quantile(found, [tail, 1 - tail], axis=0))

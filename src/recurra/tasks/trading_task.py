@@ -80,7 +80,7 @@ class Trade(Task):
         self.volatility, self.embargo, self.years, self.rolling = float(volatility), int(embargo), years, rolling
         firsts = {"return": ReturnError(), "sign": Brier(), "variance": Qlike(), "position": Growth(self.cost)}
         others = [m for m in (Growth(self.cost), Qlike()) if m.key != firsts[target].key]
-        self.metrics = (firsts[target], *others)  # type: ignore[misc]
+        self.metrics = (firsts[target], *others)  # type: ignore[assignment, misc]
         self.bars: BarColumns | None = None
         self.notes: list[str] = []
         self.folds: list[list[Split]] = []

@@ -239,9 +239,10 @@ class Transcribe(Task):
 
     def _spikes(self, bench: Bench, predictor: ModelPredictor) -> dict[str, Any]:
         """The probability of each letter of one recording, over time: the network speaks in spikes."""
+        transform: Any = bench.transform
         piece = min(bench.pieces("test"), key=lambda piece: piece.stop)
         shares = np.exp(predictor.predict(*piece))
-        seconds = (np.arange(len(shares)) * bench.transform.milliseconds / 1000).round(3).tolist()
+        seconds = (np.arange(len(shares)) * transform.milliseconds / 1000).round(3).tolist()
         most = [int(k) for k in np.argsort(-shares[:, 1:].max(0))[:CURVES] + 1]
         curves = {f"'{self.letters[k - 1]}'": [seconds, shares[:, k].round(4).tolist()] for k in sorted(most)}
         caption = f"The probability of letters while {piece.sequence.text.lower()!r} is heard."

@@ -102,7 +102,8 @@ class Translate(Task):
 
         from recurra.models.sequence_to_sequence import SequenceToSequence
 
-        cell, kind, transform = get(recipe.cell), self.input, bench.transform
+        cell, kind = get(recipe.cell), self.input
+        transform: Any = bench.transform
         if cell.projection is not None:
             raise SettingError(f"Translator: cell={cell.name!r} projects its output, expected a cell that does not")
         self.most = LONGER * max(len(piece.sequence.written) for piece in bench.pieces("train")) + 1
@@ -141,16 +142,17 @@ class Translate(Task):
 
         pieces, loss = bench.pieces("valid"), self.losses(bench, network, 0.0)
         metric = self.metrics[0]
+        transform: Any = bench.transform
 
         def validate() -> dict[str, float]:
             total = count = 0.0
             with torch.no_grad():
                 for at in range(0, len(pieces), 256):
-                    batch = batch_of(bench.transform, [piece.sequence for piece in pieces[at : at + 256]])
+                    batch = batch_of(transform, [piece.sequence for piece in pieces[at : at + 256]])
                     there = float(np.isfinite(batch.targets[1:]).sum())
                     total, count = total + float(loss(batch)) * there, count + there
             some = pieces[:: max(1, len(pieces) // WATCHED)][:WATCHED]
-            writer = TextWriter(self, bench.transform, network.model(), beam=1)
+            writer = TextWriter(self, transform, network.model(), beam=1)
             truth = np.concatenate([self.truth(*piece) for piece in some])
             wrong = float(metric.units(truth, writer.answers([piece.sequence for piece in some])).mean())
             return {"valid_error": total / max(1.0, count), f"valid_{metric.key}": wrong}
@@ -162,10 +164,11 @@ class Translate(Task):
         import torch
 
         network.eval()
-        model = network.model()
+        model: Model = network.model()
+        transform: Any = bench.transform
         model.preprocessing = preprocessing_of(bench)
         pairs = [piece.sequence for piece in bench.pieces("train")[:PARITY]]
-        batch = batch_of(bench.transform, pairs)
+        batch = batch_of(transform, pairs)
         before = np.nan_to_num(batch.targets[:-1], nan=END)[..., None]
         with torch.no_grad():
             given = map(torch.from_numpy, (batch.rows, batch.lengths, before))
@@ -175,7 +178,7 @@ class Translate(Task):
             session = writer.decoder.session()
             session.state |= writer.begins(batch.rows[: len(pair), b, 0])
             most = max(most, float(np.abs(session.run(np.ascontiguousarray(before[:, b])) - want[:, b]).max()))
-        together = TextWriter(self, bench.transform, model)
+        together = TextWriter(self, transform, model)
         alone = [together.found([pair])[0][0] for pair in pairs]
         company = [one[0] for one in together.found(pairs)]
         differ = sum(a.symbols != c.symbols or a.score != c.score for a, c in zip(alone, company, strict=True))
@@ -203,12 +206,13 @@ class Translate(Task):
 
     def described(self, bench: Bench) -> dict[str, Any]:
         """How many pairs, and how long they are."""
+        transform: Any = bench.transform
         read, written = ([len(s) for s in bench.sequences], [len(s.written) for s in bench.sequences])
         return {
             "pairs": len(read),
             "tokens": [sum(read), sum(written)],
             "longest": [max(read), max(written)],
-            "symbols": [bench.transform.tables[0], len(bench.transform.vocabulary)],
+            "symbols": [transform.tables[0], len(transform.vocabulary)],
             "parts": [{"name": part, "pairs": len(bench.pieces(part))} for part in ("train", "valid", "test")],
             "notes": self.suspicions(bench),
         }
@@ -222,12 +226,13 @@ class Translate(Task):
 
     def sections(self, bench: Bench, predictor: Any) -> list[dict[str, Any]]:
         """What is written for some texts of the test part, chosen by chance, and where it looked."""
+        transform: Any = bench.transform
         pieces = bench.pieces("test")
         chosen = np.random.default_rng(0).permutation(len(pieces))[:LOOKED]
         pairs = [pieces[int(i)].sequence for i in chosen]
         shown = []
         for pair, found in zip(pairs, predictor.found(pairs), strict=True):
-            made = bench.transform.tokens(found[0].symbols, pair.tokens, found[0].looked)
+            made = transform.tokens(found[0].symbols, pair.tokens, found[0].looked)
             looked = [] if found[0].looked is None else found[0].looked.round(3).tolist()
             shown.append({"read": pair.tokens, "wanted": pair.written, "written": made, "looked": looked})
         return [{"kind": "written", "examples": shown}]
@@ -380,7 +385,7 @@ class Translator(Estimator):
         """
         writer: Any = self._predictor() if hasattr(self, "model_") else None
         pairs = self._read(texts, None, None)
-        asked = {"beam": beam or max(n, writer.beam), "penalty": length_penalty, "most": longest}
+        asked: dict[str, Any] = {"beam": beam or max(n, writer.beam), "penalty": length_penalty, "most": longest}
         changed = {k: v for k, v in asked.items() if v is not None} | {"least": least, "no_repeat": no_repeat}
         if not 1 <= n <= asked["beam"]:
             raise DataError(f"translate: n={n}, expected 1 to {asked['beam']}, the hypotheses that are kept")

@@ -249,7 +249,7 @@ class LiveFeatures:
         anchor = self._anchor
         at = 1 + len(self._seasons) + 2 * (anchor is not None)
         out[2:at] = 0
-        change = np.float32(0)
+        change: F32 | np.float32 = np.float32(0)
         if not missing:
             z = np.float32(self._scaler.one(target))
             if anchor is not None:

@@ -46,7 +46,7 @@ class Trend:
     @property
     def lags(self) -> int:
         """K."""
-        return self.weights.shape[1]
+        return int(self.weights.shape[1])
 
     @classmethod
     def fit(cls, parts: Sequence[tuple[F32, F32]], horizon: int) -> Trend:
@@ -57,11 +57,11 @@ class Trend:
         lags = parts[0][0].shape[1]
         early, late = _Sums(lags, horizon), _Sums(lags, horizon)
         held: list[tuple[F32, F32]] = []
-        for x, y in parts:
-            cut = int(len(x) * (1 - HELD_OUT))
-            early.add(x[:cut], y[:cut])
-            late.add(x[cut:], y[cut:])
-            held.append((x[cut:], y[cut:]))
+        for before, after in parts:
+            cut = int(len(before) * (1 - HELD_OUT))
+            early.add(before[:cut], after[:cut])
+            late.add(before[cut:], after[cut:])
+            held.append((before[cut:], after[cut:]))
         x, y = (np.concatenate([part[i] for part in held]).astype(np.float64) for i in (0, 1))
         there = ~np.isnan(y).any(1)
         x, y = x[there], y[there]
@@ -127,4 +127,4 @@ class _Sums:
         """Weights [K, N]."""
         size = len(self.gram)
         ridge = penalty * max(1e-12, float(np.trace(self.gram)) / size) + 1e-9
-        return np.linalg.solve(self.gram + ridge * np.eye(size), self.moment)
+        return np.asarray(np.linalg.solve(self.gram + ridge * np.eye(size), self.moment), np.float64)

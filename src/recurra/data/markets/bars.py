@@ -148,7 +148,7 @@ def choose_columns(
     given = [prices] if isinstance(prices, str) else list(prices or ())
     for name in given:
         table.require(name, "price column")
-    lower = {name.lower(): name for name in reversed(table.columns) if name not in inputs}
+    lower = {name.lower(): name for name in reversed(list(table.columns)) if name not in inputs}
     if not given and "close" in lower:
         given = [lower[name] for name in OHLC if name in lower]
         given = given if len(given) == len(OHLC) else [lower["close"]]
@@ -204,9 +204,9 @@ def read_bars(table: Table, columns: BarColumns, clock: Clock | None = None) -> 
     found = []
     for name, rows in groups.items():
         _check_order(table, ticks, rows, name, clock)
-        for one, at in [(p, [k]) for k, p in enumerate(columns.prices)] if columns.wide else [(name, None)]:
+        for one, at in [(p, np.array([k])) for k, p in enumerate(columns.prices)] if columns.wide else [(name, None)]:
             prices = numbers[rows] if at is None else numbers[np.ix_(rows, at)]
-            there = np.isfinite(prices).all(1)
+            there: NDArray[np.bool_] = np.asarray(np.isfinite(prices).all(1))
             if columns.ranges:
                 _check_range(table, prices, rows)
             notes += _holes(table, one or columns.prices[-1], there, rows)

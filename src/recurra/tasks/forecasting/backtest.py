@@ -117,8 +117,8 @@ def upto(one: Series, end: int, ahead: int = 0) -> Series:
     stop = min(len(one), end + ahead)
     target, past = one.target[:stop].copy(), one.past[:stop].copy()
     target[end:], past[end:] = np.nan, np.nan
-    arrays = {"ticks": one.ticks[:stop], "target": target, "past": past, "ahead": one.ahead[:stop]}
-    return replace(one, **arrays, observed=min(one.observed, end))
+    ticks, known = one.ticks[:stop], one.ahead[:stop]
+    return replace(one, ticks=ticks, target=target, past=past, ahead=known, observed=min(one.observed, end))
 
 
 def _means(values: Floats) -> Floats:

@@ -108,7 +108,7 @@ class Pairs(Input):
         for role in ("series", "time", "columns"):
             if given.get(role) is not None:
                 raise DataError(f"pairs: {role} is {given[role]!r}, expected none: each text is a sequence by itself")
-        kept = {role: given.get(role) for role in ("text", "y", "groups", "times")}
+        kept: dict[str, Any] = {role: given.get(role) for role in ("text", "y", "groups", "times")}
         if isinstance(X, (str, Path)) and Path(X).suffix.lower() == ".tsv" and kept["text"] is kept["y"] is None:
             return _two_columns(Path(X))
         return read_texts(X, kept.pop("y"), **kept)
