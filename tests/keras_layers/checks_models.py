@@ -125,6 +125,7 @@ def test_layers_are_replaced_in_place() -> None:
     assert ours.convert(Mine(3)) == {}
 
 
+@of_one_backend
 @pytest.mark.parametrize("place", [theirs, ours], ids=["theirs", "ours"])
 def test_to_the_runtime_and_back(place: object, tmp_path: Path) -> None:
     model = network(place)
@@ -142,6 +143,7 @@ def test_to_the_runtime_and_back(place: object, tmp_path: Path) -> None:
         assert type(back.layers[0]) is (theirs.LSTM if stock else ours.LSTM)
 
 
+@of_one_backend
 @pytest.mark.parametrize("cell", ALL_CELLS, ids=lambda c: c.name)
 def test_every_cell_goes_to_keras_and_back(cell: Cell) -> None:
     weights = random_weights(cell, I, H, projection(cell), rng=generator(cell.name), dtype=np.float32)
@@ -191,6 +193,7 @@ def test_everyday_layers_go_to_the_runtime(kind: str) -> None:
     assert_same([got[-1] if wanted.ndim == 2 else got.swapaxes(0, 1)], [wanted])
 
 
+@of_one_backend
 def test_what_the_runtime_has_goes_to_keras_and_back() -> None:
     rng = generator("rows")
     W, scale = rng.normal(size=(4, 3, I)).astype(np.float32), rng.normal(size=4).astype(np.float32)
@@ -218,6 +221,7 @@ def test_a_stateful_model_of_a_fixed_batch(rows: int, tmp_path: Path) -> None:
     assert_same([session.run(steps)[-1], session.run(steps)[-1]], [first, then])
 
 
+@of_one_backend
 def test_mixed_precision_is_held_against_float32() -> None:
     policy = keras.mixed_precision.Policy("mixed_bfloat16")
     layers = [theirs.LSTM(H, dtype=policy), theirs.Dense(2, dtype=policy)]
@@ -257,6 +261,7 @@ class Mine(theirs.GRU):  # type: ignore[misc]
     pass
 
 
+@of_one_backend
 @pytest.mark.parametrize(
     ("layer", "message"),
     [
@@ -286,6 +291,7 @@ def test_a_fork_is_refused() -> None:
         ours.from_keras(fork)
 
 
+@of_one_backend
 def test_what_computes_something_else_is_not_converted(monkeypatch: pytest.MonkeyPatch) -> None:
     model = network(theirs)
     real = theirs.Dense.call
@@ -312,6 +318,7 @@ def test_the_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
     assert "always answering the mean" in capsys.readouterr().out
 
 
+@of_one_backend
 def test_tables_of_whole_numbers_become_keras_layers() -> None:
     rng = generator("tables")
     for tables in ((5, 4), (9, 9), (9,)):
