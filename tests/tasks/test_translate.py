@@ -96,6 +96,9 @@ def test_the_command_line(model, tmp_path, monkeypatch) -> None:
     (line,) = done.output.splitlines()
     said = json.loads(line)
     assert [len(said["written"]), said["written"][0]["text"], said["line"]] == [2, model.predict(["five"])[0], 1]
+    assert run(app, ["predict", "good", "pairs.tsv", "--out", "written.csv"], catch_exceptions=False).exit_code == 0
+    written = [line.split(",")[1] for line in (tmp_path / "written.csv").read_text().splitlines()[1:]]
+    assert written == model.predict(READ).tolist()
     assert run(app, ["info", "good"], catch_exceptions=False).output.count("attend") == 1
 
 

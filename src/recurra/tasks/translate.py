@@ -12,6 +12,7 @@ import numpy as np
 
 from recurra.cells.trace import get
 from recurra.data.batches import Batch, Examples, Piece, Shuffled
+from recurra.data.forecasting.clock import Clock
 from recurra.data.text.pairs import BEGIN, END, Pair, PairSymbols
 from recurra.errors import DataError, SettingError
 from recurra.runtime.beam import Hypothesis, Limits
@@ -352,6 +353,11 @@ class Translator(Estimator):
 
     def _written(self, tokens: Sequence[str]) -> str:
         return str(self.transform_.tokenizer.join(tokens))
+
+    def predictions(self, X: Any, origins: str | None = None) -> tuple[dict[str, Any], Clock]:
+        """As `Estimator.predictions`: what is written, as text."""
+        columns, clock = super().predictions(X, origins)
+        return columns | {"answer": self._given(columns["answer"])}, clock
 
     def _given(self, answers: Any) -> Any:
         """As texts, [N]."""
