@@ -78,10 +78,11 @@ def greedy(of, begin, most: int) -> tuple[int, ...]:
 
 def writer(cell=gru, layers: int = 2, heads: int = 3) -> tuple[SequenceToSequence, Writer]:
     torch.manual_seed(3)
-    network = SequenceToSequence(cell, (11, 7), 10, 9, layers, heads=heads, capacity=16).eval()
+    head = nn.Sequential(nn.Linear(2 * 9, 10), nn.Tanh(), nn.Dropout(0.3), nn.Linear(10, 7))
+    network = SequenceToSequence(cell, (11, 7), 10, 9, head, layers, heads=heads, capacity=16).eval()
     with torch.no_grad():
-        network.output.bias += torch.randn(7)
-        network.output.weight *= 6
+        head[-1].bias += torch.randn(7)
+        head[-1].weight *= 6
     return network, Writer(network.model())
 
 

@@ -20,14 +20,15 @@ class SequenceToSequence(nn.Module):
         keys and values = memory(y_1), ..., memory(y_n)
         s_0 = start(mean of y)                             the states of all layers of the decoder
         s_t = decoder(s_t-1, symbol t-1)
-        p_t = softmax(O tanh(M [s_t | what s_t finds in the memory]))
+        p_t = softmax(head([s_t | what s_t finds in the memory]))
 
     Letters: n source symbols, T target symbols, B rows, S and V symbols of the two vocabularies, E features of one.
 
     Args:
         cell: of the encoder and the decoder.
         symbols: S and V.
-        size: E; O has the rows of the target's table.
+        size: E.
+        head: from 2 H features to V scores; its last layer has the numbers of the target's table.
         hidden, layers: of the encoder in each direction, and of the decoder.
         dropout: the share dropped in training.
         heads, score: see `recurra.torch.Attend`.
@@ -40,6 +41,7 @@ class SequenceToSequence(nn.Module):
         symbols: tuple[int, int],
         size: int,
         hidden: int,
+        head: nn.Sequential,
         layers: int = 1,
         dropout: float = 0.0,
         heads: int = 1,
@@ -54,11 +56,10 @@ class SequenceToSequence(nn.Module):
         self.memory = nn.Linear(2 * hidden, 2 * hidden)
         self.start = nn.Linear(2 * hidden, layers * len(cell.states) * hidden)
         self.attend = Attend(hidden, hidden, hidden, heads=heads, score=score, capacity=capacity)
-        self.mix, self.output = nn.Linear(2 * hidden, size), nn.Linear(size, symbols[1])
-        self.drop, self.mean = nn.Dropout(dropout), Pool("mean")
+        self.head, self.drop, self.mean = head, nn.Dropout(dropout), Pool("mean")
         for table in (self.source, self.target):
             nn.init.normal_(table.weight, std=size**-0.5)
-        self.output.weight = self.target.weight
+        head[-1].weight = self.target.weight
 
     def forward(self, source: Tensor, lengths: Tensor, target: Tensor) -> Tensor:
         """Scores [T, B, V] of the symbol after each of target.
@@ -72,7 +73,7 @@ class SequenceToSequence(nn.Module):
         y = self.drop(y)
         h, _ = self.decoder(self.drop(self.target(target)), self._states(self.mean.ends(y, lengths)))
         found = self.attend(self.drop(h), self.memory(y), lengths)
-        scores: Tensor = self.output(self.drop(self.mix(found).tanh()))
+        scores: Tensor = self.head(found)
         return scores
 
     def _states(self, mean: Tensor) -> Tensor | tuple[Tensor, ...]:
@@ -88,7 +89,7 @@ class SequenceToSequence(nn.Module):
             ENCODER: (self.source, self.encoder),
             MEMORY: (self.memory,),
             START: (self.mean, self.start, nn.Tanh()),
-            DECODER: (self.target, self.decoder, self.attend, self.mix, nn.Tanh(), self.output, nn.Softmax(-1)),
+            DECODER: (self.target, self.decoder, self.attend, self.head, nn.Softmax(-1)),
         }
         return Model(
             programs={name: [op for part in parts for op in layers_of(part)] for name, parts in programs.items()}

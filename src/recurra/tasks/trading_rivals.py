@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -41,8 +42,9 @@ class _Rival(Baseline):
         signal = np.full(stop - start, nothing)
         return np.stack([self._positions(sequence, start, stop), signal, ewma(sequence, stop)[start:]], 1)
 
+    @abstractmethod
     def _positions(self, sequence: Bars, start: int, stop: int) -> Floats:
-        raise NotImplementedError
+        """[M], in shares of what there is."""
 
 
 def ewma(sequence: Bars, stop: int) -> Floats:

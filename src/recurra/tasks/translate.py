@@ -83,8 +83,12 @@ class Translate(Task):
         return None
 
     def head(self, width: int, transform: Any, dropout: float) -> nn.Module:
-        """Its network is made at once: see `network`."""
-        raise NotImplementedError
+        """From what the decoder has and what it found, `width` features, to a score for each symbol."""
+        from torch import nn
+
+        size = self.input.embedding  # type: ignore[attr-defined]
+        symbols = nn.Linear(size, len(transform.vocabulary))
+        return nn.Sequential(nn.Linear(width, size), nn.Tanh(), nn.Dropout(dropout), symbols)
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """Cross entropy of the symbols that are there, labels smoothed: outputs [T, B, V], targets [T, B]."""
@@ -94,8 +98,8 @@ class Translate(Task):
         return functional.cross_entropy(output.flatten(0, 1), wanted, ignore_index=-1, label_smoothing=SMOOTHING)
 
     def decode(self, output: Floats, transform: Any, name: str) -> Floats:
-        """What is written is found by a search: see `TextWriter`."""
-        raise NotImplementedError
+        """The most probable symbol of each step [M]; whole texts are found by a search: see `TextWriter`."""
+        return output.argmax(-1).astype(np.float64)
 
     def network(self, bench: Bench, recipe: Recipe) -> SequenceToSequence:
         """An encoder of both directions, and a decoder with attention."""
@@ -115,6 +119,7 @@ class Translate(Task):
                 (transform.tables[0], len(transform.vocabulary)),
                 kind.embedding,  # type: ignore[attr-defined]
                 recipe.hidden,
+                self.head(2 * recipe.hidden, transform, recipe.dropout),  # type: ignore[arg-type]
                 recipe.layers,
                 recipe.dropout,
                 kind.heads,  # type: ignore[attr-defined]
