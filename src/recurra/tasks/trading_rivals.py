@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -42,9 +41,9 @@ class _Rival(Baseline):
         signal = np.full(stop - start, nothing)
         return np.stack([self._positions(sequence, start, stop), signal, ewma(sequence, stop)[start:]], 1)
 
-    @abstractmethod
     def _positions(self, sequence: Bars, start: int, stop: int) -> Floats:
-        """[M], in shares of what there is."""
+        """Positions [M]; everything in, where a rule says nothing else."""
+        return np.ones(stop - start)
 
 
 def ewma(sequence: Bars, stop: int) -> Floats:
@@ -61,9 +60,6 @@ class Hold(_Rival):
 
     key, kind, words, name = "hold", "naive", "the assets held", "equal weight"
     parameters = 0
-
-    def _positions(self, sequence: Bars, start: int, stop: int) -> Floats:
-        return np.ones(stop - start)
 
 
 class Momentum(_Rival):

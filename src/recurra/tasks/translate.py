@@ -99,7 +99,8 @@ class Translate(Task):
 
     def decode(self, output: Floats, transform: Any, name: str) -> Floats:
         """The most probable symbol of each step [M]; whole texts are found by a search: see `TextWriter`."""
-        return output.argmax(-1).astype(np.float64)
+        found: Floats = output.argmax(-1).astype(np.float64)
+        return found
 
     def network(self, bench: Bench, recipe: Recipe) -> SequenceToSequence:
         """An encoder of both directions, and a decoder with attention."""
