@@ -217,7 +217,7 @@ def test_folders_and_manifests(tmp_path) -> None:
 
 
 def test_augmentation_changes_what_it_says() -> None:
-    off = Augment(speed=0, gain=0, noise=0, warp=0, bands=0, pauses=0)
+    off = Augment(speed=0, gain=0, hiss=0, warp=0, bands=0, pauses=0)
     x, rows = noise(4000), RNG.standard_normal((30, 24)).astype(np.float32)
     assert (off.samples(x, RNG) == x).all()
     assert (off.frames(rows, RNG, 8) == rows).all()
@@ -230,7 +230,7 @@ def test_augmentation_changes_what_it_says() -> None:
         at = np.abs(np.fft.rfft(y)).argmax() / len(y) * 16000
         assert 0.79 < len(tone) / len(y) < 1.21
         assert at == pytest.approx(500 * len(tone) / len(y), abs=2)
-        y = replace(off, noise=20).samples(tone, rng)
+        y = replace(off, hiss=20).samples(tone, rng)
         share = 10 * np.log10((tone**2).mean() / ((y - tone) ** 2).mean())
         assert 19 < share < 41
         masked = replace(off, bands=1, band=4).frames(rows, rng, 8).reshape(30, 3, 8)

@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 F32: TypeAlias = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass
 class Augment:
     """How training recordings are changed; 0 turns a change off.
 
     Args:
         speed: up to so much faster or slower, voice included: 0.1 is 10 %.
         gain: up to so many decibels louder or softer.
-        noise: white noise at 40 dB down to so many decibels below the recording; 0: none.
+        hiss: white noise at 40 dB down to so many decibels below the recording; 0: none.
         warp: up to so much of a shift of frequencies, as a longer or shorter throat makes it (Jaitly and Hinton 2013).
         bands, band: SpecAugment (Park et al. 2019): so many bands of up to so many filters are set to their mean.
         pauses, pause: and so many stretches of up to so many steps, at most a fifth of all.
@@ -27,7 +27,7 @@ class Augment:
 
     speed: float = 0.1
     gain: float = 6.0
-    noise: float = 15.0
+    hiss: float = 15.0
     warp: float = 0.1
     bands: int = 2
     band: int = 6
@@ -41,9 +41,9 @@ class Augment:
             factor = 1 + self.speed * rng.uniform(-1, 1)
             at = np.arange(int((len(x) - 1) / factor) + 1) * factor
             x = np.interp(at, np.arange(len(x)), x).astype(np.float32)
-        if self.noise:
+        if self.hiss:
             power = float(np.sqrt(np.mean(x.astype(np.float64) ** 2)))
-            decibels = rng.uniform(min(self.noise, 40.0), 40.0)
+            decibels = rng.uniform(min(self.hiss, 40.0), 40.0)
             x = x + (power * 10 ** (-decibels / 20) * rng.standard_normal(len(x))).astype(np.float32)
         if self.gain:
             x = x * np.float32(10 ** (self.gain * rng.uniform(-1, 1) / 20))

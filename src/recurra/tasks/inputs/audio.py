@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -49,15 +49,15 @@ class AudioSequences(Sequences):
 
 
 @dataclass
-class Audio(Input):
+class Audio(Augment, Input):
     """Files of sound, folders of them, manifests, or a list of `recurra.data.audio.Recording`.
 
     Attributes:
         kind, bins, rate: of the filter bank, see `recurra.data.audio.FilterBank`.
         stack: frames of 10 ms in a step.
         running: whether the mean that is taken off is a running one, or that of training.
-        speed, gain, hiss, warp, bands, band, pauses, pause, copies: how training recordings are changed, see
-            `recurra.data.audio.Augment` (`hiss` is its `noise`); `copies` 0: not at all.
+
+    The settings of `recurra.data.audio.Augment` say how training recordings are changed; `copies` 0: not at all.
     """
 
     kind: str = "log-mel"
@@ -65,15 +65,6 @@ class Audio(Input):
     rate: int = 16_000
     stack: int = 1
     running: bool = True
-    speed: float = 0.1
-    gain: float = 6.0
-    hiss: float = 15.0
-    warp: float = 0.1
-    bands: int = 2
-    band: int = 6
-    pauses: int = 2
-    pause: int = 8
-    copies: int = 3
     name = "audio"
 
     @classmethod
@@ -85,12 +76,6 @@ class Audio(Input):
     def bank(self) -> FilterBank:
         """Of the frames."""
         return FilterBank(self.kind, self.bins, self.rate)
-
-    @property
-    def augment(self) -> Augment | None:
-        """How training recordings are changed."""
-        names = {f.name for f in fields(Augment)} - {"noise"}
-        return Augment(noise=self.hiss, **{name: getattr(self, name) for name in names}) if self.copies else None
 
     def _check(self) -> None:
         if self.kind not in KINDS:
@@ -145,7 +130,7 @@ class Audio(Input):
     def transform(self, task: Task, sequences: Sequence[Any], splits: Sequence[Split]) -> Transform:
         """`Hearing`."""
         made = Hearing.fit(sequences, splits, self.bank, self.stack, self.running)
-        made.augment = self.augment
+        made.augment = self if self.copies else None
         return made
 
     def transform_from(self, described: Mapping[str, Any]) -> Transform:
