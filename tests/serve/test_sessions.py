@@ -309,3 +309,21 @@ def test_json_of_a_program(tmp_path):
     assert np.isnan(np.frombuffer(served.read([[None, 1, 2.5]]), F)).tolist() == [True, False, False]
     for bad in ([1], [[1, 2]], [[1, 2, "3"]], [["a"]], [{}], [[1, 2, [3]]], [[True, 1, 2]]):
         fault(Fault.INVALID, served.read, bad)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_steps_that_could_not_be_kept_are_kept_before_they_are_answered(tmp_path, monkeypatch, again):
+    """A full disk, say: the client asks again, or goes on; then the process is killed."""
+    house, x = House(tmp_path, durable=True), inputs("kept", 9)
+    want = house.model.run(x)
+    house.sessions.create("t", "net", "a")
+    house.steps("a", x[:3])
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "log", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+        fault(Fault.INTERNAL, house.steps, "a", x[3:5], 4)
+    if again:
+        assert (house.steps("a", x[3:5], 4) == want[3:5]).all()
+        house.killed()
+    assert (house.steps("a", x[5:7], 6) == want[5:7]).all()
+    house.killed()
+    assert (house.steps("a", x[7:], 8) == want[7:]).all()

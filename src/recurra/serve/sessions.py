@@ -261,20 +261,27 @@ class Sessions:
             self.fold(held)
 
     def _log(self, works: Sequence[Work]) -> None:
-        """Write what was taken to the store: small inputs as they are, of a session that has many the snapshot."""
+        """Write what was taken to the store: small inputs as they are, of a session that has many the snapshot.
+
+        Where that fails, the next work of the session writes its snapshot, though it asks for answers alone.
+        """
         frames, many = [], []
         for work in works:
             held = work.held
-            if work.done:
-                held.logged += work.done
-                if held.logged > _FOLD or work.left:
-                    many.append(held)
-                else:
-                    frames.append((held.key, held.steps - work.done + 1, work.inputs))
-        if frames:
-            self.store.log(frames)
-        if many:
-            self.fold(*many)
+            held.logged += work.done
+            if held.logged > _FOLD or work.left:
+                many.append(held)
+            elif work.done:
+                frames.append((held.key, held.steps - work.done + 1, work.inputs))
+        try:
+            if frames:
+                self.store.log(frames)
+            if many:
+                self.fold(*many)
+        except Exception:
+            for work in works:
+                work.held.logged = _FOLD + 1
+            raise
 
     def _row(self, held: Held) -> tuple[str, str, str, int, bytes]:
         return held.key, held.key.partition("/")[0], held.served.name, held.steps, held.snapshot()
