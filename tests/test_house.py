@@ -26,7 +26,7 @@ LAYERS = (
     ("tasks",),
     ("compare", "doctor", "draw", "serve"),
     ("report",),
-    ("demo", "demo_days", "demo_market", "demo_sound", "demo_text"),
+    ("demos",),
     ("cli", "__main__"),
 )
 LEVEL = {name: level for level, layer in enumerate(LAYERS) for name in layer}

@@ -172,13 +172,14 @@ MISSING = {
     "recurra.convert('model.keras', 'out.recurra')": "keras",
     "recurra.convert('model.onnx', 'out.recurra')": "onnx",
     "read_table('table.parquet')": "data",
-    "demo.run_demo()": "train,data,draw",
-    "demo_days.run_days_demo('classify')": "train,data,draw",
+    "forecast.run_demo()": "train,data,draw",
+    "days.run_days_demo('classify')": "train,data,draw",
 }
 SAY = f"""
 import numpy as np
 import recurra
-from recurra import cells, demo, demo_days, engine, errors
+from recurra import cells, engine, errors
+from recurra.demos import days, forecast
 from recurra.data.readers import read_table
 rng = np.random.default_rng(0)
 table = {{"y": np.arange(40.0)}}

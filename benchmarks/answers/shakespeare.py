@@ -12,8 +12,8 @@ from recurra.data.split import Split
 from recurra.data.text.corpus import open_texts, read_corpus
 from recurra.data.text.tokens import Characters
 from recurra.tasks.bench import Bench
-from recurra.tasks.generate import Generate
-from recurra.tasks.ngrams import Frequencies, KneserNey
+from recurra.tasks.generation.generator import Generate
+from recurra.tasks.generation.ngrams import Frequencies, KneserNey
 
 SHARE = 0.9
 HELD = 0.05  # of what is learned from, by which the best epoch is chosen

@@ -69,7 +69,7 @@ def linear(data: dict[str, Commands]) -> tuple[float, float, float]:
     from sklearn.feature_extraction import FeatureHasher
     from sklearn.linear_model import SGDClassifier
 
-    from recurra.tasks.tag_baselines import ALPHA, around
+    from recurra.tasks.tagging.baselines import ALPHA, around
 
     train, test = data["train"], data["test"]
     hashed = FeatureHasher(1 << 16, input_type="string")

@@ -12,7 +12,7 @@ import numpy as np
 
 import recurra
 from benchmarks.answers.row import Metric, Row
-from recurra.demo_market import load_prices
+from recurra.demos.market import load_prices
 
 YEARS = 5
 

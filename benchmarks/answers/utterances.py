@@ -17,8 +17,8 @@ from typing import NamedTuple
 
 from benchmarks.answers.row import Metric, Row, shared
 from recurra.data.audio import Recording
-from recurra.tasks.ngram import NGram
-from recurra.tasks.transcribe import Transcriber, error_rate
+from recurra.tasks.transcription.ngram import NGram
+from recurra.tasks.transcription.transcriber import Transcriber, error_rate
 
 VALID = 100
 POCKETSPHINX = 0.137

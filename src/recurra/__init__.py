@@ -20,15 +20,15 @@ if TYPE_CHECKING:
     from recurra.engine import get_num_threads, set_num_threads
     from recurra.runtime import load, save_model
     from recurra.serve.client import connect, connect_async
-    from recurra.tasks.classify import Classifier
-    from recurra.tasks.detect import Detector
+    from recurra.tasks.classification.classifier import Classifier
+    from recurra.tasks.detection.detector import Detector
     from recurra.tasks.estimator import open_model
-    from recurra.tasks.forecast import Forecaster
-    from recurra.tasks.generate import Generator
-    from recurra.tasks.regress import Regressor
-    from recurra.tasks.tag import Tagger
-    from recurra.tasks.trade import Trader
-    from recurra.tasks.translate import Translator
+    from recurra.tasks.forecasting.forecaster import Forecaster
+    from recurra.tasks.generation.generator import Generator
+    from recurra.tasks.regression.regressor import Regressor
+    from recurra.tasks.tagging.tagger import Tagger
+    from recurra.tasks.trading.trader import Trader
+    from recurra.tasks.translation.translator import Translator
     from recurra.weights import Weights
 
 __version__ = "0.2.0"
@@ -36,15 +36,15 @@ __version__ = "0.2.0"
 # The public names and where they live; each is imported when it is first used.
 _NAMES = {
     "Cell": "recurra.cells",
-    "Classifier": "recurra.tasks.classify",
-    "Detector": "recurra.tasks.detect",
-    "Forecaster": "recurra.tasks.forecast",
-    "Generator": "recurra.tasks.generate",
-    "Regressor": "recurra.tasks.regress",
-    "Tagger": "recurra.tasks.tag",
-    "Trader": "recurra.tasks.trade",
-    "Transcriber": "recurra.tasks.transcribe",
-    "Translator": "recurra.tasks.translate",
+    "Classifier": "recurra.tasks.classification.classifier",
+    "Detector": "recurra.tasks.detection.detector",
+    "Forecaster": "recurra.tasks.forecasting.forecaster",
+    "Generator": "recurra.tasks.generation.generator",
+    "Regressor": "recurra.tasks.regression.regressor",
+    "Tagger": "recurra.tasks.tagging.tagger",
+    "Trader": "recurra.tasks.trading.trader",
+    "Transcriber": "recurra.tasks.transcription.transcriber",
+    "Translator": "recurra.tasks.translation.translator",
     "Weights": "recurra.weights",
     "cell": "recurra.cells",
     "cells": None,

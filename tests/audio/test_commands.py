@@ -10,7 +10,7 @@ import pytest
 import recurra
 from recurra.data.audio import Recording
 from recurra.errors import DataError, SettingError
-from recurra.tasks.spotter import Spotter, _upper
+from recurra.tasks.live.spotter import Spotter, _upper
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("kaldi_native_fbank")

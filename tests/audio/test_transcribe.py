@@ -13,10 +13,10 @@ import pytest
 import recurra
 from recurra.data.audio import Recording
 from recurra.errors import DataError, ModelFileError
-from recurra.tasks.ctc import PrefixBeam, Search
-from recurra.tasks.listen import Listener
-from recurra.tasks.ngram import BEGIN, END, NGram
-from recurra.tasks.transcribe import STRANGE, Transcribe, error_rate, texts_of
+from recurra.tasks.transcription.ctc import PrefixBeam, Search
+from recurra.tasks.transcription.listen import Listener
+from recurra.tasks.transcription.ngram import BEGIN, END, NGram
+from recurra.tasks.transcription.transcriber import STRANGE, Transcribe, error_rate, texts_of
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("kaldi_native_fbank")

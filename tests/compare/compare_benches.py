@@ -16,7 +16,7 @@ from recurra.compare.schedule import Schedule
 from recurra.compare.settings import Settings
 from recurra.compare.store import Store
 from recurra.tasks.bench import Bench
-from recurra.tasks.classify import Classify
+from recurra.tasks.classification.classifier import Classify
 from recurra.tasks.forecasting.task import Forecast
 
 

@@ -12,7 +12,7 @@ from helpers import generator
 from recurra.compare import compare
 from recurra.compare.run_trial import run_trial
 from recurra.errors import DataError, LeakageError
-from recurra.tasks.classify import Classify
+from recurra.tasks.classification.classifier import Classify
 from recurra.tasks.forecasting.task import Forecast
 
 

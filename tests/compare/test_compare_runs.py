@@ -14,7 +14,7 @@ import recurra
 from recurra.compare import Comparison
 from recurra.errors import CompareError, DataError, LeakageError, RecurraError
 from recurra.tasks.bench import Bench
-from recurra.tasks.classify import Classify
+from recurra.tasks.classification.classifier import Classify
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 QUICK = {"budget": "60s", "trials": 1, "seeds": 2, "parameters": 4000, "epochs": 3, "workers": 2}
@@ -87,7 +87,7 @@ def test_its_files(demand):
 
 def test_its_model_forecasts_live(demand):
     found, folder = demand
-    from recurra.tasks.forecast import Forecaster
+    from recurra.tasks.forecasting.forecaster import Forecaster
 
     forecaster = Forecaster.load(folder / found.model)
     frame = elecdemand(600)

@@ -14,7 +14,7 @@ from recurra.data import as_table, series_of
 from recurra.data.readers import read_table
 from recurra.errors import DataError
 from recurra.serve.lines import LineFormat
-from recurra.tasks.forecast import Forecaster
+from recurra.tasks.forecasting.forecaster import Forecaster
 from tasks.networks import forecaster, table_of
 
 Y = generator("frames").normal(size=300)

@@ -9,7 +9,7 @@ import pytest
 from recurra.data import Step, as_table, series_of
 from recurra.data.forecasting.live import LiveFeatures
 from recurra.errors import DataError
-from recurra.tasks.live_forecast import LiveForecaster
+from recurra.tasks.forecasting.live import LiveForecaster
 from tasks.networks import forecaster, rows_of, table_of, whole_forecasts
 
 rng = np.random.default_rng(0)

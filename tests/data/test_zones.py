@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from recurra.data import as_table
-from recurra.tasks.forecast import Forecaster
+from recurra.tasks.forecasting.forecaster import Forecaster
 from tasks.networks import forecaster
 
 

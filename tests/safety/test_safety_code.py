@@ -36,7 +36,7 @@ def test_a_worker_does_not_look_for_libraries_beside_the_data(tmp_path, monkeypa
 def test_the_replay_of_the_demo_does_not_either() -> None:
     import inspect
 
-    from recurra import demo
+    from recurra.demos import forecast as demo
 
     assert '[sys.executable, "-P", "-m",' in inspect.getsource(demo._replay)
 

@@ -15,7 +15,7 @@ from recurra.errors import DataError, SessionError
 from recurra.runtime.sealed import seal, unseal
 from recurra.serve import stream as streams
 from recurra.serve.stream import stream
-from recurra.tasks.live_forecast import LiveForecaster
+from recurra.tasks.forecasting.live import LiveForecaster
 
 HOURS = np.datetime64("2025-01-01T00", "s") + np.arange(300) * np.timedelta64(3600, "s")
 

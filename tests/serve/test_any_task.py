@@ -15,7 +15,7 @@ from recurra import cells, runtime
 from recurra.errors import DataError, SessionError
 from recurra.serve.lines import LineFormat
 from recurra.serve.stream import stream
-from recurra.tasks.live import Live
+from recurra.tasks.live.base import Live
 from recurra.weights import Weights
 
 F = np.float32

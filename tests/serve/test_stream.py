@@ -22,7 +22,7 @@ from recurra.errors import DataError, SessionError
 from recurra.serve import journal as journal_module
 from recurra.serve.journal import Journal
 from recurra.serve.stream import LONGEST_LINE, _Run, read_lines, stream
-from recurra.tasks.live_forecast import LiveForecaster
+from recurra.tasks.forecasting.live import LiveForecaster
 from tasks.networks import forecaster, model_of, rows_of, table_of, whole_forecasts
 
 TABLE = table_of(60)
@@ -322,7 +322,7 @@ KILLED = """
 import os, sys
 from recurra import engine, load
 from recurra.serve.stream import read_lines, stream
-from recurra.tasks.live_forecast import LiveForecaster
+from recurra.tasks.forecasting.live import LiveForecaster
 engine.set_num_threads(1)
 assert "torch" not in sys.modules
 stream(LiveForecaster(load(sys.argv[1])), read_lines(sys.stdin.buffer), sys.stdout, sys.stderr, snapshot=sys.argv[2])

@@ -16,7 +16,7 @@ from recurra import Detector, open_model
 from recurra.cli import app
 from recurra.errors import DataError, SessionError, SettingError
 from recurra.report.fit import fit_page
-from recurra.tasks.alarms import Tail, Watch, Watcher, delays, surprise_of
+from recurra.tasks.detection.alarms import Tail, Watch, Watcher, delays, surprise_of
 
 SMALL = {"hidden": 6, "epochs": 6, "per": 1000, "learning_rate": 0.01}
 

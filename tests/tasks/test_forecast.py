@@ -21,7 +21,7 @@ from helpers import TESTS, generator, printed
 from recurra import Forecaster
 from recurra.cells import cell, tanh
 from recurra.errors import CellError, DataError, ModelFileError, NotFittedError, SettingError
-from recurra.tasks.live_forecast import LiveForecaster
+from recurra.tasks.forecasting.live import LiveForecaster
 from runtime.networks import same as same_bits
 from tasks import plain
 

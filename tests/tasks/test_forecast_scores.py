@@ -17,8 +17,8 @@ from recurra.data import batches as module
 from recurra.data.batches import Lanes, in_order
 from recurra.data.forecasting.step import Step
 from recurra.tasks.bench import Bench
-from recurra.tasks.forecast_baselines import LinearAutoregression, Naive, quantile_offsets, season_name
-from recurra.tasks.forecast_report import offsets, score, verdict
+from recurra.tasks.forecasting.baselines import LinearAutoregression, Naive, quantile_offsets, season_name
+from recurra.tasks.forecasting.report import offsets, score, verdict
 from recurra.tasks.forecasting.task import Forecast
 from recurra.tasks.metrics import Score, naive_scale
 

@@ -19,9 +19,9 @@ from recurra.data.text.corpus import Corpus, NextSymbol, open_texts, read_corpus
 from recurra.data.text.tokens import Characters
 from recurra.errors import DataError, ModelFileError, SettingError
 from recurra.tasks.bench import Bench
-from recurra.tasks.generate import Generate
-from recurra.tasks.live_generate import Chance
-from recurra.tasks.ngrams import KneserNey
+from recurra.tasks.generation.generator import Generate
+from recurra.tasks.generation.live import Chance
+from recurra.tasks.generation.ngrams import KneserNey
 
 LINE = "to be, or not to be: that is the question\n"
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from recurra import runtime
 from recurra.data import as_table
 from recurra.errors import DataError, ModelFileError, SessionError
-from recurra.tasks.live_forecast import LiveForecaster
+from recurra.tasks.forecasting.live import LiveForecaster
 from tasks.networks import START, forecaster, rows_of, table_of, whole_forecasts
 
 TABLE = table_of(90)

@@ -9,8 +9,8 @@ import recurra
 from helpers import generator
 from recurra.report import write_report
 from recurra.tasks import estimator as estimator_module
-from recurra.tasks.classify import Classifier
-from recurra.tasks.forecast import Forecaster
+from recurra.tasks.classification.classifier import Classifier
+from recurra.tasks.forecasting.forecaster import Forecaster
 
 SERIES = np.sin(np.arange(300) / 4) + generator("nothing lost").normal(size=300) / 9
 FAULTS = [ValueError("no such year"), KeyboardInterrupt(), ZeroDivisionError("division by zero")]

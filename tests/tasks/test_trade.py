@@ -13,12 +13,12 @@ from recurra.data.markets import bars as bars_module
 from recurra.data.markets.bars import choose_columns, read_bars
 from recurra.data.markets.transform import outcomes
 from recurra.errors import DataError, SettingError
-from recurra.tasks import trading_report
-from recurra.tasks.trade import Trader
-from recurra.tasks.trading_accounts import Market, benchmark_of, bought, kept
-from recurra.tasks.trading_metrics import Growth, Qlike
-from recurra.tasks.trading_statistics import deflated, intervals, sharpe
-from recurra.tasks.trading_task import Trade
+from recurra.tasks.trading import report as trading_report
+from recurra.tasks.trading.accounts import Market, benchmark_of, bought, kept
+from recurra.tasks.trading.metrics import Growth, Qlike
+from recurra.tasks.trading.statistics import deflated, intervals, sharpe
+from recurra.tasks.trading.task import Trade
+from recurra.tasks.trading.trader import Trader
 
 BARS = 1080
 HOW = {"hidden": 3, "epochs": 2, "years": 2, "seed": 1}

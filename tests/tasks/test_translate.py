@@ -13,7 +13,7 @@ import recurra
 from recurra.cli import app
 from recurra.data.text.pairs import BEGIN, END
 from recurra.errors import DataError, NotFittedError, RecurraError, SessionError, SettingError
-from recurra.tasks.pair_metrics import Edits, sequences
+from recurra.tasks.translation.metrics import Edits, sequences
 
 WORDS = ("one", "two", "four", "five")
 READ = [" ".join(np.random.default_rng(i).choice(WORDS, np.random.default_rng(i).integers(1, 4))) for i in range(200)]

@@ -39,7 +39,7 @@ def backtest(
     from recurra.files import check_writable
     from recurra.report.terminal import table_of
     from recurra.tasks.estimator import open_model
-    from recurra.tasks.trade import Trader
+    from recurra.tasks.trading.trader import Trader
 
     if report is not None:
         check_writable(report)

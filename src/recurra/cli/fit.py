@@ -185,7 +185,7 @@ def forecast(
         --known-ahead WorkDay --past Temperature --out demand.recurra --report report.html
     """
     from recurra.cells.script import load_cell
-    from recurra.tasks.forecast import Forecaster
+    from recurra.tasks.forecasting.forecaster import Forecaster
 
     roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series}
     roles |= {"zone": zone, "time_format": time_format}
@@ -233,7 +233,7 @@ def classify(
     recurra fit classify reviews.csv --text review --y stars --out reviews.recurra --report reviews.html
     """
     from recurra.cells.script import load_cell
-    from recurra.tasks.classify import Classifier
+    from recurra.tasks.classification.classifier import Classifier
 
     reading = None if tokens == "words" else {"tokens": tokens}
     model = Classifier(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed, reading=reading)
@@ -282,7 +282,7 @@ def tag(
     recurra fit tag commands.conll --out commands.recurra --report commands.html
     """
     from recurra.cells.script import load_cell
-    from recurra.tasks.tag import Tagger
+    from recurra.tasks.tagging.tagger import Tagger
 
     model = Tagger(load_cell(cell), hidden, layers, not one_way, epochs=epochs, seed=seed)
     train(model, file, out, report, resume, text=text, y=target, groups=group)
@@ -310,7 +310,7 @@ def transcribe(
     recurra transcribe model.recurra new.wav
     """
     from recurra.cells.script import load_cell
-    from recurra.tasks.transcribe import Transcriber
+    from recurra.tasks.transcription.transcriber import Transcriber
 
     train(Transcriber(load_cell(cell), hidden, layers, epochs=epochs, seed=seed), file, out, report, resume)
 
@@ -343,7 +343,7 @@ def regress(
     recurra fit regress engines.csv --series engine --target life --out engines.recurra
     """
     from recurra.cells.script import load_cell
-    from recurra.tasks.regress import Regressor
+    from recurra.tasks.regression.regressor import Regressor
 
     model = Regressor(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed)
     roles = {"y": target, "groups": group, "series": series, "time": time, "inputs": names(inputs) or None}

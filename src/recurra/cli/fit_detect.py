@@ -90,7 +90,7 @@ def detect(
     recurra fit detect pump.csv --time time --false-alarms 1 --per week --out pump.recurra --report pump.html
     """
     from recurra.cells.script import load_cell
-    from recurra.tasks.detect import Detector
+    from recurra.tasks.detection.detector import Detector
 
     steps: Any = int(per) if per.isascii() and per.isdigit() else per
     watch = {"smooth": smooth, "adapt": adapt, "apart": apart}

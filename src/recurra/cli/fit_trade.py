@@ -113,7 +113,7 @@ def trade(
     recurra fit trade prices.csv --cost 10 --calendar XNYS --out prices.recurra --report report.html
     """
     from recurra.cells.script import load_cell
-    from recurra.tasks.trade import Trader
+    from recurra.tasks.trading.trader import Trader
 
     how: dict[str, Any] = {"cost": cost, "slippage": slippage, "delay": delay, "short": short, "years": years}
     how |= {"rolling": rolling, "embargo": embargo, "tries": tries, "epochs": epochs, "seed": seed}

@@ -63,7 +63,7 @@ def fit_generate(
     recurra generate shakespeare.recurra --prompt "ROMEO:"
     """
     from recurra.cells.script import load_cell
-    from recurra.tasks.generate import Generator
+    from recurra.tasks.generation.generator import Generator
 
     model = Generator(
         tokens,
@@ -98,7 +98,7 @@ def generate(
     """
     from recurra.errors import ModelFileError
     from recurra.tasks.estimator import open_model
-    from recurra.tasks.live_generate import LiveText
+    from recurra.tasks.generation.live import LiveText
 
     live = open_model(model).live()
     if not isinstance(live, LiveText):

@@ -34,7 +34,7 @@ def listen(
     from recurra.cli.training import names
     from recurra.data.audio.sound import sound_of, stream_sound
     from recurra.tasks.estimator import open_model
-    from recurra.tasks.spotter import Spotter
+    from recurra.tasks.live.spotter import Spotter
 
     detector = Spotter(open_model(model), threshold, names(others))
     if background is not None:

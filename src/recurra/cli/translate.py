@@ -57,7 +57,7 @@ def fit_translate(
     recurra fit translate words.tsv --tokens characters --written words --out sounds.recurra
     """
     from recurra.cells.script import load_cell
-    from recurra.tasks.translate import Translator
+    from recurra.tasks.translation.translator import Translator
 
     reading = {"tokens": tokens, "written": written, "min_count": min_count}
     model = Translator(load_cell(cell), hidden, layers, epochs=epochs, seed=seed, reading=reading)
@@ -87,7 +87,7 @@ def translate(
     echo "good morning" | recurra translate english.recurra
     """
     from recurra.errors import DataError
-    from recurra.tasks.translate import Translator
+    from recurra.tasks.translation.translator import Translator
 
     translator = Translator.load(model)
     for number, line in enumerate(sys.stdin, 1):

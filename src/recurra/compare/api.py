@@ -109,7 +109,7 @@ def classifiers(
     ...
     recurra.errors.DataError: y: all 20 are 'a', expected at least two different labels
     """
-    from recurra.tasks.classify import Classify
+    from recurra.tasks.classification.classifier import Classify
 
     return of_task(
         Classify(),
@@ -141,7 +141,7 @@ def regressors(
         LeakageError: the parts share stretches of one recording.
         CompareError: there are too few sequences, or the settings cannot be.
     """
-    from recurra.tasks.regress import Regress
+    from recurra.tasks.regression.regressor import Regress
 
     return of_task(
         Regress(),

@@ -174,7 +174,7 @@ def _live(report: Report) -> Section:
                 ]
             ),
             Code(
-                "import recurra\nfrom recurra.tasks.live_forecast import LiveForecaster\n\n"
+                "import recurra\nfrom recurra.tasks.forecasting.live import LiveForecaster\n\n"
                 f"live = LiveForecaster(recurra.load({file!r}))\n"
                 "forecast = live.step(observation)  # a dict of those columns"
             ),

@@ -11,7 +11,7 @@ from typing import Any
 from recurra.data.readers import check_header, delimiter, ragged
 from recurra.data.table import nearest, with_point
 from recurra.errors import DataError
-from recurra.tasks.live import Live
+from recurra.tasks.live.base import Live
 
 
 class LineFormat:

@@ -20,7 +20,7 @@ import numpy as np
 
 from recurra.errors import RecurraError
 from recurra.runtime import load
-from recurra.tasks.live_forecast import Forecast, LiveForecaster
+from recurra.tasks.forecasting.live import Forecast, LiveForecaster
 
 
 def forecasts(live: LiveForecaster, rows: Iterator[dict[str, Any]]) -> Iterator[Forecast]:

@@ -22,7 +22,7 @@ from recurra.serve.faults import Fault, ServeError
 if TYPE_CHECKING:
     from recurra.runtime.session import Session
     from recurra.serve.held import Work
-    from recurra.tasks.live import Live
+    from recurra.tasks.live.base import Live
 
 _JSON = msgspec.json.Encoder()
 _FEW = 6  # sessions that are run one after the other: fewer steps are as fast alone

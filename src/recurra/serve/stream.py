@@ -14,7 +14,7 @@ from recurra.errors import DataError, RecurraError, SessionError
 from recurra.formatting import printable
 from recurra.serve.journal import Journal
 from recurra.serve.lines import LineFormat
-from recurra.tasks.live import Live
+from recurra.tasks.live.base import Live
 
 LONGEST_LINE = 1 << 20  # bytes
 

@@ -33,24 +33,23 @@ if TYPE_CHECKING:
     from recurra.tasks.baselines import Baseline
     from recurra.tasks.bench import Bench, ModelPredictor
     from recurra.tasks.learn import Recipe
-    from recurra.tasks.live import Live
+    from recurra.tasks.live.base import Live
     from recurra.tasks.metrics import Metric
 
 Floats: TypeAlias = NDArray[np.floating[Any]]
 
 # Modules of `recurra.tasks` with the task of that name.
-BUILT_IN = (
-    "forecast",
-    "classify",
-    "regress",
-    "detect",
-    "tag",
-    "transcribe",
-    "generate",
-    "translate",
-    "trade",
-    "detect",
-)
+BUILT_IN = {
+    "forecast": "forecasting.task",
+    "classify": "classification.classifier",
+    "regress": "regression.regressor",
+    "detect": "detection.detector",
+    "tag": "tagging.tagger",
+    "transcribe": "transcription.transcriber",
+    "generate": "generation.generator",
+    "translate": "translation.translator",
+    "trade": "trading.trader",
+}
 TOGETHER = 384  # steps with targets in one update of what looks at windows
 RUN = 48  # of them in a row
 BATCH = 32  # whole sequences in an update
@@ -109,7 +108,7 @@ class Task(ABC):
             ModelFileError: there is none; a task of your own must be imported first.
         """
         if name in BUILT_IN:
-            importlib.import_module(f"recurra.tasks.{name}")
+            importlib.import_module(f"recurra.tasks.{BUILT_IN[name]}")
         if name not in Task._known:
             raise ModelFileError(
                 f"the task is {str(name)[:40]!r}, expected one of {', '.join({*BUILT_IN, *Task._known})}: import the "

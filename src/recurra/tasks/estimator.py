@@ -26,7 +26,7 @@ from recurra.tasks.report import build_report, card_of, parameters_of, without_m
 from recurra.train import History, Progress
 
 if TYPE_CHECKING:
-    from recurra.tasks.live import Live
+    from recurra.tasks.live.base import Live
 
 RECIPE = tuple(Recipe.__dataclass_fields__)
 

@@ -29,14 +29,14 @@ from recurra.data.leakage import check_columns
 from recurra.data.transform import Transform
 from recurra.tasks.base import Floats, Task
 from recurra.tasks.bench import Bench
-from recurra.tasks.forecast_baselines import LinearAutoregression, Naive, Seasonal
+from recurra.tasks.forecasting.baselines import LinearAutoregression, Naive, Seasonal
 from recurra.tasks.metrics import MeanAbsoluteError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from recurra.runtime.model import Model
-    from recurra.tasks.live_forecast import LiveForecaster
+    from recurra.tasks.forecasting.live import LiveForecaster
 
 ARRAYS = ("ticks", "target", "past", "ahead")  # of a series
 
@@ -108,7 +108,7 @@ class Forecast(Task):
 
     def live(self, model: Model, transform: Any) -> LiveForecaster:
         """One row in, forecasts out, for any number of series; times, gaps and announcements are understood."""
-        from recurra.tasks.live_forecast import LiveForecaster
+        from recurra.tasks.forecasting.live import LiveForecaster
 
         return LiveForecaster(model)
 
@@ -154,7 +154,7 @@ class Forecast(Task):
 
     def described(self, bench: Bench) -> dict[str, Any]:
         """Size, times, columns, parts, notes."""
-        from recurra.tasks.forecast_report import described
+        from recurra.tasks.forecasting.report import described
 
         return described(bench)
 

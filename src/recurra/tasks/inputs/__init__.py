@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from recurra.tasks.base import Task
     from recurra.tasks.baselines import Baseline
     from recurra.tasks.bench import Bench, ModelPredictor
-    from recurra.tasks.live import Live
+    from recurra.tasks.live.base import Live
     from recurra.torch import Embedding
 
 

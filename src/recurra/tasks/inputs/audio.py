@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from recurra.runtime.model import Model
     from recurra.tasks.base import Task
     from recurra.tasks.bench import Bench
-    from recurra.tasks.live import Live
+    from recurra.tasks.live.base import Live
 
 ENOUGH = 12  # speakers, for none to be in two parts where labels are to be in all of them
 
@@ -139,7 +139,7 @@ class Audio(Augment, Input):
 
     def live(self, task: Task, model: Model, transform: Any) -> Live:
         """`LiveSound`."""
-        from recurra.tasks.live_sound import LiveSound
+        from recurra.tasks.live.sound import LiveSound
 
         return LiveSound(model, task, transform)
 

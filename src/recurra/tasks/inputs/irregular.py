@@ -18,7 +18,7 @@ from recurra.tasks.inputs import Input
 if TYPE_CHECKING:
     from recurra.runtime.model import Model
     from recurra.tasks.base import Task
-    from recurra.tasks.live import Live
+    from recurra.tasks.live.base import Live
 
 TELLS = 0.99  # the area under the curve from which on a variable is the outcome
 OFTEN = 0.5  # the share of histories that have it
@@ -79,7 +79,7 @@ class Irregular(Input):
 
     def live(self, task: Task, model: Model, transform: Any) -> Live:
         """`LiveEvents`."""
-        from recurra.tasks.live_events import LiveEvents
+        from recurra.tasks.live.events import LiveEvents
 
         return LiveEvents(model, task, transform)
 

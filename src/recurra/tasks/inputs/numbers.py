@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from recurra.runtime.model import Model
     from recurra.tasks.base import Task
     from recurra.tasks.bench import Bench
-    from recurra.tasks.live import Live
+    from recurra.tasks.live.base import Live
 
 
 @dataclass
@@ -65,7 +65,7 @@ class Numbers(Input):
 
     def live(self, task: Task, model: Model, transform: Any) -> Live:
         """`LiveSequences`."""
-        from recurra.tasks.live_sequences import LiveSequences
+        from recurra.tasks.live.sequences import LiveSequences
 
         return LiveSequences(model, task, transform)
 

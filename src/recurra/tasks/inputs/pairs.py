@@ -23,7 +23,7 @@ from recurra.tasks.inputs import Input
 if TYPE_CHECKING:
     from recurra.runtime.model import Model
     from recurra.tasks.base import Task
-    from recurra.tasks.live import Live
+    from recurra.tasks.live.base import Live
 
 ENDINGS = (*JSON_ENDINGS, ".tsv", ".csv", ".parquet")
 LANES = 16  # what a memory is a multiple of

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from recurra.tasks.base import Task
     from recurra.tasks.baselines import Baseline
     from recurra.tasks.bench import Bench, ModelPredictor
-    from recurra.tasks.live import Live
+    from recurra.tasks.live.base import Live
     from recurra.torch import Embedding
 
 
@@ -132,7 +132,7 @@ class Text(Input):
 
     def live(self, task: Task, model: Model, transform: Any) -> Live:
         """`LiveText`."""
-        from recurra.tasks.live_text import LiveText
+        from recurra.tasks.live.text import LiveText
 
         return LiveText(model, task, transform)
 
@@ -169,7 +169,7 @@ class Text(Input):
 
     def sections(self, bench: Bench, predictor: ModelPredictor) -> list[dict[str, Any]]:
         """Texts of the test part, right ones and wrong ones, and the words that made their label most probable."""
-        from recurra.tasks.occlusion import examples
+        from recurra.tasks.classification.occlusion import examples
 
         return [examples(bench, predictor)]
 

@@ -1,0 +1,1 @@
+"""A label for a sequence: the `Classifier`, its explanations, its baselines on text."""

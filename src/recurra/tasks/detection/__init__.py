@@ -1,0 +1,1 @@
+"""What is unusual in a stream: the `Detector`, its alarms, its live session."""

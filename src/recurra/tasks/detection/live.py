@@ -1,0 +1,116 @@
+"""`LiveDetector`: after every step of a stream how rare it was, and whether to ring; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.data.lagged import Lagged
+from recurra.errors import DataError
+from recurra.tasks.detection.alarms import Watcher, surprise_of
+from recurra.tasks.detection.detector import SQUEEZE, Detect
+from recurra.tasks.live.base import Remembered
+from recurra.tasks.live.sequences import LiveSequences
+
+WORDS = ("right", "false", "missed")
+
+
+class LiveDetector(LiveSequences):
+    """Answers of a `Detector`, one step after the other, for any number of streams side by side.
+
+    An answer has the `surprise`, its `rarity` (k where a stream without anomalies is so surprising once in 10^k steps),
+    whether the step is `anomalous`, whether an `alarm` begins, `by` which column, and what was `expected`. An
+    observation that has nothing but `feedback` ("right", "false" or "missed") is an operator's word: see `feedback`.
+    """
+
+    task: Detect
+
+    def step(self, observation: Any, series: str = "") -> dict[str, Any] | None:
+        """Take one step of a stream.
+
+        Raises:
+            DataError: something is no number, or there are more or fewer; nothing has changed.
+        """
+        if isinstance(observation, Mapping) and observation.get("feedback") not in (None, ""):
+            if self.keys and not series:
+                series = self._series_of(observation, self.keys[0])
+            self.feedback(str(observation["feedback"]), series)
+            return None
+        named: dict[str, Any] = {}
+        if isinstance(observation, Mapping):
+            if self.keys and not series:
+                series = self._series_of(observation, self.keys[0])
+                named = {self.keys[0]: series}
+            observation = np.array([self._number(observation, name) for name in self.transform.inputs])
+        one = self._series.get(series) or self._begun(series)
+        row = one.rows.push(observation)
+        self._series[series] = one
+        output = one.session.step(row)
+        assert output is not None
+        surprise, where = surprise_of(one.rows.z.tolist(), output.tolist(), SQUEEZE)
+        rarity, anomalous, alarm = one.rows.watcher.push(surprise)
+        inputs = self.transform.inputs
+        expected = self.task.decode(output[None], self.transform, series)[0, :, 0].tolist()
+        return named | {
+            "surprise": surprise if surprise == surprise else None,
+            "rarity": rarity,
+            "anomalous": anomalous,
+            "alarm": alarm,
+            "by": inputs[where],
+            "expected": dict(zip(inputs, expected, strict=True)),
+        }
+
+    def feedback(self, said: str, series: str = "") -> float:
+        """An operator's word on a stream since the last one: "false", its alarm was for nothing, and the next one rings
+        only for what is rarer; "missed", it should have rung for the rarest step; "right", nothing changes.
+
+        Returns:
+            The rarity from which it rings now.
+
+        Raises:
+            DataError: it is another word, or there is no such stream.
+        """
+        if said not in WORDS:
+            raise DataError(f"the feedback is {said[:40]!r}, expected one of {', '.join(WORDS)}")
+        if series not in self._series:
+            raise DataError(f"there is no stream {series!r} yet, expected one that has had a step")
+        found: float = self._series[series].rows.watcher.feedback(said)
+        return found
+
+    @cached_property
+    def fields(self) -> list[str]:
+        """The stream, and the parts of an answer."""
+        own = ["surprise", "rarity", "anomalous", "alarm", "by"]
+        return [*self.keys, *own, *(f"expected.{name}" for name in self.transform.inputs)]
+
+    def _begun(self, name: str) -> Remembered:
+        return Remembered(_Rows(self.transform, Watcher(self.task.watch)), self.model.session())
+
+
+class _Rows:
+    """The rows of a stream, its last step standardized, and what its watcher remembers."""
+
+    def __init__(self, transform: Any, watcher: Watcher) -> None:
+        self.transform: Lagged = transform
+        self.lagged, self.watcher = transform.live(), watcher
+        self.z = np.full(len(transform.inputs), np.nan, np.float32)
+
+    def push(self, x: Any) -> NDArray[np.float32]:
+        numbers = self.transform.plain.numbers(x)
+        row: NDArray[np.float32] = self.lagged.push(numbers)
+        self.z = self.transform.scaled(numbers)
+        return row
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        kept: dict[str, NDArray[Any]] = {**self.lagged.state(), "watcher": self.watcher.memory.copy()}
+        return kept
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        if state["watcher"].shape != self.watcher.memory.shape:
+            raise DataError("the snapshot's watcher is another one")
+        self.lagged.restore(state)
+        self.watcher.memory = state["watcher"].astype(np.float64)

@@ -1,0 +1,279 @@
+"""`Forecaster`: from a table of numbers to a model that forecasts, live."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recurra.cells import Cell
+from recurra.data import (
+    Series,
+    Split,
+)
+from recurra.errors import DataError, NotFittedError
+from recurra.tasks.bench import Bench
+from recurra.tasks.estimator import Estimator
+from recurra.tasks.forecasting.baselines import LinearAutoregression, Naive
+from recurra.tasks.forecasting.task import Forecast
+from recurra.tasks.frames import as_frame, as_given, zone_of
+from recurra.train import Progress
+
+if TYPE_CHECKING:
+    from recurra.tasks.forecasting.backtest import Backtest
+
+    pass
+
+
+class Forecaster(Estimator):
+    """A recurrent forecaster of the next N values of one series or many, with intervals.
+
+    An encoder of any cell reads the past; at every step a head gives quantiles of all N horizons, from the state, what
+    is known ahead, and the same time one season earlier. The first 70 % of the time is for training, the next 15 % for
+    stopping early and for calibrating the intervals, the last 15 % for the report. Scales and seasons come from the
+    training part alone. Missing values may be anywhere.
+
+    Args:
+        horizon: N, how many steps to forecast.
+        cell: a cell or the name of one in the zoo.
+        hidden: H, of each layer.
+        layers: recurrent layers.
+        projection: the size of the output, for a cell that projects it; None: half of hidden.
+        quantiles: levels, with 0.5 among them.
+        seasons: "auto", or lengths in rows.
+        dropout: the share dropped in training.
+        epochs: at most so many; None: about 800 updates.
+        batch: parallel stretches of the training part; None: up to 16.
+        chunk: steps of truncated back-propagation.
+        learning_rate, clip, patience: see `recurra.train.Settings`.
+        parts: the shares of training, validation and test; or the two times at which validation and test begin.
+        seed: of all chance.
+
+    Attributes:
+        series_: the data as series on their step.
+        model_: a `recurra.runtime.Model`: `f.model_.session()` steps.
+        transform_: what was learned of the data: scales, seasons, the calendar.
+        history_: of training, epoch by epoch.
+        report_: how well it does on the test part beside the baselines, as plain lists and numbers.
+
+    >>> import numpy as np, recurra
+    >>> t = np.arange(400)
+    >>> data = {"y": np.sin(t / 4) + 0.01 * t}
+    >>> f = recurra.Forecaster(horizon=4, hidden=8, epochs=2, seasons=(25,)).fit(data, target="y")
+    >>> forecast = f.predict()
+    >>> forecast["horizon"].tolist(), len(forecast["q0.5"])
+    ([1, 2, 3, 4], 4)
+    """
+
+    task = Forecast
+    series_: list[Series]
+    pool, noise, refit = "last", 0.0, False  # what a forecaster's rows have no use for
+
+    def __init__(
+        self,
+        horizon: int = 24,
+        cell: str | Cell = "gru",
+        hidden: int = 64,
+        layers: int = 1,
+        projection: int | None = None,
+        quantiles: Sequence[float] = (0.1, 0.5, 0.9),
+        seasons: str | Sequence[int] = "auto",
+        dropout: float = 0.2,
+        epochs: int | None = None,
+        batch: int | None = None,
+        chunk: int = 24,
+        learning_rate: float = 3e-3,
+        clip: float = 1.0,
+        patience: int = 10,
+        parts: Any = (0.70, 0.15, 0.15),
+        seed: int = 0,
+    ) -> None:
+        self.horizon = horizon
+        self.cell = cell
+        self.hidden = hidden
+        self.layers = layers
+        self.projection = projection
+        self.quantiles = quantiles
+        self.seasons = seasons
+        self.dropout = dropout
+        self.epochs = epochs
+        self.batch = batch
+        self.chunk = chunk
+        self.learning_rate = learning_rate
+        self.clip = clip
+        self.patience = patience
+        self.parts = parts
+        self.seed = seed
+
+    def make_task(self) -> Forecast:
+        """With its horizon, levels and seasons."""
+        return Forecast(self.horizon, self.quantiles, self.seasons)
+
+    def fit(  # type: ignore[override]
+        self,
+        data: Any,
+        target: str | int = "0",
+        *,
+        time: str | None = None,
+        known_ahead: Sequence[str] | str = (),
+        past: Sequence[str] | str = (),
+        series: str | None = None,
+        zone: str | None = None,
+        time_format: str | None = None,
+        checkpoint: str | os.PathLike[str] | None = None,
+        resume: bool = False,
+        progress: Callable[[Progress], None] | None = None,
+        stop: Callable[[Progress], bool] | None = None,
+        evaluate: bool = True,
+    ) -> Self:
+        """Train on a table, and measure the result on its last part.
+
+        Ctrl-C ends training with the best weights so far; `history_.ended` then says "interrupted".
+
+        Args:
+            data: a pandas or Polars frame, a dict of arrays, a NumPy array, or the path of a CSV or Parquet file.
+            target, time, known_ahead, past, series, zone, time_format: columns, as `recurra.data.series_of` takes them.
+            checkpoint: a file that is written after every epoch.
+            resume: go on from it, where it is there: the end is the same, to the last bit.
+            progress: called after every update and validation, with the best naive error on the validation part.
+            stop: asked as often whether to end.
+            evaluate: whether to make `report_`, with the linear baseline; without, it has no table.
+
+        Raises:
+            SettingError: a parameter is out of range.
+            DataError: the table cannot be used; the message says where.
+            TrainingError, CheckpointError: see `recurra.train`.
+        """
+        columns = {"time": time, "known_ahead": known_ahead, "past": past, "series": series}
+        columns |= {"zone": zone, "time_format": time_format}
+        how = {"checkpoint": checkpoint, "resume": resume, "progress": progress, "stop": stop}
+        self._source = data
+
+        def examples(task: Forecast) -> list[Series]:
+            self.series_ = task.examples(data, target=target, **columns)
+            return self.series_
+
+        return self._fit(examples, evaluate, **how)._of_source(data)
+
+    def _report(self, bench: Bench, network: Any, evaluate: bool) -> dict[str, Any]:
+        from recurra.tasks.forecasting.report import build_report, mean_season_weights
+
+        predictor, recipe = self._predictor(), self.recipe()
+        baselines = [*Naive.each(bench), LinearAutoregression.fit(bench)] if evaluate else []
+        report = build_report(bench, predictor, baselines, self.history_, recipe)
+        return report | ({"trust": mean_season_weights(network, bench)} if evaluate else {})
+
+    def predict(self, data: Any = None, origins: Literal["last", "all"] = "last") -> Any:  # type: ignore[override]
+        """Forecasts after the last row of each series that was observed, or after every row.
+
+        They are computed by the model of the runtime, so a live session gives the same bits.
+
+        Args:
+            data: as in `fit`, with the same columns; rows after the last observed one may have what is known ahead.
+                None: the data of `fit`.
+            origins: "last", or "all" rows from the first on.
+
+        Returns:
+            A table of the kind that was given (a dict of arrays for arrays and files), one row for each origin and
+            horizon: series, origin, time, horizon, and a column q0.1 and so on for each quantile. Times that have a
+            zone have that of the frame, or of training; in arrays, which know no zones, they are in UTC, and steps of a
+            day or more are dates.
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+            DataError: the table cannot be used.
+        """
+        series, predictor = self._given(data), self._predictor()
+        parts: list[dict[str, NDArray[Any]]] = []
+        for one in series:
+            if not one.observed:
+                continue
+            start, stop = (0 if origins == "all" else max(0, one.observed - 1)), one.observed
+            values = predictor.predict(one, start, stop)
+            M, N = values.shape[:2]
+            ticks = one.step.add(int(one.ticks[0]), np.arange(len(one) + N))
+            at = np.arange(start, stop)[:, None] + np.arange(1, N + 1)
+            parts.append(
+                {
+                    "series": np.full(M * N, one.name, dtype=object),
+                    "origin": np.repeat(one.time[start:stop], N),
+                    "time": one.clock.array(ticks[at].reshape(-1)),
+                    "horizon": np.tile(np.arange(1, N + 1), M),
+                    **{f"q{q:g}": values[..., k].reshape(-1) for k, q in enumerate(self.task_.quantiles)},
+                }
+            )
+        if not parts:
+            raise DataError("predict: no row has a target or a past column, expected some observed rows to go on from")
+        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        given, clock = self._source if data is None else data, self.transform_.clock
+        framed = clock.zone is not None and clock.kind == "time" and not isinstance(given, (str, Path, Mapping))
+        if framed and clock.dates:  # of the wall: a frame has instants
+            for name in ("origin", "time"):
+                walls = joined[name].astype("datetime64[s]").astype(np.int64)
+                joined[name] = clock.instants(walls)[0].astype("datetime64[s]")
+        joined["series"] = as_given(joined["series"], given, self.transform_.columns.series)
+        return as_frame(joined, given, (zone_of(given, self.transform_.columns.time) or clock.zone) if framed else None)
+
+    def predictions(self, X: Any, origins: str | None = None) -> tuple[dict[str, Any], Any]:
+        """Forecasts of a file, and the clock of its times."""
+        return self.predict(X, "all" if origins == "all" else "last"), self.transform_.clock
+
+    def evaluate(self, data: Any) -> dict[str, float]:  # type: ignore[override]
+        """MAE, MASE, sMAPE, coverage and pinball loss over all horizons and origins of a table."""
+        from recurra.tasks.forecasting.report import score
+
+        series = self._given(data)
+        splits = [Split(0, 0, one.observed) for one in series]
+        bench = Bench(self.task_, series, splits, self.transform_)
+        return {
+            name: np.nan if v is None else v for name, v in score(bench, self._predictor(), "test").summary().items()
+        }
+
+    def score(self, data: Any) -> float:  # type: ignore[override]
+        """Minus the MAE of the median over all horizons and origins of a table: the larger, the better."""
+        return -self.evaluate(data)["mae"]
+
+    def backtest(self, data: Any = None, folds: int = 5, refit: bool = False) -> Backtest:
+        """What would have been forecast at rolling origins: each fold's N rows from the rows before, of each series.
+
+        Args:
+            data: as in `predict`; None: the data of `fit`.
+            folds: how many, the last of them at the end of the data.
+            refit: whether each fold has a model of its own, fitted to the rows before it alone. Else all are by this
+                model, and folds within what it was fitted to flatter it: `fit` it to earlier rows, or look at `origin`.
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+            SettingError, DataError: folds is out of range, or there are too few rows.
+
+        >>> import numpy as np, recurra
+        >>> data = {"y": np.sin(np.arange(300) / 4)}
+        >>> f = recurra.Forecaster(horizon=4, hidden=4, epochs=1, seasons=(25,)).fit(data, target="y", evaluate=False)
+        >>> tested = f.backtest(folds=3)
+        >>> tested.residuals.shape, tested.coverage().shape, len(tested.to_dict()["truth"])
+        ((3, 4), (4,), 12)
+        """
+        from recurra.tasks.forecasting.backtest import backtest
+
+        def fitted(fold: int, series: Sequence[Series]) -> Any:
+            if not refit:
+                return self._predictor()
+            one = type(self)(**self.get_params())
+            one._fit(lambda task: series, False, checkpoint=None, resume=False, progress=None, stop=None)
+            return one._predictor()
+
+        series, task = self._given(data), self.task_
+        return backtest(series, fitted, folds=folds, horizon=task.horizon, levels=task.quantiles)
+
+    def _given(self, data: Any) -> Sequence[Series]:
+        self._check_fitted()
+        if data is not None:
+            found: Sequence[Series] = self.task_.read(data, self.transform_)
+            return found
+        if not hasattr(self, "series_"):
+            raise NotFittedError("predict: a loaded forecaster has no data of its own: pass a table")
+        return self.series_

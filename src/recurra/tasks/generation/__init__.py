@@ -1,0 +1,1 @@
+"""What comes next in a text: the `Generator`, n-grams to beat, constraints, its live session."""

@@ -1,0 +1,1 @@
+"""Live sessions, without torch: an answer after every observation, in the bits of answers to whole sequences."""

@@ -1,0 +1,84 @@
+"""`LiveSound`: samples in, of any number, and an answer for each step that they make whole; no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from recurra.runtime.model import Model
+from recurra.tasks.live.base import Live, Remembered
+from recurra.tasks.live.sequences import _flat
+
+if TYPE_CHECKING:
+    from recurra.data.audio.transform import Hearing
+    from recurra.tasks.base import Task
+
+
+class LiveSound(Live):
+    """Answers of a model of sound as it is heard, for any number of sounds side by side.
+
+    What `predict` says of a whole recording is what this says when its last sample is there, to the last bit, whatever
+    the pieces were.
+
+    Args:
+        model: from `recurra.load`.
+        task, transform: those of the model.
+    """
+
+    def __init__(self, model: Model, task: Task, transform: Hearing) -> None:
+        super().__init__(model, transform, [], ["samples"])
+        self.task, self.transform = task, transform
+
+    @property
+    def state_bytes(self) -> int:
+        """What is kept of one sound: states of the network, a mean, and samples of less than a step."""
+        one = self._begun("")
+        kept = sum(a.nbytes for a in one.rows.state().values()) + sum(a.nbytes for a in one.session.state.values())
+        bank = self.transform.bank
+        return int(kept) + 4 * int(bank.window + bank.shift * self.transform.stack)
+
+    def step(self, observation: Any, series: str = "", rate: int | None = None) -> list[dict[str, Any]]:
+        """Take samples: the answers after each step of which the last sample is among them; there may be none.
+
+        Args:
+            observation: samples, float32 from -1 to 1 or int16, of any number; or a mapping with `samples`.
+            series: the name of the sound.
+            rate: samples a second; None: those of training.
+
+        Raises:
+            DataError: they are no samples; nothing has changed.
+        """
+        given = observation["samples"] if isinstance(observation, Mapping) else observation
+        outputs = self.outputs(given, series, rate)
+        return [self.task.answer(one) for one in self.task.decode(outputs, self.transform, series)]
+
+    def outputs(self, samples: Any, series: str = "", rate: int | None = None) -> np.ndarray[Any, Any]:
+        """The same as the network's numbers, [n, O]."""
+        one = self._series.get(series) or self._begun(series)
+        rows = one.rows.push(samples, rate)
+        self._series[series] = one
+        return one.session.run(rows) if len(rows) else np.zeros((0, self.model.output_size), np.float32)
+
+    def fork(self, series: str, name: str) -> None:
+        """Another sound that goes on from where `series` is."""
+        one = self._series[series]
+        rows = self.transform.live(name)
+        rows.restore(one.rows.state())
+        self._series[name] = Remembered(rows, one.session.fork())
+
+    @cached_property
+    def fields(self) -> list[str]:
+        """What the task answers."""
+        nothing = self.task.decode(np.zeros((1, self.model.output_size), np.float32), self.transform, "")[0]
+        return list(_flat(self.task.answer(nothing)))
+
+    def cells(self, answer: Any) -> list[str]:
+        """The last answer as the cells of a line; numbers to the last bit."""
+        return [v if isinstance(v, str) else repr(v) for one in answer[-1:] for v in _flat(one).values()]
+
+    def to_dict(self, answer: Any) -> dict[str, Any]:
+        """The answers as they are."""
+        return {"answers": list(answer)}

@@ -1,0 +1,1 @@
+"""A text for a text: the `Translator`, its metrics and baselines."""
