@@ -376,6 +376,36 @@ void run_convolution(const Isa& isa, int64_t O, int64_t K, int64_t I, int64_t di
     note("convolution", isa, out);
 }
 
+// Pictures of which each is a step, in double precision, one tap after the other; and a picture alone among others.
+void run_convolution_2d(const Isa& isa, int64_t O, int64_t K, int64_t L, int64_t C, int64_t rows, int64_t columns, int64_t hop, int64_t padding) {
+    constexpr int64_t T = 3;
+    Source source(19);
+    const int64_t size = rows * columns * C;
+    const auto W = source.fill(O * K * L * C), b = source.fill(O), x = source.fill(T * size);
+    Network network(isa, size, size);
+    network.add(find_op("convolution_2d")(
+        {isa, {{W.data(), {O, K, L, C}}, {b.data(), {O}}}, {double(rows), double(columns), double(hop), double(padding)}, size, size}));
+    const int64_t down = (rows + 2 * padding - K) / hop + 1, across = (columns + 2 * padding - L) / hop + 1;
+    States states(network.states(), 1);
+    Workspace scratch(network, 1, T);
+    std::vector<float> out(T * network.output()), alone(network.output());
+    network.run(x.data(), T, 1, states, scratch, out.data());
+    bool near = network.output() == down * across * O;
+    for (int64_t i = 0; near && i < T * down * across * O; ++i) {
+        const int64_t o = i % O, left = i / O % across * hop - padding, top = i / O / across % down * hop - padding, t = i / O / across / down;
+        double want = b[o];
+        for (int64_t k = 0; k < K * L * C; ++k) {
+            const int64_t c = k % C, l = left + k / C % L, r = top + k / C / L;
+            if (r >= 0 && r < rows && l >= 0 && l < columns) want += double(W[o * K * L * C + k]) * x[t * size + (r * columns + l) * C + c];
+        }
+        near &= std::fabs(out[i] - want) < 1e-5;
+    }
+    check(near, "a convolution over pictures", "convolution_2d", isa.name);
+    network.run(x.data() + 2 * size, 1, 1, states, scratch, alone.data());
+    check(!std::memcmp(alone.data(), out.data() + 2 * network.output(), alone.size() * sizeof(float)), "a picture alone", "convolution_2d", isa.name);
+    note("convolution_2d", isa, out);
+}
+
 // A forecast head behind a linear op, which reads an input beside it: its definition in double precision, rows alone, and chunks.
 void run_forecast(const Isa& isa, int64_t N, int64_t P, int64_t U, int64_t F, int64_t S, int64_t Q) {
     constexpr int64_t T = 13, B = 3, I = 5;
@@ -485,6 +515,9 @@ int main(int count, char** words) {
         run_convolution(*isa, 5, 4, 3, 2, 3);
         run_convolution(*isa, 1, 1, 1, 1, 1);
         run_convolution(*isa, 17, 3, 9, 5, 2);
+        run_convolution_2d(*isa, 5, 3, 2, 3, 7, 6, 2, 1);
+        run_convolution_2d(*isa, 1, 1, 1, 1, 1, 1, 1, 0);
+        run_convolution_2d(*isa, 17, 3, 3, 4, 2, 9, 1, 3);
         check(find_op("none") == nullptr, "an op that is none", "none", isa->name);
         run_forecast(*isa, 48, 64, 32, 11, 3, 3);
         run_forecast(*isa, 7, 19, 5, 1, 2, 4);

@@ -15,7 +15,7 @@ from torch import nn
 from helpers import generator
 from recurra.cells import gru, lstm
 from recurra.errors import ShapeError
-from recurra.models.sequence_to_sequence import SequenceToSequence
+from recurra.models.sequence_to_sequence import SequenceToSequence, TextReader
 from recurra.runtime import Embedding, Linear, Model, Softmax, load
 from recurra.runtime.beam import Limits, search
 from recurra.runtime.writer import Writer
@@ -79,7 +79,8 @@ def greedy(of, begin, most: int) -> tuple[int, ...]:
 def writer(cell=gru, layers: int = 2, heads: int = 3) -> tuple[SequenceToSequence, Writer]:
     torch.manual_seed(3)
     head = nn.Sequential(nn.Linear(2 * 9, 10), nn.Tanh(), nn.Dropout(0.3), nn.Linear(10, 7))
-    network = SequenceToSequence(cell, (11, 7), 10, 9, head, layers, heads=heads, capacity=16).eval()
+    reader = TextReader(cell, 11, 10, 9, layers)
+    network = SequenceToSequence(reader, cell, 7, 10, 9, head, layers, heads=heads, capacity=16).eval()
     with torch.no_grad():
         head[-1].bias += torch.randn(7)
         head[-1].weight *= 6
@@ -201,8 +202,8 @@ def test_scores_are_those_of_the_symbols() -> None:
         (lambda: search(program(), [{}], Limits(BEGIN, END, beam=0)), "beam=0"),
         (lambda: search(program(), [{}], Limits(BEGIN, END, most=3, least=4)), "a least that is not above the most"),
         (lambda: search(Model([linear(V, 3), Softmax()]).program(), [{}], Limits(1, 2)), "takes 3 numbers"),
-        (lambda: WRITER[1].begins(np.zeros(17, F)), "the source has 17 symbols, expected 1 to 16"),
-        (lambda: WRITER[1].begins(np.zeros(0, F)), "the source has 0 symbols"),
+        (lambda: WRITER[1].begins(np.zeros(17, F)), "the source has 17 steps, expected 1 to 16"),
+        (lambda: WRITER[1].begins(np.zeros(0, F)), "the source has 0 steps"),
         (lambda: Writer(Model([linear(2, 2)])), "has no program 'encoder'"),
         (
             lambda: Writer(Model(programs={**WRITER[1].model.programs, "start": [linear(5, 18)]})),

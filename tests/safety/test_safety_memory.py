@@ -145,6 +145,10 @@ def test_the_native_module_checks_networks_and_sessions() -> None:
         ("embedding", [np.ones((5, 2), F)], [], 3),
         ("convolution", [np.ones((2, 2, 3), F), None], [0, 1], 3),
         ("convolution", [np.ones((2, 2, 3), F), None], [1e300, 1], 3),
+        ("convolution_2d", [np.ones((2, 3, 3, 1), F), None], [2, 2, 1, 0], 4),  # the kernel is larger than the picture
+        ("convolution_2d", [np.ones((2, 1, 1, 1), F), None], [2, 3, 1, 0], 4),
+        ("convolution_2d", [np.ones((2, 1, 1, 1), F), None], [2, 2, 0, 0], 4),
+        ("convolution_2d", [np.ones((2, 1, 1, 1), F), None], [1e7, 1e7, 1, 1e7], 4),
         ("activation", [], [99, 0.0], 3),
         ("activation", [], [float("nan"), 0.0], 3),
         ("layer_norm", [np.ones(3, F), np.ones(2, F)], [1e-5], 3),

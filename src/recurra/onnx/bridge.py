@@ -97,6 +97,19 @@ def _convolution(emitter: Emitter, name: str, op: ops.Convolution, x: str) -> st
     return builder.add("Transpose", [y], perm=[2, 0, 1])
 
 
+def _convolution_2d(emitter: Emitter, name: str, op: ops.Convolution2d, x: str) -> str:
+    """A Conv over the pictures of all steps and rows."""
+    builder, add = emitter.builder, emitter.builder.add
+    pictures = add("Reshape", [x, builder.numbers(-1, op.rows, op.columns, op.sizes["C"])])
+    arrays = [builder.array(f"{name}.W", op.W.transpose(0, 3, 1, 2))]
+    arrays += [] if op.b is None else [builder.array(f"{name}.b", op.b)]
+    turned = add("Transpose", [pictures], perm=[0, 3, 1, 2])
+    y = add("Conv", [turned, *arrays], strides=[op.hop] * 2, pads=[op.padding] * 4)
+    ends = add("Slice", [add("Shape", [x]), builder.numbers(0), builder.numbers(2)])
+    shape = add("Concat", [ends, builder.numbers(op.output_size)], axis=0)
+    return add("Reshape", [add("Transpose", [y], perm=[0, 2, 3, 1]), shape])
+
+
 def _pool(emitter: Emitter, name: str, op: ops.Pool, x: str) -> str:
     """The last output, a Scan over the steps, or both side by side."""
     last = _last(emitter.builder, name, op, x) if op.how in ("last", "all") else ""
@@ -376,6 +389,7 @@ ROWS: dict[type[Op], Row] = {
     ops.Embedding: Row(_embedding),  # its Gather may also take the last step: `chain` tells them apart
     ops.LayerNorm: Row(_layer_norm, {"LayerNormalization": _read_layer_norm}),
     ops.Convolution: Row(_convolution, {"Pad": _read_pad, "Conv": _read_convolution}),
+    ops.Convolution2d: Row(_convolution_2d),
     ops.Pool: Row(
         _pool,
         dict.fromkeys(

@@ -1,4 +1,4 @@
-"""`Writer`: a model that reads a sequence of symbols whole and writes another."""
+"""`Writer`: a model that reads something whole, such as a sequence of symbols or a picture, and writes symbols."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ class Writer:
     """A model of four programs at work: an encoder, what the decoder remembers of its output, what the decoder begins
     with, and the decoder.
 
+    The encoder gives n parts to look at: one a step, or several side by side in what a step gives, as of a picture.
+
     Args:
         model: with those programs.
 
     Attributes:
-        capacity: the most symbols that it reads.
+        capacity: the most parts of what it reads, such as symbols.
 
     Raises:
         ShapeError: a program is missing, or takes what the one before it does not give.
@@ -43,22 +45,29 @@ class Writer:
             if isinstance(op, Recurrent)
             for name, width in op.states(0).items()
         }
-        gives, wanted = self.encoder.output_size, self._attend.sizes["K"] + self._attend.values
+        gives, part = self.encoder.output_size, self.memory.input_size
+        if gives % part:
+            raise ShapeError(f"a writer: memory takes {part} numbers, expected a part of the encoder's {gives}")
+        wanted = self._attend.sizes["K"] + self._attend.values
         for name, program, out in (("memory", self.memory, wanted), ("start", self.start, sum(self._states.values()))):
-            if (program.input_size, program.output_size) != (gives, out):
+            if (program.input_size, program.output_size) != (part, out):
                 raise ShapeError(
-                    f"a writer: {name} is {program.input_size} to {program.output_size}, expected {gives} to {out}"
+                    f"a writer: {name} is {program.input_size} to {program.output_size}, expected {part} to {out}"
                 )
 
     def begins(self, source: Array) -> dict[str, Array]:
-        """With what the decoder begins after a source of n symbols, float32 [n]: its states by name, [width] each.
+        """With what the decoder begins after a source: its states by name, [width] each.
+
+        Args:
+            source: float32 [n], symbols; or [n, R], what the encoder takes in n steps.
 
         Raises:
-            ShapeError: there is no symbol, or more than the capacity.
+            ShapeError: there is nothing, or more than the capacity.
         """
         if not 0 < len(source) <= self.capacity:
-            raise ShapeError(f"a writer: the source has {len(source)} symbols, expected 1 to {self.capacity}")
-        y = self.encoder.run(np.ascontiguousarray(source[:, None], np.float32))
+            raise ShapeError(f"a writer: the source has {len(source)} steps, expected 1 to {self.capacity}")
+        y = self.encoder.run(np.ascontiguousarray(source.reshape(len(source), -1), np.float32))
+        y = y.reshape(-1, self.memory.input_size)
         last, found, at = self.start.run(y)[-1], dict[str, Array](), 0
         for name, width in self._states.items():
             found[name], at = last[at : at + width], at + width

@@ -1,5 +1,5 @@
 """Layers that drop into PyTorch: `RNN`, `LSTM` and `GRU` as torch.nn's, and `Recurrent` for any cell;
-`Pool`, `CausalConv1d`, `BatchNorm1d` and `Embedding` around them.
+`Pool`, `CausalConv1d`, `FlatConv2d`, `BatchNorm1d` and `Embedding` around them.
 
 `export` writes modules built of them to model files, `to_torch` leads back, and `Stack` puts them one after the other.
 
@@ -17,7 +17,7 @@ need("recurra.torch", "torch", extra="train")
 from recurra.torch.attend import Attend
 from recurra.torch.backend import backend_for
 from recurra.torch.convert import Conversion, convert
-from recurra.torch.convolution import BatchNorm1d, CausalConv1d
+from recurra.torch.convolution import BatchNorm1d, CausalConv1d, FlatConv2d
 from recurra.torch.embedding import Embedding
 from recurra.torch.export import export, to_torch
 from recurra.torch.layers import GRU, LSTM, RNN
@@ -34,6 +34,7 @@ __all__ = [
     "CausalConv1d",
     "Conversion",
     "Embedding",
+    "FlatConv2d",
     "Pool",
     "Recurrent",
     "Stack",

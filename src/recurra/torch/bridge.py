@@ -22,7 +22,7 @@ from recurra.errors import ExportError, RecurraError
 from recurra.runtime import Model, ops
 from recurra.runtime.ops import Op
 from recurra.torch.attend import Attend
-from recurra.torch.convolution import BatchNorm1d, CausalConv1d
+from recurra.torch.convolution import BatchNorm1d, CausalConv1d, FlatConv2d
 from recurra.torch.embedding import Embedding
 from recurra.torch.forecast import ForecastHead
 from recurra.torch.layers import CELLS
@@ -214,9 +214,9 @@ def _layer_norm(module: nn.LayerNorm, read: Read) -> Op:
     return ops.LayerNorm(scale, np.zeros(size, np.float32) if module.bias is None else read(module.bias), module.eps)
 
 
-def _batch_norm(module: nn.BatchNorm1d, read: Read) -> Op:
+def _batch_norm(module: nn.BatchNorm1d | nn.BatchNorm2d, read: Read) -> ops.Affine:
     if module.running_mean is None:
-        raise ExportError("a BatchNorm1d without running statistics, expected track_running_stats=True")
+        raise ExportError(f"a {type(module).__name__} without running statistics, expected track_running_stats=True")
     mean, variance = (read(a).astype(np.float64) for a in (module.running_mean, module.running_var))
     scale = (1 if module.weight is None else read(module.weight)) / np.sqrt(variance + module.eps)
     shift = (0 if module.bias is None else read(module.bias)) - mean * scale
@@ -240,6 +240,19 @@ def _of_convolution(op: ops.Convolution) -> nn.Module:
     O, K, I = op.W.shape
     module = CausalConv1d(I, O, K, op.stride, op.dilation, bias=op.b is not None)
     return _filled(module, weight=op.W.transpose(0, 2, 1), bias=op.b)
+
+
+def _convolution_2d(module: FlatConv2d, read: Read) -> Op:
+    W = np.ascontiguousarray(read(module.weight).transpose(0, 2, 3, 1))
+    (rows, columns), padding = module.size, int(module.padding[0])
+    op = ops.Convolution2d(W, read(module.bias), rows, columns, module.stride[0], padding)
+    return op if module.norm is None else _folded(op, _batch_norm(module.norm, read))
+
+
+def _of_convolution_2d(op: ops.Convolution2d) -> nn.Module:
+    N, K, L, C = op.W.shape
+    module = FlatConv2d((op.rows, op.columns), (C, N), (K, L), op.hop, op.padding, bias=op.b is not None)
+    return _filled(module, weight=op.W.transpose(0, 3, 1, 2), bias=op.b)
 
 
 def _of_pool(op: ops.Pool) -> nn.Module:
@@ -329,6 +342,14 @@ ROWS: dict[type[Op], tuple[Row, ...]] = {
     ),
     ops.Convolution: (
         Row((CausalConv1d,), _convolution, _of_convolution, {"groups": (1,), "padding_mode": ("zeros",)}),
+    ),
+    ops.Convolution2d: (
+        Row(
+            (FlatConv2d,),
+            _convolution_2d,
+            _of_convolution_2d,
+            {"groups": (1,), "padding_mode": ("zeros",), "dilation": ((1, 1),)},
+        ),
     ),
     ops.Pool: (
         Row((Pool,), lambda module, read: ops.Pool(module.how, read(module.v), 1 + module.bidirectional), _of_pool),

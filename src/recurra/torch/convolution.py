@@ -1,4 +1,4 @@
-"""`CausalConv1d` and `BatchNorm1d`: torch.nn's, over [T, B, I] and as a live session computes them."""
+"""`CausalConv1d`, `FlatConv2d` and `BatchNorm1d`: torch.nn's, over [T, B, I] and as a live session computes them."""
 
 from __future__ import annotations
 
@@ -60,6 +60,65 @@ class CausalConv1d(nn.Conv1d):
     def lengths(self, lengths: Tensor) -> Tensor:
         """The outputs of rows of so many steps."""
         return (lengths + self.stride[0] - 1) // self.stride[0]
+
+
+class FlatConv2d(nn.Conv2d):
+    """A convolution over pictures of which each is one step: its numbers lie flat, as [rows, columns, channels].
+
+    Parameters and initial values are those of torch.nn.Conv2d. Several in a row turn nothing in memory.
+
+    Letters: C and N channels in and out, K taps in each direction, s hop, p zeros around a picture.
+
+    Args:
+        size: rows and columns of a picture that comes in.
+        channels: C and N.
+        kernel_size: K, or both sizes of the kernel.
+        hop: s.
+        padding: p.
+        bias: whether there is one.
+        normalized: whether a batch normalization of the N channels follows; `recurra.torch.export` folds it.
+
+    Attributes:
+        places: rows and columns of what comes out.
+
+    Raises:
+        ShapeError: a size is below 1, or the kernel is larger than a picture.
+
+    >>> import torch
+    >>> layer = FlatConv2d((6, 5), (3, 2), 3, hop=2, padding=1)
+    >>> layer(torch.zeros(1, 7, 6 * 5 * 3)).shape, layer.places
+    (torch.Size([1, 7, 18]), (3, 3))
+    """
+
+    def __init__(
+        self,
+        size: tuple[int, int],
+        channels: tuple[int, int],
+        kernel_size: int | tuple[int, int],
+        hop: int = 1,
+        padding: int = 0,
+        *,
+        bias: bool = True,
+        normalized: bool = False,
+    ) -> None:
+        taps = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
+        wide = [n + 2 * padding - k for n, k in zip(size, taps, strict=True)]
+        if min(*size, *channels, *taps, hop) < 1 or padding < 0 or min(wide) < 0:
+            raise ShapeError(
+                f"FlatConv2d: pictures of {size}, channels {channels}, kernel {taps}, hop {hop}, padding {padding}, "
+                "expected sizes of at least 1 and a kernel that fits"
+            )
+        super().__init__(*channels, taps, hop, padding, bias=bias)
+        self.size = tuple(size)
+        self.places = (wide[0] // hop + 1, wide[1] // hop + 1)
+        self.norm = nn.BatchNorm2d(channels[1]) if normalized else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[T, B, rows * columns * C] to [T, B, places * N], or without T or B."""
+        pictures = x.reshape(-1, *self.size, self.in_channels).permute(0, 3, 1, 2)
+        y = super().forward(pictures)
+        y = y if self.norm is None else self.norm(y)
+        return y.permute(0, 2, 3, 1).reshape(*x.shape[:-1], -1)
 
 
 class BatchNorm1d(nn.BatchNorm1d):

@@ -4,6 +4,7 @@ from recurra.runtime.ops.activation import Activation
 from recurra.runtime.ops.affine import Affine
 from recurra.runtime.ops.attend import Attend
 from recurra.runtime.ops.convolution import Convolution
+from recurra.runtime.ops.convolution_2d import Convolution2d
 from recurra.runtime.ops.dropout import Dropout
 from recurra.runtime.ops.embedding import Embedding
 from recurra.runtime.ops.forecast import Forecast
@@ -19,6 +20,7 @@ __all__ = [
     "Affine",
     "Attend",
     "Convolution",
+    "Convolution2d",
     "Dropout",
     "Embedding",
     "Forecast",

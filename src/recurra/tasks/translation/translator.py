@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from recurra.cells import Cell
 from recurra.cells.trace import get
 from recurra.data.batches import Batch, Examples, Piece, Shuffled
 from recurra.data.forecasting.clock import Clock
-from recurra.data.text.pairs import BEGIN, END, Pair, PairSymbols
+from recurra.data.text.pairs import BEGIN, END, PairSymbols
 from recurra.errors import DataError, SettingError
 from recurra.runtime.beam import Hypothesis, Limits
 from recurra.runtime.model import Model
@@ -41,8 +42,8 @@ class PairExamples(Examples):
     """Pairs side by side; targets are [T + 1, B]: what is written with its begin and end, then NaN."""
 
     def batch(self, some: Any, rng: np.random.Generator | None = None) -> Batch:
-        """These pairs."""
-        return batch_of(self.transform, [self.pieces[int(i)].sequence for i in some])  # type: ignore[arg-type]
+        """These pairs; with `rng`, what is read as it might have been, where the transform can say so."""
+        return batch_of(self.transform, [self.pieces[int(i)].sequence for i in some], rng)
 
 
 class PairBatches(Shuffled):
@@ -53,15 +54,16 @@ class PairBatches(Shuffled):
         self.examples = PairExamples(transform, pieces)
 
 
-def batch_of(transform: PairSymbols, pairs: Sequence[Pair]) -> Batch:
-    """Some pairs side by side."""
+def batch_of(transform: Any, pairs: Sequence[Any], rng: np.random.Generator | None = None) -> Batch:
+    """Some pairs side by side; with `rng`, what is read as it might have been."""
     lengths = np.array([len(pair) for pair in pairs], np.int64)
-    rows = np.zeros((lengths.max(), len(pairs), 1), np.float32)
+    rows = np.zeros((lengths.max(), len(pairs), transform.row_size), np.float32)
     written = [transform.written(pair) for pair in pairs]
     targets = np.full((1 + max(map(len, written)), len(pairs)), np.nan, np.float32)
     targets[0] = BEGIN
     for b, pair in enumerate(pairs):
-        rows[: lengths[b], b] = transform.rows(pair, 0, len(pair))
+        varied = None if rng is None else transform.varied(pair, len(pair), rng)
+        rows[: lengths[b], b] = transform.rows(pair, 0, len(pair)) if varied is None else varied[0]
         targets[1 : 1 + len(written[b]), b] = written[b]
     return Batch(rows, targets, lengths)
 
@@ -102,8 +104,15 @@ class Translate(Task):
         found: Floats = output.argmax(-1).astype(np.float64)
         return found
 
+    def reader(self, transform: Any, cell: Cell, recipe: Recipe) -> nn.Module:
+        """What reads: both directions of a text."""
+        from recurra.models.sequence_to_sequence import TextReader
+
+        size = self.input.embedding  # type: ignore[attr-defined]
+        return TextReader(cell, transform.tables[0], size, recipe.hidden, recipe.layers, recipe.dropout)
+
     def network(self, bench: Bench, recipe: Recipe) -> SequenceToSequence:
-        """An encoder of both directions, and a decoder with attention."""
+        """A reader, and a decoder with attention."""
         import torch
 
         from recurra.models.sequence_to_sequence import SequenceToSequence
@@ -111,13 +120,14 @@ class Translate(Task):
         cell, kind = get(recipe.cell), self.input
         transform: Any = bench.transform
         if cell.projection is not None:
-            raise SettingError(f"Translator: cell={cell.name!r} projects its output, expected a cell that does not")
-        self.most = LONGER * max(len(piece.sequence.written) for piece in bench.pieces("train")) + 1
+            raise SettingError(f"{self.name}: cell={cell.name!r} projects its output, expected a cell that does not")
+        self.most = LONGER * max(len(pair.written) for pair in self.pairs(bench.pieces("train"))) + 1
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             return SequenceToSequence(
+                self.reader(transform, cell, recipe),
                 cell,
-                (transform.tables[0], len(transform.vocabulary)),
+                len(transform.vocabulary),
                 kind.embedding,  # type: ignore[attr-defined]
                 recipe.hidden,
                 self.head(2 * recipe.hidden, transform, recipe.dropout),  # type: ignore[arg-type]
@@ -130,7 +140,11 @@ class Translate(Task):
 
     def batches(self, transform: Any, pieces: Sequence[Piece], encoder: Any, batch: Any, chunk: int, seed: int) -> Any:
         """Pairs in another order in each epoch."""
-        return PairBatches(transform, pieces, batch or 64, seed)
+        return PairBatches(transform, [Piece(pair, 0, len(pair)) for pair in self.pairs(pieces)], batch or 64, seed)
+
+    def pairs(self, pieces: Sequence[Piece]) -> list[Any]:
+        """What is read, each with one text that is to be written."""
+        return [piece.sequence for piece in pieces]
 
     def losses(self, bench: Bench, network: Any, noise: float) -> Callable[[Batch], Tensor]:
         """The decoder is told what stands before each symbol (teacher forcing)."""
@@ -148,14 +162,15 @@ class Translate(Task):
         import torch
 
         pieces, loss = bench.pieces("valid"), self.losses(bench, network, 0.0)
+        pairs = self.pairs(pieces)
         metric = self.metrics[0]
         transform: Any = bench.transform
 
         def validate() -> dict[str, float]:
             total = count = 0.0
             with torch.no_grad():
-                for at in range(0, len(pieces), 256):
-                    batch = batch_of(transform, [piece.sequence for piece in pieces[at : at + 256]])
+                for at in range(0, len(pairs), 256):
+                    batch = batch_of(transform, pairs[at : at + 256])
                     there = float(np.isfinite(batch.targets[1:]).sum())
                     total, count = total + float(loss(batch)) * there, count + there
             some = pieces[:: max(1, len(pieces) // WATCHED)][:WATCHED]
@@ -174,7 +189,7 @@ class Translate(Task):
         model: Model = network.model()
         transform: Any = bench.transform
         model.preprocessing = preprocessing_of(bench)
-        pairs = [piece.sequence for piece in bench.pieces("train")[:PARITY]]
+        pairs = self.pairs(bench.pieces("train")[:PARITY])
         batch = batch_of(transform, pairs)
         before = np.nan_to_num(batch.targets[:-1], nan=END)[..., None]
         with torch.no_grad():
@@ -183,7 +198,7 @@ class Translate(Task):
         writer, most = Writer(model), 0.0
         for b, pair in enumerate(pairs):
             session = writer.decoder.session()
-            session.state |= writer.begins(batch.rows[: len(pair), b, 0])
+            session.state |= writer.begins(batch.rows[: len(pair), b])
             most = max(most, float(np.abs(session.run(np.ascontiguousarray(before[:, b])) - want[:, b]).max()))
         together = TextWriter(self, transform, model)
         alone = [together.found([pair])[0][0] for pair in pairs]
@@ -266,11 +281,11 @@ class Translate(Task):
         return self
 
     def check_model(self, model: Model, transform: Any) -> None:
-        """Its programs take and give symbols of the two vocabularies."""
+        """Its programs take what the transform makes, and give symbols of its vocabulary."""
         writer = Writer(model)
-        found = (writer.encoder.input_size, writer.decoder.output_size)
-        if found != (1, len(transform.vocabulary)):
-            raise ValueError(f"programs of {found}, expected (1, {len(transform.vocabulary)})")
+        found, wanted = (writer.encoder.input_size, writer.decoder.output_size), len(transform.vocabulary)
+        if found != (transform.row_size, wanted):
+            raise ValueError(f"programs of {found}, expected {(transform.row_size, wanted)}")
 
 
 class TextWriter(ModelPredictor):
@@ -281,7 +296,7 @@ class TextWriter(ModelPredictor):
         beam: hypotheses; None: as the task has it.
     """
 
-    def __init__(self, task: Translate, transform: PairSymbols, model: Model, beam: int | None = None) -> None:
+    def __init__(self, task: Translate, transform: Any, model: Model, beam: int | None = None) -> None:
         layer = next(op for op in model.program("decoder").ops if hasattr(op, "cell"))
         super().__init__(task, transform, model, f"{layer.cell.name.upper()} with attention")
         self.pairs, self.beam, self.search = transform, beam or task.beam, task
@@ -296,11 +311,11 @@ class TextWriter(ModelPredictor):
         own = {"beam": self.beam, "penalty": self.search.penalty, "most": self.search.most}
         return Limits(BEGIN, END, **own | changed)
 
-    def found(self, pairs: Sequence[Pair], **changed: Any) -> list[list[Hypothesis]]:
+    def found(self, pairs: Sequence[Any], **changed: Any) -> list[list[Hypothesis]]:
         """Hypotheses for each text, the best first."""
-        return self.writer.write([self.pairs.rows(p, 0, len(p))[:, 0] for p in pairs], self.limits(**changed))
+        return self.writer.write([self.pairs.rows(p, 0, len(p)) for p in pairs], self.limits(**changed))
 
-    def answers(self, pairs: Sequence[Pair]) -> Any:
+    def answers(self, pairs: Sequence[Any]) -> Any:
         """The tokens of the best one for each text, as objects."""
         found = self.found(pairs)
         return sequences(
