@@ -20,6 +20,14 @@ def stream(
         Path | None,
         typer.Option(help="A table of times to come and their known-ahead columns, announced at the start."),
     ] = None,
+    adapt: Annotated[
+        float | None,
+        typer.Option(
+            help="Have a forecaster's intervals follow how often they hold, so fast: 0.005, say. Without, they stay as "
+            "they were calibrated.",
+            metavar="RATE",
+        ),
+    ] = None,
 ) -> None:
     """Read observations from standard input, one a line, and write what the model
     says of each, at once: a forecast; or, of the steps of a sequence so far, a
@@ -52,6 +60,8 @@ def stream(
     if isinstance(sys.stdout, io.TextIOWrapper):  # as the lines that come in
         sys.stdout.reconfigure(encoding="utf-8")
     live = open_live(load(model), str(model))
+    if adapt is not None:
+        live.adapt(adapt)
     try:
         done = run(live, read_lines(sys.stdin.buffer), sys.stdout, sys.stderr, snapshot=snapshot, ahead=ahead)
     except KeyboardInterrupt:

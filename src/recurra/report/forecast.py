@@ -74,7 +74,8 @@ def _forecast(report: Report) -> Section:
     heading, example = "The forecast and the truth", report["example"]
     if not example:
         return Section(heading, [Text("The test part has no forecast to show.")])
-    return Section(heading, [_week(report), Beside([_one(report), _by_horizon(report)])])
+    more = [_coverage(report)] if report.get("coverage_by_horizon") and report["horizon"] > 1 else []
+    return Section(heading, [_week(report), Beside([_one(report), _by_horizon(report), *more])])
 
 
 def _week(report: Report) -> Chart:
@@ -89,13 +90,16 @@ def _week(report: Report) -> Chart:
     draw_lines(ax, [Line("truth", times, truth, "ink", width=1.3)])
     _dates(ax, times)
     legend(ax, 3)
+    lead = f"{example['lead']} steps of {report['step']}"
+    said = f"The end of the test part, each value as it was forecast {lead} before."
+    if len(report["levels"]) == 1:
+        return chart(figure, said, wide=True)
     known = np.isfinite(truth)
     inside = float(np.mean((truth >= low)[known] & (truth <= high)[known])) if known.any() else None
     meant = float(report["levels"][-1] - report["levels"][0])
     return chart(
         figure,
-        f"The end of the test part, each value as it was forecast {example['lead']} steps of {report['step']} "
-        f"before. Of these values {share(inside)} lie in the interval, which is meant to hold {share(meant)}.",
+        f"{said} Of these values {share(inside)} lie in the interval, which is meant to hold {share(meant)}.",
         wide=True,
     )
 
@@ -125,6 +129,21 @@ def _by_horizon(report: Report) -> Chart:
         ],
         x="steps ahead",
         y=f"MAE{unit_of(report)}",
+        height=2.6,
+        from_zero=True,
+    )
+
+
+def _coverage(report: Report) -> Chart:
+    """How much of the truth the interval holds, horizon by horizon."""
+    held = 100 * numbers(report["coverage_by_horizon"])
+    meant, n = 100 * float(report["levels"][-1] - report["levels"][0]), np.arange(1, len(held) + 1)
+    return lines(
+        f"What the interval holds of the test part: {held[0]:.0f} % one step ahead, {held[-1]:.0f} % at the last, "
+        f"where {meant:.4g} % are meant.",
+        [Line("held", n, held, LINES[0]), Line("meant", n, np.full(len(held), meant), "muted", DASHED, 1.0)],
+        x="steps ahead",
+        y="% in the interval",
         height=2.6,
         from_zero=True,
     )

@@ -124,9 +124,16 @@ class RootMeanSquaredError(Metric):
 
 
 class MeanAbsoluteError(Metric):
-    """mean |y - f|; truth and answers [M] or [M, N], or answers [M, N, Q] whose middle quantile is the forecast."""
+    """mean |y - f|; truth and answers [M] or [M, N], or answers [M, N, Q] of which one quantile is the forecast.
+
+    Args:
+        middle: which of the quantiles.
+    """
 
     key, name, error = "mae", "MAE", "mean absolute error"
+
+    def __init__(self, middle: int = 0) -> None:
+        self.middle = middle
 
     def value(self, truth: Floats, answers: Floats) -> float:
         """The mean over all that is not missing."""
@@ -138,9 +145,8 @@ class MeanAbsoluteError(Metric):
         known = np.isfinite(off).sum(1)
         return np.where(known > 0, np.nansum(off, 1) / np.maximum(known, 1), np.nan)
 
-    @staticmethod
-    def _middle(truth: Floats, answers: Floats) -> Floats:
-        return answers if answers.ndim == truth.ndim else answers[..., answers.shape[-1] // 2]
+    def _middle(self, truth: Floats, answers: Floats) -> Floats:
+        return answers if answers.ndim == truth.ndim else answers[..., self.middle]
 
 
 class R2(Metric):
@@ -183,7 +189,8 @@ class Score:
         self.middle = middle_of(levels)
         self.error = np.zeros(horizon)
         self.count = np.zeros(horizon, np.int64)
-        self.scaled = self.relative = self.inside = self.tilted = 0.0
+        self.inside = np.zeros(horizon)
+        self.scaled = self.relative = self.tilted = 0.0
         self.groups = {name: (np.zeros(size), np.zeros(size, np.int64)) for name, size in (groups or {}).items()}
 
     def add(
@@ -206,7 +213,7 @@ class Score:
         y, f = truth[there].astype(np.float64), forecast[there].astype(np.float64)
         size = np.abs(y) + np.abs(f[:, self.middle])
         self.relative += float((2 * error[there] / np.where(size > 0, size, 1.0)).sum())
-        self.inside += float(((y >= f[:, 0]) & (y <= f[:, -1])).sum())
+        self.inside += (there & (truth >= forecast[..., 0]) & (truth <= forecast[..., -1])).sum(0)
         over = y[:, None] - f
         self.tilted += float(np.maximum(self.levels * over, (self.levels - 1) * over).mean(1).sum())
         for name, (errors, counts) in self.groups.items():
@@ -224,13 +231,17 @@ class Score:
             "mae": float(self.error.sum() / total),
             "mase": self.scaled / total,
             "smape": self.relative / total,
-            "coverage": self.inside / total if several else None,
+            "coverage": float(self.inside.sum()) / total if several else None,
             "pinball": self.tilted / total if several else None,
         }
 
     def by_horizon(self) -> list[float | None]:
         """The MAE of each horizon."""
         return _means(self.error, self.count)
+
+    def coverage_by_horizon(self) -> list[float | None]:
+        """The share of targets between the outer quantiles, of each horizon."""
+        return _means(self.inside, self.count)
 
     def by(self, group: str) -> list[float | None]:
         """The MAE of each value of a key; None where there was none."""

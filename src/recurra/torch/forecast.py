@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from recurra.errors import ShapeError
@@ -13,6 +14,7 @@ from recurra.runtime import Forecast, Op
 from recurra.runtime.ops.forecast import middle_of
 
 SPREAD = 0.3  # of the quantiles at first, in standard deviations of the target, from one to the next
+ENOUGH = 1000  # targets by which one horizon's quantiles are calibrated
 
 
 class ForecastHead(nn.Module):
@@ -120,30 +122,33 @@ class ForecastHead(nn.Module):
 
     @torch.no_grad()
     def calibrate(self, quantiles: Tensor, target: Tensor) -> None:
-        """Widen or narrow the quantiles so that on these data each has its share of targets below it.
+        """Widen or narrow the quantiles so that on these data each has its share of targets below it, at each horizon.
 
-        One factor for each quantile, the same for all horizons. Call it with the network's own output on data that
-        it was not trained on.
+        Split conformal prediction, with distances from the next quantile inwards as scores: the factor of a quantile
+        at a horizon is the score that its share of the targets does not exceed, counted as in a sample with one more.
+        Where a horizon has fewer than 1,000 targets, those of the horizons around it count with it. Call it with the
+        network's own output, as it is, at origins that it was not trained on.
 
         Args:
-            quantiles: [..., N, Q], from this head as it is.
+            quantiles: [..., N, Q].
             target: [..., N], NaN where it is missing.
+
+        Source:
+            Romano, Patterson, Candes, Conformalized Quantile Regression, 2019.
         """
-        there = ~target.isnan()
-        given, y = quantiles[there].double(), target[there].double()
-        if len(y) == 0:
-            return
-        Q = len(self.levels)
-        for outward in (range(self.middle + 1, Q), range(self.middle - 1, -1, -1)):
-            before = given[:, self.middle]
+        N, Q = self.horizon, len(self.levels)
+        given = quantiles.reshape(-1, N, Q).double().numpy()
+        y = target.reshape(-1, N).double().numpy()
+        around = _windows(np.isfinite(y).sum(0))
+        for sign, outward in ((1, range(self.middle + 1, Q)), (-1, range(self.middle - 1, -1, -1))):
+            before = given[..., self.middle]
             for q in outward:
-                sign = 1 if q > self.middle else -1
-                step = (given[:, q] - given[:, q - sign]) * sign
+                step = (given[..., q] - given[..., q - sign]) * sign
                 share = self.levels[q] if sign > 0 else 1 - self.levels[q]
-                ratio = (y - before) * sign / step.clamp(min=1e-12)
-                factor = max(0.0, float(np.quantile(ratio.numpy(), share)))
-                before = before + sign * factor * step
-                self.k[:, q] *= factor
+                scores = (y - before) * sign / np.maximum(step, 1e-12)
+                factors = np.array([_conformal(scores[:, first:last], share) for first, last in around])
+                before = before + sign * factors * step
+                self.k[:, q] *= torch.from_numpy(factors).to(self.k)
 
     def model_layers(self) -> list[Op]:
         """What it is in a model file."""
@@ -155,3 +160,24 @@ def _uniform(matrix: Tensor) -> None:
     """Within +-1/sqrt(columns), as nn.Linear's weights."""
     bound = matrix.shape[-1] ** -0.5
     nn.init.uniform_(matrix, -bound, bound)
+
+
+def _windows(counts: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """For each horizon the first and the end of those that are calibrated together: as few as have enough targets."""
+    N, total = len(counts), np.concatenate([[0], np.cumsum(counts)])
+    found, reach = [], 0
+    for n in range(N):
+        reach = max(0, reach - 1)
+        while total[min(N, n + reach + 1)] - total[max(0, n - reach)] < ENOUGH and reach < N:
+            reach += 1
+        found.append((max(0, n - reach), min(N, n + reach + 1)))
+    return found
+
+
+def _conformal(scores: NDArray[np.float64], share: float) -> float:
+    """The score that a share of them and one more does not exceed; at least 0, and 1 where there are none."""
+    known = scores[np.isfinite(scores)]
+    if not len(known):
+        return 1.0
+    level = min(1.0, np.ceil((len(known) + 1) * share) / len(known))
+    return max(0.0, float(np.quantile(known, level, method="inverted_cdf")))

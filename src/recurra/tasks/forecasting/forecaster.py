@@ -11,22 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.cells import Cell
-from recurra.data import (
-    Series,
-    Split,
-)
+from recurra.data import Series, Split
 from recurra.errors import DataError, NotFittedError
 from recurra.tasks.bench import Bench
 from recurra.tasks.estimator import Estimator
 from recurra.tasks.forecasting.baselines import LinearAutoregression, Naive
+from recurra.tasks.forecasting.live import known_residuals
+from recurra.tasks.forecasting.residuals import check_paths
 from recurra.tasks.forecasting.task import Forecast
 from recurra.tasks.frames import as_frame, as_given, zone_of
 from recurra.train import Progress
 
 if TYPE_CHECKING:
     from recurra.tasks.forecasting.backtest import Backtest
-
-    pass
+    from recurra.tasks.live.base import Live
 
 
 class Forecaster(Estimator):
@@ -43,7 +41,7 @@ class Forecaster(Estimator):
         hidden: H, of each layer.
         layers: recurrent layers.
         projection: the size of the output, for a cell that projects it; None: half of hidden.
-        quantiles: levels, with 0.5 among them.
+        quantiles: levels, as many as are wanted, with 0.5, the forecast, among them.
         seasons: "auto", or lengths in rows.
         dropout: the share dropped in training.
         epochs: at most so many; None: about 800 updates.
@@ -187,6 +185,17 @@ class Forecaster(Estimator):
             NotFittedError: before `fit` or `load`.
             DataError: the table cannot be used.
         """
+        levels = self.task_.quantiles if hasattr(self, "task_") else ()
+
+        def columns(quantiles: NDArray[Any]) -> dict[str, NDArray[Any]]:
+            return {f"q{q:g}": quantiles[..., k].reshape(-1) for k, q in enumerate(levels)}
+
+        return self._forecast(data, origins, columns)
+
+    def _forecast(
+        self, data: Any, origins: str, columns: Callable[[NDArray[Any]], dict[str, Any]], each: int = 1
+    ) -> Any:
+        """Forecasts [M, N, Q] as a table, of which `columns` makes what is said: `each` times N rows of an origin."""
         series, predictor = self._given(data), self._predictor()
         parts: list[dict[str, NDArray[Any]]] = []
         for one in series:
@@ -199,11 +208,11 @@ class Forecaster(Estimator):
             at = np.arange(start, stop)[:, None] + np.arange(1, N + 1)
             parts.append(
                 {
-                    "series": np.full(M * N, one.name, dtype=object),
-                    "origin": np.repeat(one.time[start:stop], N),
-                    "time": one.clock.array(ticks[at].reshape(-1)),
-                    "horizon": np.tile(np.arange(1, N + 1), M),
-                    **{f"q{q:g}": values[..., k].reshape(-1) for k, q in enumerate(self.task_.quantiles)},
+                    "series": np.full(M * each * N, one.name, dtype=object),
+                    "origin": np.repeat(one.time[start:stop], each * N),
+                    "time": one.clock.array(ticks[np.repeat(at, each, 0)].reshape(-1)),
+                    "horizon": np.tile(np.arange(1, N + 1), M * each),
+                    **columns(values),
                 }
             )
         if not parts:
@@ -217,6 +226,55 @@ class Forecaster(Estimator):
                 joined[name] = clock.instants(walls)[0].astype("datetime64[s]")
         joined["series"] = as_given(joined["series"], given, self.transform_.columns.series)
         return as_frame(joined, given, (zone_of(given, self.transform_.columns.time) or clock.zone) if framed else None)
+
+    def paths(self, data: Any = None, count: int = 100, seed: int = 0) -> Any:
+        """Whole futures after the last row of each series, each as likely as any other: for sums over the horizon, the
+        largest value within it, or what a store holds in the end.
+
+        At every horizon their spread is that of the quantiles; over the horizon they go together as the errors on the
+        validation part did. `LiveForecaster` gives the same ones, by `forecast.paths(count, seed)`.
+
+        Args:
+            data: as in `predict`.
+            count: how many of each series.
+            seed: of all chance.
+
+        Returns:
+            A table as `predict` gives, one row for each path and horizon: series, origin, time, horizon, path (from 1)
+            and value.
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+            SettingError: the count is out of range, or the model is of an earlier version.
+            DataError: the table cannot be used.
+
+        >>> import numpy as np, recurra
+        >>> data = {"y": np.sin(np.arange(300) / 4)}
+        >>> f = recurra.Forecaster(horizon=4, hidden=4, epochs=1, seasons=(25,)).fit(data, target="y", evaluate=False)
+        >>> paths = f.paths(count=50)["value"].reshape(50, 4)
+        """
+        self._check_fitted()
+        known, levels = known_residuals(self.task_.residuals), self.task_.quantiles
+        check_paths(count, levels)
+
+        def drawn(quantiles: NDArray[Any]) -> dict[str, NDArray[Any]]:
+            M, N, _ = quantiles.shape
+            values = np.stack([known.paths(one, levels, count, seed) for one in quantiles])
+            return {"path": np.tile(np.repeat(np.arange(1, count + 1), N), M), "value": values.reshape(-1)}
+
+        return self._forecast(data, "last", drawn, count)
+
+    def live(self, adapt: float | None = None) -> Live:
+        """A live session: one row in, forecasts out, for any number of series side by side.
+
+        Args:
+            adapt: how fast intervals follow how often they hold, 0.005 say; None: they stay as they were calibrated,
+                and forecasts have the bits of `predict`. See `recurra.tasks.forecasting.adaptive.Adaptive`.
+        """
+        session = super().live()
+        if adapt is not None:
+            session.adapt(adapt)
+        return session
 
     def predictions(self, X: Any, origins: str | None = None) -> tuple[dict[str, Any], Any]:
         """Forecasts of a file, and the clock of its times."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time as stopwatch
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from numpy.typing import NDArray
 from recurra.data.forecasting.features import Features
 from recurra.data.forecasting.live import LiveFeatures
 from recurra.data.forecasting.step import TICKS
-from recurra.errors import DataError, ModelFileError
+from recurra.errors import DataError, ModelFileError, SessionError, SettingError
 from recurra.runtime.model import Model
+from recurra.tasks.forecasting.adaptive import RATE, Adaptive, check_rate
+from recurra.tasks.forecasting.residuals import Residuals
 from recurra.tasks.live.base import Live, Remembered, is_empty
 
 MOST_GAP = 10_000  # rows in a row that are taken as missing; a longer silence needs a new start
@@ -40,12 +43,21 @@ class Forecast:
     seconds: float
     _tick: int
     _features: Features
+    _residuals: Residuals | None = None
 
     @property
     def time(self) -> NDArray[Any]:
         """The N times that are forecast: datetime64[s] (UTC where the data's times have a zone) or int64."""
         f = self._features
         return f.clock.array(f.step.add(self._tick, np.arange(1, f.horizon + 1)))
+
+    def paths(self, count: int = 100, seed: int = 0) -> NDArray[np.float64]:
+        """Whole futures [count, N], each as likely as any other; see `Forecaster.paths`.
+
+        Raises:
+            SettingError: the count is out of range, or the model does not know how its errors go together.
+        """
+        return known_residuals(self._residuals).paths(self.quantiles, self.levels, count, seed)
 
 
 @dataclass(frozen=True)
@@ -92,6 +104,8 @@ class LiveForecaster(Live):
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFileError(f"the model's preprocessing is unreadable ({error}): save the model again") from error
         f, c = self.features, self.features.columns
+        self.residuals = residuals_of(model.preprocessing, f.horizon, len(self.levels))
+        self._rate: float | None = None
         if (model.input_size, model.output_size) != (f.row_size, f.horizon * len(self.levels)):
             raise ModelFileError(
                 f"the model takes {model.input_size} numbers and gives {model.output_size}, expected {f.row_size} and "
@@ -123,6 +137,30 @@ class LiveForecaster(Live):
         quantiles = {f"q{q:g}": v for q, v in zip(answer.levels, answer.quantiles.T.tolist(), strict=True)}
         return dict(zip(self._keys, self._of_keys(answer), strict=True)) | quantiles
 
+    def adapt(self, rate: float = RATE) -> None:
+        """Have intervals follow how often they hold: see `recurra.tasks.forecasting.adaptive.Adaptive`.
+
+        What the session says then depends on all rows so far, and is no longer what `predict` says.
+
+        Raises:
+            SettingError: the rate is out of range, or the model does not know the tails of its errors.
+            SessionError: there were rows already.
+        """
+        if self._series:
+            raise SessionError("adapt: there were rows already, expected to be told before the first one")
+        known_residuals(self.residuals)
+        self._rate = check_rate(rate)
+
+    def _begun(self, name: str) -> Remembered:
+        one = super()._begun(name)
+        if self._rate is not None:
+            one.more = Adaptive(known_residuals(self.residuals), self.levels, self.features.horizon, self._rate)
+        return one
+
+    def _owner(self) -> bytes:
+        own = super()._owner()
+        return own if self._rate is None else hashlib.sha256(own + repr(self._rate).encode()).digest()
+
     def step(self, row: Mapping[str, Any]) -> Forecast | None:
         """Take one row: the forecast of what follows it, or None for an announcement.
 
@@ -141,6 +179,8 @@ class LiveForecaster(Live):
         for _ in range(missing):
             assert live.tick is not None
             session.step(live.push(f.step.after(live.tick)))
+            if one.more is not None:
+                one.more.skip()
         if missing:
             self.notes.append(
                 f"{missing} {'row' if missing == 1 else 'rows'} before {self._when(read)} taken as missing"
@@ -148,8 +188,11 @@ class LiveForecaster(Live):
         out = session.step(live.push(read.tick, read.target, read.past, read.ahead))
         self._say(read, live)
         quantiles = live.unscaled(out.reshape(f.horizon, len(self.levels)))
+        if one.more is not None:
+            one.more.take(read.target)
+            quantiles = one.more.give(quantiles)
         origin, seconds = f.clock.text(read.tick), stopwatch.perf_counter() - began
-        return Forecast(read.series, origin, quantiles, self.levels, seconds, read.tick, f)
+        return Forecast(read.series, origin, quantiles, self.levels, seconds, read.tick, f, self.residuals)
 
     def announce(self, row: Mapping[str, Any]) -> bool:
         """Take known-ahead values of a time to come, whatever else the row has; False where the time has passed.
@@ -293,3 +336,23 @@ class LiveForecaster(Live):
     def _when(self, row: _Row) -> str:
         text = self.features.clock.text(row.tick)
         return f"{text} of {row.series!r}" if row.series else text
+
+
+def residuals_of(described: Mapping[str, Any], horizon: int, levels: int) -> Residuals | None:
+    """What a model's preprocessing says of its errors; None of models of earlier versions.
+
+    Raises:
+        ModelFileError: it is unreadable.
+    """
+    said = described.get("residuals")
+    try:
+        return None if said is None else Residuals.from_dict(said, horizon, levels)
+    except (DataError, LookupError, TypeError, ValueError, OverflowError) as error:
+        raise ModelFileError(f"what the model knows of its errors is unreadable ({error}): save it again") from error
+
+
+def known_residuals(residuals: Residuals | None) -> Residuals:
+    """Or SettingError where there are none."""
+    if residuals is None:
+        raise SettingError("the model does not know how its errors go together: fit it anew, with this version")
+    return residuals

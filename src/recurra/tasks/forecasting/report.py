@@ -71,6 +71,7 @@ def build_report(
         "data": {"source": "", **bench.described()},
         "table": table,
         "by_horizon": {n: s.by_horizon() for n, s in scores.items()},
+        "coverage_by_horizon": scores[model.name].coverage_by_horizon() if baselines and len(levels) > 1 else [],
         "by_hour": by.get("hour", {}),
         "by_weekday": by.get("weekday", {}),
         "history": history.epochs,
@@ -181,7 +182,7 @@ def verdict(table: Sequence[dict[str, Any]], levels: Sequence[float], horizon: i
         said.append(f"Do not use the recurrent network here: {better['name']} is better and simpler.")
     if model["coverage"] is not None:
         share = levels[-1] - levels[0]
-        said.append(f"Its {100 * share:.0f} % interval holds {100 * model['coverage']:.1f} % of the values.")
+        said.append(f"Its {100 * share:.4g} % interval holds {100 * model['coverage']:.1f} % of the values.")
     return said
 
 

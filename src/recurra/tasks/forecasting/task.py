@@ -27,9 +27,12 @@ from recurra.data.batches import Piece
 from recurra.data.forecasting.forms import UNIX
 from recurra.data.leakage import check_columns
 from recurra.data.transform import Transform
+from recurra.runtime.ops.forecast import middle_of
 from recurra.tasks.base import Floats, Task
-from recurra.tasks.bench import Bench
+from recurra.tasks.bench import Bench, ModelPredictor
 from recurra.tasks.forecasting.baselines import LinearAutoregression, Naive, Seasonal
+from recurra.tasks.forecasting.live import residuals_of
+from recurra.tasks.forecasting.residuals import MOST_ORIGINS, Residuals
 from recurra.tasks.metrics import MeanAbsoluteError
 
 if TYPE_CHECKING:
@@ -56,6 +59,9 @@ class Forecast(Task):
         self.horizon: int = int(horizon) if isinstance(horizon, np.integer) else horizon
         self.seasons, self.stretch = seasons, 2 * horizon
         self.quantiles = tuple(float(level) for level in quantiles)
+        self.middle = middle_of(self.quantiles)
+        self.metrics = (MeanAbsoluteError(self.middle),)  # type: ignore[misc]  (of the class are those of any levels)
+        self.residuals: Residuals | None = None
 
     def examples(self, X: Any, **given: Any) -> list[Series]:
         """The series of a table; see `recurra.data.series_of`."""
@@ -99,8 +105,19 @@ class Forecast(Task):
         return pinball(self._quantiles(output), targets, torch.tensor(self.quantiles))
 
     def calibrate(self, network: Any, output: Tensor, targets: Tensor) -> None:
-        """Fit the width of the intervals."""
+        """Fit the width of the intervals, by horizon."""
         network.head.calibrate(self._quantiles(output), targets)
+
+    def settle(self, bench: Bench, predictor: ModelPredictor) -> None:
+        """Learn how its errors on the validation part go together, and their tails."""
+        pieces = bench.pieces("valid")
+        every = max(1, sum(piece.stop - piece.start for piece in pieces) // MOST_ORIGINS)
+        forecasts = (
+            (self.truth(one, first, first + len(said))[::every], said[::every])
+            for one, start, stop in pieces
+            for first, said in predictor.parts(one, start, stop)
+        )
+        self.residuals = Residuals.fit(forecasts, self.quantiles)
 
     def _quantiles(self, output: Tensor) -> Tensor:
         quantiles: Tensor = output.unflatten(-1, (-1, len(self.quantiles)))
@@ -163,7 +180,7 @@ class Forecast(Task):
         one, start, stop = bench.pieces("test")[0]
         t = (start + stop) // 2
         forecast = predictor.predict(one, t, t + 1)[0]
-        middle = forecast if forecast.ndim == 1 else forecast[:, len(self.quantiles) // 2]
+        middle = forecast if forecast.ndim == 1 else forecast[:, self.middle]
         past = max(0, t + 1 - 2 * self.horizon)
         return {
             "past": _known(one.target[past : t + 1]),
@@ -173,13 +190,16 @@ class Forecast(Task):
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Horizon and levels."""
-        return {"horizon": self.horizon, "quantiles": list(self.quantiles)}
+        """Horizon and levels, and what is known of the errors."""
+        known = {} if self.residuals is None else {"residuals": self.residuals.to_dict()}
+        return {"horizon": self.horizon, "quantiles": list(self.quantiles), **known}
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Self:
         """From `to_dict`."""
-        return cls(int(described["horizon"]), described["quantiles"])
+        task = cls(int(described["horizon"]), described["quantiles"])
+        task.residuals = residuals_of(described, task.horizon, len(task.quantiles))
+        return task
 
     def anew(self) -> Forecast:
         """With the same horizon and levels."""

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.data.table import nearest, number
-from recurra.errors import DataError, SessionError
+from recurra.errors import DataError, SessionError, SettingError
 from recurra.runtime.model import Model
 from recurra.runtime.sealed import seal, unseal
 from recurra.runtime.session import Session
@@ -28,6 +28,7 @@ class Remembered:
 
     rows: Any
     session: Session
+    more: Any = None  # what a task's live session keeps besides: with `state` and `restore`, as rows have
 
 
 class Live(ABC):
@@ -106,6 +107,14 @@ class Live(ABC):
         """
         raise DataError("the model has no known-ahead columns: nothing can be announced to it")
 
+    def adapt(self, rate: float) -> None:
+        """Have intervals follow how often they hold; before the first observation.
+
+        Raises:
+            SettingError: the model's answers have no intervals, or the rate is out of range.
+        """
+        raise SettingError(f"adapt: a {self.answer} has no interval that could follow, expected a forecaster's model")
+
     @property
     def series(self) -> list[str]:
         """The names of the series that there have been so far."""
@@ -128,6 +137,8 @@ class Live(ABC):
         arrays: dict[str, NDArray[Any]] = {}
         for i, one in enumerate(self._series.values()):
             arrays |= {f"{i}.{name}": array for name, array in one.rows.state().items()}
+            if one.more is not None:
+                arrays |= {f"{i}.more.{name}": array for name, array in one.more.state().items()}
             arrays[f"{i}.session"] = np.frombuffer(one.session.snapshot(), np.uint8)
         return seal(_KIND, self._owner(), save(arrays), series=list(self._series), said=sorted(self._said))
 
@@ -152,6 +163,8 @@ class Live(ABC):
         state = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
         one = self._begun(name)
         one.session.restore(state.pop("session").tobytes())
+        if one.more is not None:
+            one.more.restore({key.removeprefix("more."): a for key, a in state.items() if key.startswith("more.")})
         one.rows.restore(state)
         return one
 
