@@ -52,7 +52,8 @@ class Residuals:
         y, q = y[::every], q[::every]
         knots = _knots(y.shape[1])
         scores = normal_scores(y[:, knots - 1], q[:, knots - 1], levels)
-        return cls(_tails(y, q, levels), knots, np.linalg.cholesky(_correlation(scores)))
+        factor = np.asarray(np.linalg.cholesky(_correlation(scores)), np.float64)
+        return cls(_tails(y, q, levels), knots, factor)
 
     def stretched(self, level: int, share: NDArray[np.float64]) -> Floats:
         """How many of a quantile's distances from the middle hold a share of the targets; beyond what was seen it grows
@@ -186,4 +187,5 @@ def _between(z: Floats, knots: NDArray[np.int64], factor: Floats, horizon: int) 
     share = (n - knots[right - 1]) / (knots[right] - knots[right - 1])
     together = (factor[right] * factor[right - 1]).sum(1)
     spread = np.sqrt((1 - share) ** 2 + share**2 + 2 * share * (1 - share) * together)
-    return ((1 - share) * z[:, right - 1] + share * z[:, right]) / spread
+    found: Floats = ((1 - share) * z[:, right - 1] + share * z[:, right]) / spread
+    return found
