@@ -31,6 +31,7 @@ ZOO_TABLE = {
     "mingru": ("h", "z n", ""),
     "minlstm": ("h", "f i n", ""),
     "ugrnn": ("h", "g n", ""),
+    "gru_d": ("h", "k r z n", ""),
 }
 
 

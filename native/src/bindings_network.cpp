@@ -260,6 +260,11 @@ void bind_network(nb::module_& m) {
             }
             n.network.add(recurrent(std::move(directions)));
         })
+        .def("add_fields", [](SharedNetwork& n, const Kernel& kernel, const WeightArrays& weights, int64_t size, int64_t width) {
+            expect(!n.whole, "a network with sessions takes no more ops");
+            const Cell<float> cell = weights.cell<float>(kernel, size);
+            n.network.add(fields(cell, weights_of(cell, weights), width));
+        })
         .def("step_many", &step_many, "sessions"_a, "x"_a, "out"_a);
 
     nb::class_<Session>(m, "Session")

@@ -260,6 +260,19 @@ def one_by_one(live: Any, name: str, x: np.ndarray) -> dict[str, Any]:
     return answer
 
 
+def test_gru_d_on_histories_ends_live_with_the_bits_of_predict(tmp_path: Any) -> None:
+    found = histories()
+    fitted = Classifier(cell="gru_d", **SMALL, seed=1).fit(found, LABELS)
+    fitted.save(tmp_path / "m.recurra")
+    loaded = open_model(tmp_path / "m.recurra")
+    assert [op.kind for op in loaded.model_.ops[:2]] == ["fields", "recurrent"]
+    live = loaded.live()
+    for i in (0, 3, 8):
+        for row in found.x[i]:
+            said = live.step(dict(zip(found.columns, row.tolist(), strict=True)), series=str(i))
+        assert list(said["probabilities"].values()) == fitted.predict_proba(found.only([i]))[0].tolist()
+
+
 def test_a_live_patient_ends_with_the_bits_of_predict(model: Classifier, tmp_path: Any) -> None:
     new = histories(7, "new")
     want = model.predict_proba(new)

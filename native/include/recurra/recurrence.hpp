@@ -21,4 +21,8 @@ struct Recurrence {
 // Forward, and reverse where there are two, whose outputs stand side by side.
 Op recurrent(std::vector<std::unique_ptr<Recurrence>> directions);
 
+// The first fields of a row, so many as a cell without products has states, as its step makes them of what they were; the
+// rest of the row, of `width` in all, stays as it is.
+Op fields(const Cell<float>& cell, const Weights<float>& weights, int64_t width);
+
 }  // namespace recurra

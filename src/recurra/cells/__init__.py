@@ -32,8 +32,10 @@ from recurra.cells.symbols import (
 from recurra.cells.trace import cell, from_function, from_text, get, names, zoo_cells
 from recurra.cells.zoo import (
     gru,
+    gru_d,
     gru_reset_before,
     indrnn,
+    input_decay,
     lstm,
     lstm_coupled,
     lstm_peephole,
@@ -59,10 +61,12 @@ __all__ = [
     "gelu",
     "get",
     "gru",
+    "gru_d",
     "gru_reset_before",
     "hard_sigmoid",
     "identity",
     "indrnn",
+    "input_decay",
     "leaky_relu",
     "lstm",
     "lstm_coupled",

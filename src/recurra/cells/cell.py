@@ -29,6 +29,8 @@ class Cell:
         next: the new value of each state.
         projection: the product that is the new first state, `product(v).h`, where the cell has one.
         options: the activations that the cell takes by argument, with their present values.
+        inputs: what is done to the fields of its input before, element by element: a cell without products, whose
+            states are the fields.
 
     A cell called with options is the cell with other activations: `lstm(activation=relu)`.
     """
@@ -42,6 +44,7 @@ class Cell:
     projection: Node | None = None
     function: Callable[..., Any] | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    inputs: Cell | None = None
 
     def __post_init__(self) -> None:
         bare = tuple(dict.fromkeys(p.partition(".")[0] for p in self.parameters))
@@ -50,6 +53,11 @@ class Cell:
         check_names(self.name, self.parameters)
         if len(self.next) != len(self.states):
             raise CellError(f"{self.name} has {len(self.next)} new values, expected one for each state: {self.states}")
+        if self.inputs is not None and self.inputs.gates:
+            raise CellError(
+                f"{self.name}: its inputs are prepared by {self.inputs.name}, which has the gates "
+                f"{', '.join(self.inputs.gates)}, expected a cell without products, as input_decay"
+            )
         known = {"state": self.states, "param": self.parameters, "input": self.gates, "product": self.gates}
         for n in walk(self.next):
             if n._op in known and n is not self.projection and n._value not in known[n._op]:
@@ -70,7 +78,7 @@ class Cell:
         suffix = "".join("_" + _name_of(o) for o in changed.values())
         from recurra.cells.trace import from_function
 
-        return from_function(self.function, self.name + suffix, self.source, self.options | chosen)
+        return from_function(self.function, self.name + suffix, self.source, self.options | chosen, self.inputs)
 
     def __repr__(self) -> str:
         return f"<cell {self.name}: states {', '.join(self.states)}; gates {', '.join(self.gates)}>"
@@ -84,7 +92,7 @@ class Cell:
     def __reduce__(self) -> tuple[Any, ...]:
         from recurra.cells.trace import from_text
 
-        return from_text, (self.text,)
+        return from_text, (self.text, self.inputs and self.inputs.text)
 
     @cached_property
     def input_gates(self) -> tuple[str, ...]:

@@ -159,9 +159,9 @@ def _leaky_relu(x: Node, slope: Node) -> Node:
 
 
 def zoo_header() -> str:
-    """zoo.hpp: one struct per routine of each cell, and the table of them all."""
+    """zoo.hpp: one struct per routine of each cell and of what prepares its inputs, and the table of them all."""
     parts, rows, fingerprints = [], [], []
-    for cell in zoo_cells():
+    for cell in (*zoo_cells(), *(c.inputs for c in zoo_cells() if c.inputs is not None)):
         row = []
         for routine in routines(cell):
             if not routine.stores:

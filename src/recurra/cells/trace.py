@@ -53,6 +53,7 @@ def from_function(
     name: str | None = None,
     source: str = "",
     options: dict[str, Any] | None = None,
+    inputs: Cell | None = None,
 ) -> Cell:
     """Trace a function of symbols into a cell. Errors name the line of the function."""
     name = name or function.__name__
@@ -87,13 +88,13 @@ def from_function(
             f"{where(error)}: {error}; equations are built from + - * / and the words {', '.join(WORDS)}"
         ) from error
     try:
-        return _build(name, states, bare, traced, seen, source, function, options)
+        return _build(name, states, bare, traced, seen, source, function, options, inputs)
     except CellError as error:
         raise CellError(f"{where()}: {error}") from error
 
 
-def from_text(text: str) -> Cell:
-    """Rebuild a cell from its text form, without running any code.
+def from_text(text: str, inputs: str | None = None) -> Cell:
+    """Rebuild a cell from its text form, and that of what prepares its inputs, without running any code.
 
     >>> from recurra.cells import from_text, get
     >>> from_text(get("gru").text) == get("gru")
@@ -105,14 +106,24 @@ def from_text(text: str) -> Cell:
     symbols |= {s: node("state", value=s) for s in states}
     symbols |= {p: node("param", value=p) for p in bare}
     traced, seen = _observe(lambda: text_form.interpret(definition, symbols))
-    return _build(definition.name, states, bare, traced, seen, ast.get_docstring(definition, clean=False) or "")
+    source = ast.get_docstring(definition, clean=False) or ""
+    prepared = None if inputs is None else from_text(inputs)
+    return _build(definition.name, states, bare, traced, seen, source, inputs=prepared)
 
 
 @overload
 def cell(function: Callable[..., Any]) -> Cell: ...
 @overload
-def cell(*, source: str = ..., name: str | None = ...) -> Callable[[Callable[..., Any]], Cell]: ...
-def cell(function: Callable[..., Any] | None = None, *, source: str = "", name: str | None = None) -> Any:
+def cell(
+    *, source: str = ..., name: str | None = ..., inputs: Cell | None = ...
+) -> Callable[[Callable[..., Any]], Cell]: ...
+def cell(
+    function: Callable[..., Any] | None = None,
+    *,
+    source: str = "",
+    name: str | None = None,
+    inputs: Cell | None = None,
+) -> Any:
     """Make a cell of a Python function of its symbols.
 
     The first argument is the input x, the others are the states; keyword-only arguments are per-unit parameters, or,
@@ -123,6 +134,7 @@ def cell(function: Callable[..., Any] | None = None, *, source: str = "", name: 
         function: the equations of one step.
         source: paper and equation numbers.
         name: the cell's name, the function's if not given.
+        inputs: a cell without products, which is done to the fields of the input before, element by element.
 
     Raises:
         CellError: the equations are ill-formed; the message names the line.
@@ -135,8 +147,8 @@ def cell(function: Callable[..., Any] | None = None, *, source: str = "", name: 
     (('n',), ('h',))
     """
     if function is None:
-        return lambda f: from_function(f, name, source)
-    return from_function(function, name, source)
+        return lambda f: from_function(f, name, source, inputs=inputs)
+    return from_function(function, name, source, inputs=inputs)
 
 
 def shelve(*cells: Cell) -> None:
@@ -187,6 +199,7 @@ def _build(
     source: str,
     function: Callable[..., Any] | None = None,
     options: dict[str, Any] | None = None,
+    inputs: Cell | None = None,
 ) -> Cell:
     if not name.isidentifier() or keyword.iskeyword(name):
         raise CellError(f"{name!r} cannot name a cell, expected an identifier: give one, as in cell(name='my_cell')")
@@ -221,6 +234,7 @@ def _build(
         function=function,
         options=options or {},
         projection=new[0] if projects else None,
+        inputs=inputs,
     )
     _check_projection(built)
     return built

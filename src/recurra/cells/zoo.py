@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recurra.cells.symbols import product, relu, sigmoid, tanh
+from recurra.cells.symbols import exp, product, relu, sigmoid, tanh, where
 from recurra.cells.trace import cell, shelve
 
 # ruff: noqa: ANN001, ANN201, D103  (equations have symbols for arguments and a paper for a docstring)
@@ -102,7 +102,21 @@ def ugrnn(x, h, *, activation=tanh, recurrent_activation=sigmoid):
     return g * h + (1 - g) * n
 
 
+@cell(source="Che et al. 2018, Recurrent neural networks for multivariate time series with missing values, eqs. 3-4")
+def input_decay(x, value, seen, since, *, w, v):
+    return value * where(seen > 0.5, 1, exp(-relu(w * since + v))), seen, since
+
+
+@cell(source="Che et al. 2018 (GRU-D), eqs. 3-9; the reset gate applied after the product", inputs=input_decay)
+def gru_d(x, h, *, activation=tanh, recurrent_activation=sigmoid):
+    kept = exp(-relu(x.k)) * h
+    r = recurrent_activation(x.r + product(kept).r)
+    z = recurrent_activation(x.z + product(kept).z)
+    n = activation(x.n + r * product(kept).n)
+    return (1 - z) * n + z * kept
+
+
 rnn_relu = rnn(activation=relu)
 
 shelve(rnn, rnn_relu, lstm, lstm_peephole, lstm_coupled, lstm_projected, gru, gru_reset_before)
-shelve(mgu, indrnn, mingru, minlstm, ugrnn)
+shelve(mgu, indrnn, mingru, minlstm, ugrnn, gru_d)

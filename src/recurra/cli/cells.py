@@ -27,6 +27,7 @@ def cells(
     """Show the built-in cells: their equations, their papers, and the measured time of one live step.
 
     In the equations x.g is an input product W x + b, h.g a recurrent product U h + d, and a bare h the state itself.
+    Before a cell stands what it does to the fields of its input, element by element, where it does that.
     """
     from recurra import cells as zoo
 
@@ -36,7 +37,9 @@ def cells(
     console = Terminal()
     for cell in shown:
         console.print(f"\n[bold]{cell.name}[/bold]  [dim]{cell.source}[/dim]", highlight=False, soft_wrap=True)
-        equations = [line for line in cell.text.splitlines() if line.strip() != repr(cell.source)]
+        parts = [cell] if cell.inputs is None else [cell.inputs, cell]
+        sources = {repr(part.source) for part in parts}
+        equations = [line for part in parts for line in part.text.splitlines() if line.strip() not in sources]
         console.print(Syntax("\n".join(equations).rstrip(), "python", theme="ansi_dark", background_color="default"))
     console.print()
     table = Table("cell", "gates", "states", title=f"one step, {inputs} in, {hidden} hidden units, this machine")

@@ -47,12 +47,14 @@ class Transform(ABC):
         input_size: I, the numbers that the encoder sees in a step.
         row_size: R, all numbers of a row: the encoder's, and what the head sees besides.
         inputs: the names of what it reads of a step.
+        fields: how many fields its first numbers are, and the numbers of each; (0, 0) where they are none.
         tables: where the encoder's numbers are ids of symbols, how many there are of each; empty: they are quantities.
     """
 
     input_size: int
     row_size: int
     inputs: tuple[str, ...]
+    fields: tuple[int, int] = (0, 0)
     tables: Sequence[int] = ()
 
     @abstractmethod

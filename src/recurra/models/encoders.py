@@ -17,7 +17,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recurra.cells import Cell
-from recurra.torch import Embedding, Pool, Recurrent
+from recurra.cells.trace import get
+from recurra.torch import Embedding, Fields, Pool, Recurrent
 
 HEADS = 2
 KERNEL = 3  # steps that one convolution sees
@@ -64,7 +65,7 @@ class Encoder(nn.Module, ABC):
 
 class RecurrentEncoder(Encoder):
     """Any cell, in one or two directions; before it, where its numbers are ids of symbols, their `tables`,
-    or the `table` that is given."""
+    or the `table` that is given, and what the cell does to the `fields` of a row, where it has so many."""
 
     def __init__(
         self,
@@ -78,12 +79,14 @@ class RecurrentEncoder(Encoder):
         tables: Sequence[int] = (),
         embedding: int = 0,
         table: Embedding | None = None,
+        fields: tuple[int, int] = (0, 0),
     ) -> None:
         super().__init__()
         between = dropout if len(sizes) > 1 else 0.0
         own = Embedding(tables, embedding, shared=len(set(tables)) == 1) if tables and table is None else None
         self.table, self.drop = table or own, nn.Dropout(dropout if own is not None else 0.0)
         inner = input_size if self.table is None else len(self.table.tables) * self.table.weight.shape[1]
+        self.fields = _fields_of(get(cell), *fields, inner)
         self.layers = Recurrent(
             cell,
             inner,
@@ -107,7 +110,10 @@ class RecurrentEncoder(Encoder):
         return self.pool(output), state
 
     def enter(self, x: Tensor) -> Tensor:
-        """What the recurrent layers see of x: itself, or what the tables have of its symbols."""
+        """What the recurrent layers see of x: itself, what the tables have of its symbols, or its fields prepared."""
+        if self.fields is not None:
+            prepared: Tensor = self.fields(x)
+            return prepared
         return x if self.table is None else self.drop(self.table(x))
 
     def summary(self, x: Tensor, lengths: Tensor) -> Tensor:
@@ -117,6 +123,13 @@ class RecurrentEncoder(Encoder):
     def last(self, x: Tensor, lengths: Tensor) -> Tensor:
         """The pool of all steps, which for "last" is the last output of each direction, in its own order of reading."""
         return self.summary(x, lengths)
+
+
+def _fields_of(cell: Cell, count: int, size: int, width: int) -> Fields | None:
+    """What prepares the inputs of a cell, where a row of `width` begins with as many fields as it takes."""
+    if cell.inputs is None or count < len(cell.inputs.states):
+        return None
+    return Fields(cell.inputs, size, width - size * len(cell.inputs.states))
 
 
 class Feedforward(Encoder):

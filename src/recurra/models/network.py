@@ -85,7 +85,14 @@ class Network(nn.Module):
             )
         pool = self.encoder.pool
         pools = pool.how != "last" or pool.bidirectional  # the last output of one direction is what comes in
-        parts = [self.encoder.table, self.encoder.layers, pool if pools else None, self.head, self.link]
+        parts = [
+            self.encoder.table,
+            self.encoder.fields,
+            self.encoder.layers,
+            pool if pools else None,
+            self.head,
+            self.link,
+        ]
         return [op for part in parts if part is not None for op in layers_of(part)]
 
 

@@ -11,7 +11,7 @@ import onnx
 from onnx import helper
 
 from recurra.errors import ExportError, OnnxError
-from recurra.onnx.equations import Builder, emit_activation
+from recurra.onnx.equations import Builder, emit, emit_activation
 from recurra.onnx.graph import Node, Value
 from recurra.onnx.streams import Stream, along_features, features
 from recurra.runtime import ops
@@ -145,6 +145,17 @@ def _pool(emitter: Emitter, name: str, op: ops.Pool, x: str) -> str:
     for state, end in zip(states, ends, strict=True):
         emitter.give(name, state, end)
     return builder.add("Concat", [last, f"{name}.output"], axis=-1) if last else f"{name}.output"
+
+
+def _fields(emitter: Emitter, name: str, op: ops.Fields, x: str) -> str:
+    builder, states = emitter.builder, op.cell.states
+    parts = [f"{name}.{part}" for part in (*states, *(["rest"] if op.rest else []))]
+    sizes = [op.size] * len(states) + ([op.rest] if op.rest else [])
+    builder.add("Split", [x, builder.array(f"{name}.sizes", np.array(sizes, np.int64))], parts, axis=-1)
+    own = {n: builder.array(f"{name}.parameters.{n}", array) for n, array in op.parameters.items()}
+    known = own | {state: f"{name}.{state}" for state in states}
+    new = emit(builder, op.cell.next, lambda n, names: known[n._value])
+    return builder.add("Concat", [*(new[n] for n in op.cell.next), *parts[len(states) :]], axis=-1)
 
 
 def _attend(emitter: Emitter, name: str, op: ops.Attend, x: str) -> str:
@@ -401,6 +412,7 @@ ROWS: dict[type[Op], Row] = {
         lambda emitter, name, op, x: emitter.builder.add("Softmax", [x], axis=-1), {"Softmax": _read_softmax}
     ),
     ops.Attend: Row(_attend),
+    ops.Fields: Row(_fields),
     ops.Forecast: Row(_forecast),
     ops.Dropout: Row(lambda emitter, name, op, x: x),
 }

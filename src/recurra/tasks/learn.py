@@ -77,6 +77,7 @@ def recurrent_network(bench: Bench, recipe: Recipe) -> Network:
             bench.transform.tables,
             recipe.embedding or embedding_size(bench.transform.tables),
             bench.task.input.table(bench.transform),
+            bench.transform.fields,
         )
         if encoder.table is not None:
             bench.task.input.begin(bench, encoder.table)

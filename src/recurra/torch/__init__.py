@@ -1,5 +1,5 @@
 """Layers that drop into PyTorch: `RNN`, `LSTM` and `GRU` as torch.nn's, and `Recurrent` for any cell;
-`Pool`, `CausalConv1d`, `FlatConv2d`, `BatchNorm1d` and `Embedding` around them.
+`Pool`, `CausalConv1d`, `FlatConv2d`, `BatchNorm1d`, `Embedding` and `Fields` around them.
 
 `export` writes modules built of them to model files, `to_torch` leads back, and `Stack` puts them one after the other.
 
@@ -20,6 +20,7 @@ from recurra.torch.convert import Conversion, convert
 from recurra.torch.convolution import BatchNorm1d, CausalConv1d, FlatConv2d
 from recurra.torch.embedding import Embedding
 from recurra.torch.export import export, to_torch
+from recurra.torch.fields import Fields
 from recurra.torch.layers import GRU, LSTM, RNN
 from recurra.torch.pool import Pool
 from recurra.torch.recurrent import Recurrent, Steps
@@ -34,6 +35,7 @@ __all__ = [
     "CausalConv1d",
     "Conversion",
     "Embedding",
+    "Fields",
     "FlatConv2d",
     "Pool",
     "Recurrent",

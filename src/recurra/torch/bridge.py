@@ -24,6 +24,7 @@ from recurra.runtime.ops import Op
 from recurra.torch.attend import Attend
 from recurra.torch.convolution import BatchNorm1d, CausalConv1d, FlatConv2d
 from recurra.torch.embedding import Embedding
+from recurra.torch.fields import Fields
 from recurra.torch.forecast import ForecastHead
 from recurra.torch.layers import CELLS
 from recurra.torch.pool import Pool
@@ -277,6 +278,16 @@ def _of_forecast(op: ops.Forecast) -> nn.Module:
     return _filled(ForecastHead(op.sizes["I"], op.horizon, op.B.shape[1] - S, S, op.levels, units=U), **op.arrays())
 
 
+def _fields(module: Fields, read: Read) -> Op:
+    arrays = {name: read(getattr(module.step, f"{name.replace('.', '_')}_l0")) for name in module.cell.parameters}
+    return ops.Fields(module.cell, arrays, module.size, module.rest)
+
+
+def _of_fields(op: ops.Fields) -> nn.Module:
+    named = {f"step.{name.replace('.', '_')}_l0": array for name, array in op.parameters.items()}
+    return _filled(Fields(op.cell, op.size, op.rest), **named)
+
+
 def _of_embedding(op: ops.Embedding) -> nn.Module:
     if not op.tables:
         return _filled(nn.Embedding(*op.W.shape), weight=op.W)
@@ -326,6 +337,7 @@ ROWS: dict[type[Op], tuple[Row, ...]] = {
         ),
         Row((Embedding,), lambda module, read: ops.Embedding(read(module.weight), module.tables), _of_embedding),
     ),
+    ops.Fields: (Row((Fields,), _fields, _of_fields),),
     ops.LayerNorm: (
         Row(
             (nn.LayerNorm,),

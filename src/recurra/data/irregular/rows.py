@@ -100,6 +100,11 @@ class IrregularRows(Transform):
         """As many."""
         return self.input_size
 
+    @property
+    def fields(self) -> tuple[int, int]:  # type: ignore[override]
+        """Value, whether it is of now, how long ago it was, and the summaries: V numbers each."""
+        return 6 if self.summaries else 3, len(self.variables)
+
     def rows(self, sequence: Steps, start: int, stop: int) -> F32:
         """See `Transform`."""
         return self.many(sequence.x, self.nothing())[0][start:stop] if stop > start else self.none

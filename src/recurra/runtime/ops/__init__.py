@@ -7,6 +7,7 @@ from recurra.runtime.ops.convolution import Convolution
 from recurra.runtime.ops.convolution_2d import Convolution2d
 from recurra.runtime.ops.dropout import Dropout
 from recurra.runtime.ops.embedding import Embedding
+from recurra.runtime.ops.fields import Fields
 from recurra.runtime.ops.forecast import Forecast
 from recurra.runtime.ops.layer_norm import LayerNorm
 from recurra.runtime.ops.linear import Linear
@@ -23,6 +24,7 @@ __all__ = [
     "Convolution2d",
     "Dropout",
     "Embedding",
+    "Fields",
     "Forecast",
     "LayerNorm",
     "Linear",
