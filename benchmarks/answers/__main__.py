@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.answers import (
+    beauty,
     cycles,
     digits,
     engines,
@@ -48,6 +49,7 @@ ROWS: tuple[Row, ...] = tuple(
         nab,
         skab,
         patients,
+        beauty,
     )
 )
 ROWS += (shakespeare.ROW_QUICK, shakespeare.ROW, variance.ROW, stocks.ROW)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from recurra.tasks.estimator import open_model
     from recurra.tasks.forecasting.forecaster import Forecaster
     from recurra.tasks.generation.generator import Generator
+    from recurra.tasks.recommendation.recommender import Recommender
     from recurra.tasks.regression.regressor import Regressor
     from recurra.tasks.tagging.tagger import Tagger
     from recurra.tasks.trading.trader import Trader
@@ -40,6 +41,7 @@ _NAMES = {
     "Detector": "recurra.tasks.detection.detector",
     "Forecaster": "recurra.tasks.forecasting.forecaster",
     "Generator": "recurra.tasks.generation.generator",
+    "Recommender": "recurra.tasks.recommendation.recommender",
     "Regressor": "recurra.tasks.regression.regressor",
     "Tagger": "recurra.tasks.tagging.tagger",
     "Trader": "recurra.tasks.trading.trader",
@@ -73,6 +75,7 @@ __all__ = [
     "Detector",
     "Forecaster",
     "Generator",
+    "Recommender",
     "Regressor",
     "Tagger",
     "Trader",

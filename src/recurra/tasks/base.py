@@ -47,6 +47,7 @@ BUILT_IN = {
     "tag": "tagging.tagger",
     "transcribe": "transcription.transcriber",
     "generate": "generation.generator",
+    "recommend": "recommendation.recommender",
     "translate": "translation.translator",
     "trade": "trading.trader",
 }

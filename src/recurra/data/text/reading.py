@@ -146,7 +146,7 @@ def _of_path(path: Path, y: Any, text: str | None, groups: Any, times: Any, tagg
         raise DataError(f"{path.name}: the file is empty, expected texts")
     ending = path.suffix.lower()
     if ending in JSON_ENDINGS:
-        table = _of_json_lines(content, path.name)
+        table = json_lines(content, path.name)
         return _of_table(table, y, text, groups, times, tagged)
     if ending == ".txt" and not tagged:
         lines = decoded(content, path.name).splitlines()
@@ -181,7 +181,7 @@ def _of_folder(path: Path) -> Texts:
     return Texts(texts, labels, ["/".join(parts) for parts in inner])
 
 
-def _of_json_lines(content: bytes, source: str) -> Table:
+def json_lines(content: bytes, source: str) -> Table:
     """Objects, one a line; or one list of them."""
     text = decoded(content, source)
     rows: list[Any] = []
