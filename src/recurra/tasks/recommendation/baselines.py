@@ -41,7 +41,8 @@ class Popularity(Baseline):
 
     def scores(self, ids: Any) -> Floats:
         """[V] after some items."""
-        return self.shares.copy()
+        shares: Floats = self.shares.copy()
+        return shares
 
 
 class ItemRules(Popularity):
@@ -58,4 +59,5 @@ class ItemRules(Popularity):
     def scores(self, ids: Any) -> Floats:
         """[V]."""
         found = follow(self.rules, ids)
-        return found / max(found.sum(), 1e-30) + LITTLE * self.shares
+        scores: Floats = found / max(found.sum(), 1e-30) + LITTLE * self.shares
+        return scores

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,10 +11,7 @@ from recurra.data.sessions import NextItem, item_name
 from recurra.errors import DataError, SettingError
 from recurra.runtime.model import Model
 from recurra.tasks.live.base import Live
-from recurra.tasks.recommendation.ranking import first
-
-if TYPE_CHECKING:
-    from recurra.tasks.base import Task
+from recurra.tasks.recommendation.ranking import Ranking, first
 
 
 class LiveRecommender(Live):
@@ -28,12 +25,11 @@ class LiveRecommender(Live):
         model, task, transform: of a `recurra.Recommender`.
     """
 
-    def __init__(self, model: Model, task: Task, transform: NextItem) -> None:
+    def __init__(self, model: Model, task: Any, transform: NextItem) -> None:
         series = task.roles.get("series")
         super().__init__(model, transform, [] if series is None else [series], [task.roles.get("item", "item")])
-        self.task: Any = task
-        self.transform = transform
-        self.ranking = self.task.ranking(model)
+        self.task, self.transform = task, transform
+        self.ranking: Ranking = self.task.ranking(model)
         self._items = model.program("items").session()
 
     def step(self, observation: Any, series: str = "") -> dict[str, Any]:

@@ -22,7 +22,7 @@ def ranks_of(truth: Floats, scores: Floats) -> Ranks:
     """
     right = np.nan_to_num(truth).astype(np.int64)
     own = np.take_along_axis(scores, right[:, None], -1)
-    ranks = (scores[:, 1:] >= own).sum(-1).astype(np.float64)
+    ranks: Ranks = (scores[:, 1:] >= own).sum(-1).astype(np.float64)
     ranks[(right == 0) | (own[:, 0] <= 0)] = np.inf
     ranks[np.isnan(truth)] = np.nan
     return ranks

@@ -34,7 +34,7 @@ def learn_rules(sessions: Sequence[Ids], V: int) -> F32:
     Two items of a session count, the more so the nearer they are and if they came in this order. What comes often
     counts less. Row 0, and what has fewer neighbours, has zeros.
 
-    >>> learn_rules([np.array([1, 2]), np.array([1, 2])], 3).round(2).tolist()
+    >>> learn_rules([np.array([1, 2]), np.array([1, 2])], 3).astype(float).round(2).tolist()
     [[0.0, 0.0], [2.0, 1.19], [1.0, 0.84]]
     """
     ids = np.concatenate(sessions).astype(np.int64)
@@ -62,13 +62,13 @@ def learn_rules(sessions: Sequence[Ids], V: int) -> F32:
     return found
 
 
-def follow(rules: F32, history: Ids) -> NDArray[np.float64]:
+def follow(rules: F32, history: Ids) -> Any:
     """What rules [V, 2 K] say of all items after some, [V]; the latest say most."""
     K = rules.shape[1] // 2
     last = np.asarray(history[-SEEN:])[::-1].astype(np.int64)
     rows = rules[last]
     weights = rows[:, K:] * (RECENT ** np.arange(len(last)))[:, None]
-    found = np.bincount(rows[:, :K].astype(np.int64).ravel(), weights.ravel(), len(rules))
+    found: Any = np.bincount(rows[:, :K].astype(np.int64).ravel(), weights.ravel(), len(rules))
     found[0] = 0.0
     return found
 
@@ -86,7 +86,8 @@ def first(scores: NDArray[Any], n: int) -> NDArray[np.int64]:
     n = min(n, len(scores))
     some = np.argpartition(-scores, n - 1)[:n]
     some = some[scores[some] > 0]
-    return some[np.lexsort((some, -scores[some]))]
+    found: NDArray[np.int64] = some[np.lexsort((some, -scores[some]))]
+    return found
 
 
 class Ranking:
