@@ -123,7 +123,13 @@ MODEL = Path("model.recurra")
 def forecast(
     file: File,
     target: Annotated[
-        str, typer.Option(help="The column to forecast.", rich_help_panel=DATA, metavar="COLUMN", show_default=False)
+        str,
+        typer.Option(
+            help="The column to forecast; or several, with commas between.",
+            rich_help_panel=DATA,
+            metavar="COLUMN",
+            show_default=False,
+        ),
     ],
     horizon: Annotated[
         int, typer.Option(help="How many steps to forecast.", rich_help_panel=DATA, metavar="N", show_default=False)
@@ -153,6 +159,14 @@ def forecast(
             metavar="COLUMN",
         ),
     ] = None,
+    static: Annotated[
+        str,
+        typer.Option(
+            help="Columns that have one value for each series, numbers or words: region, size.",
+            rich_help_panel=DATA,
+            metavar="COLUMNS",
+        ),
+    ] = "",
     zone: Annotated[
         str | None,
         typer.Option(
@@ -188,9 +202,10 @@ def forecast(
     from recurra.tasks.forecasting.forecaster import Forecaster
 
     roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series}
-    roles |= {"zone": zone, "time_format": time_format}
+    roles |= {"zone": zone, "time_format": time_format, "static": names(static)}
     model = Forecaster(horizon, load_cell(cell), hidden, layers, epochs=epochs, seed=seed)
-    train(model, file, out, report, resume, target=target, **roles)
+    targets = names(target)
+    train(model, file, out, report, resume, target=targets if len(targets) > 1 else target, **roles)
 
 
 @fit.command()

@@ -37,13 +37,14 @@ def compare(data: Any, labels: Any = None, *, watch: Watch | None = None, **opti
 
 def forecasters(
     data: Any,
-    target: str | int,
+    target: str | int | Sequence[str],
     horizon: int,
     *,
     time: str | None = None,
     known_ahead: Sequence[str] | str = (),
     past: Sequence[str] | str = (),
     series: str | None = None,
+    static: Sequence[str] | str = (),
     zone: str | None = None,
     time_format: str | None = None,
     seasons: str | Sequence[int] = "auto",
@@ -54,8 +55,8 @@ def forecasters(
 
     Args:
         data: a path of a CSV or Parquet file, a pandas or Polars frame, a dict of arrays, or an array.
-        target, time, known_ahead, past, series, zone, time_format: the roles of columns, as `recurra.data.series_of`
-            takes them.
+        target, time, known_ahead, past, series, static, zone, time_format: the roles of columns, as
+            `recurra.data.series_of` takes them.
         horizon: steps to forecast.
         seasons: "auto", or lengths in rows.
         watch: called several times a second with the schedule so far.
@@ -75,7 +76,7 @@ def forecasters(
     from recurra.tasks.forecasting.task import Forecast
 
     columns: dict[str, Any] = {"time": time, "known_ahead": known_ahead, "past": past, "series": series, "zone": zone}
-    columns["time_format"] = time_format
+    columns |= {"time_format": time_format, "static": static}
     return of_task(Forecast(horizon, seasons=seasons), data, watch=watch, settings=settings, target=target, **columns)
 
 

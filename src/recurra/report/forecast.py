@@ -25,7 +25,7 @@ from recurra.report.charts import (
     numbers,
 )
 from recurra.report.fit import Report, against_baselines, parity, parts_of, the_network, training, unit_of
-from recurra.report.page import Beside, Chart, Code, Section, Styled, Text, render
+from recurra.report.page import Beside, Chart, Code, Section, Styled, Table, Text, render
 
 _COUNT = re.compile(r"-?\d+(\.\d+)?")
 _OFFSET = re.compile(r"[+-]\d\d:\d\d$")  # from UTC, behind a time of the day
@@ -56,6 +56,7 @@ def forecast_page(report: Report, model: Any = None) -> str:
             "Every origin of the test part, all steps ahead. MASE divides by the error of the seasonal naive forecast "
             "on the training part: below 1 is better than that.",
         ),
+        *([_targets(report)] if report.get("by_target") else []),
         _errors(report),
         training(report, "loss (pinball, scaled)"),
         the_network(
@@ -82,7 +83,7 @@ def _week(report: Report) -> Chart:
     """The end of the test part, as it was forecast a horizon before."""
     example = report["example"]
     truth, low, high = (numbers(example[name]) for name in ("truth", "low", "high"))
-    figure, ax = axes(7.2, 2.9, ylabel=f"{report['target']}{unit_of(report)}")
+    figure, ax = axes(7.2, 2.9, ylabel=f"{example.get('variable') or report['target']}{unit_of(report)}")
     times = _times(example["times"])
     _band(ax, times, example, "forecast and its interval")
     if "naive" in example:
@@ -107,7 +108,7 @@ def _week(report: Report) -> Chart:
 def _one(report: Report) -> Chart:
     """One whole forecast."""
     fan = report["fan"]
-    figure, ax = axes(4.7, 2.6, ylabel=f"{report['target']}{unit_of(report)}")
+    figure, ax = axes(4.7, 2.6, ylabel=f"{fan.get('variable') or report['target']}{unit_of(report)}")
     past, ahead = _times(fan["past_times"]), _times(fan["times"])
     known = Line("known", past, numbers(fan["past"]), "ink", width=1.3)
     draw_lines(ax, [known, Line("what came", ahead, numbers(fan["truth"]), "ink", DASHED, 1.1)])
@@ -149,6 +150,15 @@ def _coverage(report: Report) -> Chart:
     )
 
 
+def _targets(report: Report) -> Section:
+    rows = [
+        [one["target"], *(number(error[key], 4) for error in one["errors"].values() for key in ("mae", "mase"))]
+        for one in report["by_target"]
+    ]
+    names = [f"{name}, {key}" for name in report["by_target"][0]["errors"] for key in ("MAE", "MASE")]
+    return Section("Target by target", [Table(["target", *names], rows)])
+
+
 def _errors(report: Report) -> Section:
     parts = []
     for key, heading in (("by_hour", "hour of the day"), ("by_weekday", "day of the week")):
@@ -169,16 +179,18 @@ def _data(report: Report) -> Section:
     data = report["data"]
     seasons = " and ".join(str(s) for s in data["seasons"]) or "none"
     known = ", ".join(data["known_ahead"]) or "nothing but the calendar"
+    static = f" The same within a series: {', '.join(data['static'])}." if data.get("static") else ""
     text = (
         f"{data['rows']:,} rows of {data['source'] or 'the table'}, one every {report['step']}, in {data['series']} "
         f"series. Seasons found in the training part: {seasons} steps. Known ahead: {known}; known up to now: "
-        f"{', '.join([report['target'], *data['past']])}."
+        f"{', '.join([report['target'], *data['past']])}.{static}"
     )
     return Section("The data", [Text(text), parts_of(data), *map(Text, data["notes"])])
 
 
 def _live(report: Report) -> Section:
-    columns = ",".join(["time", report["target"], *report["data"]["past"], *report["data"]["known_ahead"]])
+    names = [*report["target"].split(", "), *report["data"]["past"], *report["data"]["known_ahead"]]
+    columns = ",".join(["time", *names, *report["data"].get("static", [])])
     live, file = report.get("live"), report["model_file"] or "model.recurra"
     cost = f" Here one step took {live['microseconds']:.0f} µs, features included." if live else ""
     return Section(

@@ -20,7 +20,8 @@ import numpy as np
 
 from recurra.errors import RecurraError
 from recurra.runtime import load
-from recurra.tasks.forecasting.live import Forecast, LiveForecaster
+from recurra.tasks.forecasting.answer import Forecast
+from recurra.tasks.forecasting.live import LiveForecaster
 
 
 def forecasts(live: LiveForecaster, rows: Iterator[dict[str, Any]]) -> Iterator[Forecast]:

@@ -18,6 +18,7 @@ from recurra.data.forecasting.clock import Clock
 from recurra.data.forecasting.prepared import Prepared
 from recurra.data.forecasting.seasons import find_seasons
 from recurra.data.forecasting.series import Columns, Series, put_on_step
+from recurra.data.forecasting.static import Static
 from recurra.data.forecasting.step import LONGEST_SEASON, WEEK, Step
 from recurra.data.forecasting.trend import MOST_LAGS, MOST_ROWS, Trend
 from recurra.data.scale import Scaler
@@ -67,6 +68,7 @@ class Features(Transform):
         past_flags, ahead_flags: the columns, by number, that have a number for being missing.
         anchor: what the target is relative to; None: to the training part, as for series that return to its mean.
         trend: a linear forecast from the last values; None: there is none.
+        static: what does not change within a series; its numbers come after the past columns.
     """
 
     horizon: int
@@ -84,6 +86,7 @@ class Features(Transform):
     ahead_flags: tuple[int, ...]
     anchor: Anchor | None = None
     trend: Trend | None = None
+    static: Static = field(default_factory=Static)
     _prepared: WeakKeyDictionary[Series, Prepared] = field(default_factory=WeakKeyDictionary, repr=False)
 
     @classmethod
@@ -141,6 +144,7 @@ class Features(Transform):
             ahead=tuple(Scaler.fit([one.ahead[:end, i] for one, end in train]) for i in range(K)),
             past_flags=tuple(i for i in range(P) if any(np.isnan(one.past[:end, i]).any() for one, end in train)),
             ahead_flags=tuple(i for i in range(K) if any(np.isnan(one.ahead[:end, i]).any() for one, end in train)),
+            static=Static.fit(columns.static, [one.static for one, end in train if end]),
         )
         return learned._anchored(series, splits)
 
@@ -177,7 +181,7 @@ class Features(Transform):
     def input_size(self) -> int:  # type: ignore[override]
         """I: the numbers that the encoder sees at one step."""
         own = 1 + len(self.seasons) + 2 * (self.anchor is not None)
-        return own + len(self.past) + len(self.past_flags) + self.ahead_size
+        return own + len(self.past) + len(self.past_flags) + self.static.size + self.ahead_size
 
     @cached_property
     def row_size(self) -> int:  # type: ignore[override]
@@ -187,7 +191,7 @@ class Features(Transform):
     @property
     def inputs(self) -> tuple[str, ...]:  # type: ignore[override]
         """The columns that it reads."""
-        return (self.columns.target, *self.columns.past, *self.columns.ahead)
+        return (*self.columns.targets, *self.columns.past, *self.columns.ahead, *self.columns.static)
 
     @property
     def names(self) -> list[str]:
@@ -202,7 +206,7 @@ class Features(Transform):
         if self.anchor is not None:
             changes.append(f"{c.target} less {self.anchor.lag} before, the half of a horizon")
             changes.append(f"level of {c.target}")
-        now = [c.target, f"{c.target} missing", *changes, *past, *ahead]
+        now = [c.target, f"{c.target} missing", *changes, *past, *self.static.labels, *ahead]
         before = [f"{c.target} {s} before" for s in self.seasons] + ["trend"] * (self.trend is not None)
         return [*now, *(f"{n} to come" for n in ahead), *before]
 
@@ -274,6 +278,7 @@ class Features(Transform):
             "ahead_flags": list(self.ahead_flags),
             "anchor": None if self.anchor is None else self.anchor.to_dict(),
             "trend": None if self.trend is None else self.trend.to_dict(),
+            **({"static": self.static.to_dict()} if self.static.names else {}),
         }
 
     @classmethod
@@ -312,7 +317,9 @@ class Features(Transform):
         )
         anchor, trend = described.get("anchor"), described.get("trend")
         learned = None if trend is None else Trend.from_dict(trend)
+        static = Static.from_dict(described.get("static", {}))
         fits = fits and (learned is None or len(learned.weights) == described["horizon"])
+        fits = fits and static.names == columns.static
         if not fits:
             raise DataError("the features of the model contradict themselves: save the model again")
         return cls(
@@ -331,6 +338,7 @@ class Features(Transform):
             ahead_flags=lists["ahead_flags"],
             anchor=None if anchor is None else Anchor.from_dict(anchor),
             trend=learned,
+            static=static,
         )
 
 

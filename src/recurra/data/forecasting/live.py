@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from recurra.data.forecasting.anchor import HIGHEST, relative
 from recurra.data.forecasting.ring import Ring
+from recurra.data.forecasting.static import Cells
 from recurra.errors import DataError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class LiveFeatures:
         self.unknown: list[str] = []
         self._anchor = None if f.anchor is None else f.anchor.live(name)
         self._lags = Ring(f.trend.lags, f.trend.lags) if f.trend is not None else None
+        self._static = np.full(f.static.size, np.nan, np.float32)  # as long as nobody has said
 
     tick: int | None
 
@@ -92,6 +94,22 @@ class LiveFeatures:
         if len(ahead):
             self._know(t, ahead)
         return self._row(t, target, past)
+
+    def describe(self, cells: Cells) -> None:
+        """Take the cells of the static columns; those that are all missing change nothing.
+
+        Raises:
+            DataError: they are others than before, or no numbers where numbers are wanted; nothing has changed.
+        """
+        if all(cell is None for cell in cells):
+            return
+        found = self.features.static.encode(cells)
+        if self._static.size and self._static[0] == self._static[0] and not np.array_equal(found, self._static):
+            raise DataError(
+                f"the static columns of {self.name!r} are {', '.join(map(str, cells))}, and were others before, "
+                "expected one value for each series: end the series to begin anew"
+            )
+        self._static[:] = found
 
     def unscaled(self, z: NDArray[np.floating]) -> NDArray[np.float64]:
         """Outputs after the last row in the target's units."""
@@ -189,6 +207,8 @@ class LiveFeatures:
             lasts |= {"anchor": self._anchor.numbers, "anchor.lag": self._anchor.ring.array}
         if self._lags is not None:
             lasts["lags"] = self._lags.array
+        if self._static.size:
+            lasts["static"] = self._static
         return named | lasts | {"ahead_season": self._ahead_season.array, "future": self._future.array}
 
     def _whole(self, time: Time) -> int:
@@ -276,6 +296,9 @@ class LiveFeatures:
         for i in f.past_flags:
             out[at] = gone[i]
             at += 1
+        if self._static.size:
+            out[at : at + len(self._static)] = np.nan_to_num(self._static)
+            at += len(self._static)
         now = out[at : at + F]
         now[:] = self._future.at(t)
         beside = out[f.input_size :].reshape(N, F + f.season_size)

@@ -58,7 +58,8 @@ class Prepared:
         if f.anchor is not None:
             changes.append(np.clip(self.level, -HIGHEST, HIGHEST))
         of_now = [own, np.isnan(self.target), *changes, *values[1:], *flags]
-        self.encoder = np.concatenate([np.stack(of_now, 1, dtype=np.float32), now], 1, dtype=np.float32)
+        static = np.broadcast_to(f.static.encode(series.static), (T, f.static.size))
+        self.encoder = np.concatenate([np.stack(of_now, 1, dtype=np.float32), static, now], 1, dtype=np.float32)
 
     def _change(self, memory: F32, season: int) -> F32:
         """The target less what was remembered of one season earlier, [T]; 0 where one is missing."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from recurra.data.forecasting.clock import Clock
 from recurra.data.forecasting.places import check_order, off_step, place
+from recurra.data.forecasting.static import Cells, static_cells
 from recurra.data.forecasting.step import Step
 from recurra.data.forecasting.times import read_times, time_column
 from recurra.data.table import Table
@@ -29,6 +30,8 @@ class Columns:
         past: known up to the time of forecasting.
         ahead: known ahead of time: holidays, prices that were announced, plans.
         time, series: the columns of times and of the series' names, or None where there are none.
+        others: more targets, each a series of its own beside that of the first.
+        static: what does not change within a series.
     """
 
     target: str
@@ -36,15 +39,33 @@ class Columns:
     ahead: tuple[str, ...] = ()
     time: str | None = None
     series: str | None = None
+    others: tuple[str, ...] = ()
+    static: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        used = [self.target, *self.past, *self.ahead, *(n for n in (self.time, self.series) if n is not None)]
+        used = [*self.targets, *self.past, *self.ahead, *self.static]
+        used += [n for n in (self.time, self.series) if n is not None]
         for name in used:
             if used.count(name) > 1:
                 raise DataError(
-                    f"the column {name!r} has two roles, expected one of target, time, series, past and known ahead: "
-                    "the past of the target is always an input, so name it only once"
+                    f"the column {name!r} has two roles, expected one of target, time, series, static, past and "
+                    "known ahead: the past of the target is always an input, so name it only once"
                 )
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """All that are forecast."""
+        return (self.target, *self.others)
+
+    def name(self, group: str, target: str) -> str:
+        """The name of one target's series in a group, which is what the series column names.
+
+        >>> Columns("load").name("north", "load"), Columns("load", others=("wind",)).name("north", "wind")
+        ('north', 'north, wind')
+        """
+        if not self.others:
+            return group
+        return target if self.series is None else f"{group}, {target}"
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -54,8 +75,9 @@ class Columns:
     def from_dict(cls, described: Mapping[str, Any]) -> Columns:
         """From `to_dict`; raises KeyError, TypeError or ValueError where that is something else."""
         d = dict(described)
-        columns = cls(d["target"], tuple(d["past"]), tuple(d["ahead"]), d["time"], d["series"])
-        names = (columns.target, *columns.past, *columns.ahead)
+        more = tuple(d.get("others", ())), tuple(d.get("static", ()))
+        columns = cls(d["target"], tuple(d["past"]), tuple(d["ahead"]), d["time"], d["series"], *more)
+        names = (*columns.targets, *columns.past, *columns.ahead, *columns.static)
         if not all(isinstance(n, str) for n in names) or not all(
             isinstance(d[k], str | None) for k in ("time", "series")
         ):
@@ -68,13 +90,15 @@ class Series:
     """One series of T rows on a regular step; NaN is a missing value.
 
     Attributes:
-        name: its name in the series column, "" where there is only one.
+        name: its name in the series column, "" where there is only one; with several targets that and the target's.
         ticks: the times as whole numbers, int64 [T], as `clock` reads and writes them.
         target: float64 [T]; NaN also in rows of the future, of which only what is known ahead is known.
         past, ahead: float64 [T, P] and [T, K].
         observed: rows before this one have been observed; the rest are the future.
         step, clock, columns: the distance of rows, the meaning of times, and the names.
         notes: what was done to the table: rows filled in, values missing.
+        group, variable: its name in the series column, and the target that it is of.
+        static: the cells of the static columns.
     """
 
     name: str
@@ -87,6 +111,9 @@ class Series:
     clock: Clock
     columns: Columns
     notes: tuple[str, ...] = ()
+    group: str = ""
+    variable: str = ""
+    static: Cells = ()
 
     def __len__(self) -> int:
         return len(self.target)
@@ -99,12 +126,13 @@ class Series:
 
 def series_of(
     data: Table,
-    target: str | int,
+    target: str | int | Sequence[str | int],
     *,
     time: str | None = None,
     known_ahead: Sequence[str] | str = (),
     past: Sequence[str] | str = (),
     series: str | None = None,
+    static: Sequence[str] | str = (),
     zone: str | None = None,
     time_format: str | None = None,
 ) -> list[Series]:
@@ -117,12 +145,13 @@ def series_of(
 
     Args:
         data: the table.
-        target: the column to forecast.
+        target: the column to forecast; or several, each of which is a series of its own, on the same rows.
         time: the column of times; None: a frame's index of times, or a column called time, date, datetime, timestamp
             and the like, and otherwise rows count; "": rows count.
         known_ahead: columns that are known ahead of time.
         past: columns that are known up to the time of forecasting.
         series: the column that names the series of each row, where there are several.
+        static: columns that have one value for each series, numbers or words.
         zone: the time zone of the clock on the wall, such as "Europe/Berlin", where times do not say it.
         time_format: how times are written, where they can be meant in several ways: a pattern such as
             "%d/%m/%Y %H:%M", the order "dmy", "mdy" or "ymd", "excel" for the days of a spreadsheet, "seconds" ..
@@ -140,7 +169,8 @@ def series_of(
     """
     time, series = (None if n is None else str(n) for n in (time, series))
     name, notes = time_column(data, time, series)
-    columns = Columns(str(target), _names(past), _names(known_ahead), name, series)
+    first, *others = [str(target)] if isinstance(target, (str, int)) else [str(n) for n in target] or [""]
+    columns = Columns(first, _names(past), _names(known_ahead), name, series, tuple(others), _names(static))
     made = put_on_step(data, columns, notes=notes, zone=zone, form=time_format)
     _check_targets(data, made)
     return made
@@ -157,7 +187,7 @@ def put_on_step(
     form: str | None = None,
 ) -> list[Series]:
     """The series of a table, where its columns, and perhaps their clock and step, are known; as `series_of`."""
-    values = data.numbers(columns.target, "target")
+    values = _matrix(data, columns.targets, "target")
     past_values = _matrix(data, columns.past, "past column")
     ahead_values = _matrix(data, columns.ahead, "known-ahead column")
     groups = {"": np.arange(len(data))} if columns.series is None else data.groups(columns.series)
@@ -167,10 +197,17 @@ def put_on_step(
         check_order(data, rows, times[rows], clock, group)
     step = step or _step(data, [times[rows] for rows in groups.values()], clock)
     numbers = (values, past_values, ahead_values)
-    return [_one(data, group, rows, times, numbers, step, clock, columns, notes) for group, rows in groups.items()]
+    made: list[Series] = []
+    for group, rows in groups.items():
+        made += _together(data, group, rows, times, numbers, step, clock, columns, notes)
+    names = [one.name for one in made]
+    if len(set(names)) < len(names):
+        doubled = next(name for name in names if names.count(name) > 1)
+        raise DataError(f"{data.source}: two series would be called {doubled!r}: rename one of them or of the targets")
+    return made
 
 
-def _one(
+def _together(
     table: Table,
     name: str,
     rows: NDArray[np.int64],
@@ -180,8 +217,8 @@ def _one(
     clock: Clock,
     columns: Columns,
     notes: Sequence[str],
-) -> Series:
-    """One series, its rows put on the step."""
+) -> list[Series]:
+    """The series of all targets in a group, their rows put on the step."""
     index = place(table, rows, times[rows], clock, step, name)
     T = int(index[-1]) + 1
     if T // (len(rows) + 10) > _MOST_FILLED:
@@ -190,10 +227,10 @@ def _one(
             f"{table.where(int(rows[gap + 1]))}: {int(index[gap + 1] - index[gap]) - 1} rows are missing before this "
             f"one, expected a row every {step}: correct the time, or resample the table"
         )
-    target, past, ahead = (np.full((T, *v.shape[1:]), np.nan) for v in values)
-    for full, part in zip((target, past, ahead), values, strict=True):
+    targets, past, ahead = (np.full((T, *v.shape[1:]), np.nan) for v in values)
+    for full, part in zip((targets, past, ahead), values, strict=True):
         full[index] = part[rows]
-    seen = np.isfinite(target) | np.isfinite(past).any(1)
+    seen = np.isfinite(targets).any(1) | np.isfinite(past).any(1)
     observed = int(np.flatnonzero(seen)[-1]) + 1 if seen.any() else 0
     if not columns.ahead:
         observed = T
@@ -203,13 +240,21 @@ def _one(
         gap = int(rows[int(np.argmax(np.diff(index) > 1)) + 1])
         where = table.where(gap).rpartition(", ")[2]
         said.append(f"{filled} {'row' if filled == 1 else 'rows'} filled in as missing, the first before {where}")
-    for column, array in ((columns.target, target[:observed]), *zip(columns.past, past[:observed].T, strict=True)):
+    named = zip((*columns.targets, *columns.past), (*targets[:observed].T, *past[:observed].T), strict=True)
+    for column, array in named:
         empty = int(np.isnan(array).sum()) - filled
         if empty > 0:
             said.append(f"{column}: {empty} of {len(array)} values are missing")
     said += off_step(times[rows], step, clock, index)
     ticks = step.add(step.anchor(int(times[rows[0]])), np.arange(T))
-    return Series(name, ticks, target, past, ahead, observed, step, clock, columns, tuple(said))
+    static = static_cells(table, columns.static, rows, name)
+    return [
+        Series(
+            columns.name(name, variable), ticks, np.ascontiguousarray(target), past, ahead, observed, step, clock,
+            columns, tuple(said), name, variable, static,
+        )
+        for variable, target in zip(columns.targets, targets.T, strict=True)
+    ]  # fmt: skip
 
 
 def _step(table: Table, times: list[NDArray[np.int64]], clock: Clock) -> Step:
@@ -222,17 +267,18 @@ def _step(table: Table, times: list[NDArray[np.int64]], clock: Clock) -> Step:
 def _check_targets(table: Table, made: list[Series]) -> None:
     for one in made:
         if not np.isfinite(one.target).any():
-            which = f"the series {one.name!r} of " if one.name else ""
+            which = f"the series {one.group!r} of " if one.group else ""
             raise DataError(
-                f"{table.source}: {which}the target {one.columns.target!r} has no value at all, expected numbers: "
+                f"{table.source}: {which}the target {one.variable!r} has no value at all, expected numbers: "
                 "remove the series, or name another target"
             )
-    values = np.concatenate([one.target for one in made])
-    if np.nanmin(values) == np.nanmax(values):
-        raise DataError(
-            f"{table.source}: the target {made[0].columns.target!r} is {np.nanmin(values):g} in every row, expected a "
-            "column that changes: there is nothing to forecast"
-        )
+    for target in made[0].columns.targets:
+        values = np.concatenate([one.target for one in made if one.variable == target])
+        if np.nanmin(values) == np.nanmax(values):
+            raise DataError(
+                f"{table.source}: the target {target!r} is {np.nanmin(values):g} in every row, expected a column that "
+                "changes: there is nothing to forecast"
+            )
 
 
 def _names(names: Sequence[str] | str) -> tuple[str, ...]:

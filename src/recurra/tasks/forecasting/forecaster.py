@@ -15,8 +15,8 @@ from recurra.data import Series, Split
 from recurra.errors import DataError, NotFittedError
 from recurra.tasks.bench import Bench
 from recurra.tasks.estimator import Estimator
+from recurra.tasks.forecasting.answer import known_residuals
 from recurra.tasks.forecasting.baselines import LinearAutoregression, Naive
-from recurra.tasks.forecasting.live import known_residuals
 from recurra.tasks.forecasting.residuals import check_paths
 from recurra.tasks.forecasting.task import Forecast
 from recurra.tasks.frames import as_frame, as_given, zone_of
@@ -114,12 +114,13 @@ class Forecaster(Estimator):
     def fit(  # type: ignore[override]
         self,
         data: Any,
-        target: str | int = "0",
+        target: str | int | Sequence[str | int] = "0",
         *,
         time: str | None = None,
         known_ahead: Sequence[str] | str = (),
         past: Sequence[str] | str = (),
         series: str | None = None,
+        static: Sequence[str] | str = (),
         zone: str | None = None,
         time_format: str | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -134,7 +135,8 @@ class Forecaster(Estimator):
 
         Args:
             data: a pandas or Polars frame, a dict of arrays, a NumPy array, or the path of a CSV or Parquet file.
-            target, time, known_ahead, past, series, zone, time_format: columns, as `recurra.data.series_of` takes them.
+            target, time, known_ahead, past, series, static, zone, time_format: columns, as `recurra.data.series_of`
+                takes them. Each of several targets is forecast from its own past by the same network.
             checkpoint: a file that is written after every epoch.
             resume: go on from it, where it is there: the end is the same, to the last bit.
             progress: called after every update and validation, with the best naive error on the validation part.
@@ -146,7 +148,7 @@ class Forecaster(Estimator):
             DataError: the table cannot be used; the message says where.
             TrainingError, CheckpointError: see `recurra.train`.
         """
-        columns = {"time": time, "known_ahead": known_ahead, "past": past, "series": series}
+        columns = {"time": time, "known_ahead": known_ahead, "past": past, "series": series, "static": static}
         columns |= {"zone": zone, "time_format": time_format}
         how = {"checkpoint": checkpoint, "resume": resume, "progress": progress, "stop": stop}
         self._source = data
@@ -177,9 +179,9 @@ class Forecaster(Estimator):
 
         Returns:
             A table of the kind that was given (a dict of arrays for arrays and files), one row for each origin and
-            horizon: series, origin, time, horizon, and a column q0.1 and so on for each quantile. Times that have a
-            zone have that of the frame, or of training; in arrays, which know no zones, they are in UTC, and steps of a
-            day or more are dates.
+            horizon: series, target (where there are several), origin, time, horizon, and a column q0.1 and so on for
+            each quantile. Times that have a zone have that of the frame, or of training; in arrays, which know no
+            zones, they are in UTC, and steps of a day or more are dates.
 
         Raises:
             NotFittedError: before `fit` or `load`.
@@ -208,7 +210,8 @@ class Forecaster(Estimator):
             at = np.arange(start, stop)[:, None] + np.arange(1, N + 1)
             parts.append(
                 {
-                    "series": np.full(M * each * N, one.name, dtype=object),
+                    "series": np.full(M * each * N, one.group, dtype=object),
+                    **({"target": np.full(M * each * N, one.variable, dtype=object)} if one.columns.others else {}),
                     "origin": np.repeat(one.time[start:stop], each * N),
                     "time": one.clock.array(ticks[np.repeat(at, each, 0)].reshape(-1)),
                     "horizon": np.tile(np.arange(1, N + 1), M * each),

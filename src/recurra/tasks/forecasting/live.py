@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import time as stopwatch
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -14,71 +13,21 @@ from numpy.typing import NDArray
 
 from recurra.data.forecasting.features import Features
 from recurra.data.forecasting.live import LiveFeatures
-from recurra.data.forecasting.step import TICKS
-from recurra.errors import DataError, ModelFileError, SessionError, SettingError
+from recurra.errors import DataError, ModelFileError, SessionError
 from recurra.runtime.model import Model
 from recurra.tasks.forecasting.adaptive import RATE, Adaptive, check_rate
-from recurra.tasks.forecasting.residuals import Residuals
-from recurra.tasks.live.base import Live, Remembered, is_empty
-
-MOST_GAP = 10_000  # rows in a row that are taken as missing; a longer silence needs a new start
-
-
-@dataclass(frozen=True)
-class Forecast:
-    """What follows one observation.
-
-    Attributes:
-        series: the name of the series, "" where there is only one.
-        origin: the time of the observation, as text.
-        quantiles: float64 [N, Q], in the target's units.
-        levels: the Q levels of the quantiles.
-        seconds: what it took, from the row to the forecast.
-    """
-
-    series: str
-    origin: str
-    quantiles: NDArray[np.float64]
-    levels: tuple[float, ...]
-    seconds: float
-    _tick: int
-    _features: Features
-    _residuals: Residuals | None = None
-
-    @property
-    def time(self) -> NDArray[Any]:
-        """The N times that are forecast: datetime64[s] (UTC where the data's times have a zone) or int64."""
-        f = self._features
-        return f.clock.array(f.step.add(self._tick, np.arange(1, f.horizon + 1)))
-
-    def paths(self, count: int = 100, seed: int = 0) -> NDArray[np.float64]:
-        """Whole futures [count, N], each as likely as any other; see `Forecaster.paths`.
-
-        Raises:
-            SettingError: the count is out of range, or the model does not know how its errors go together.
-        """
-        return known_residuals(self._residuals).paths(self.quantiles, self.levels, count, seed)
+from recurra.tasks.forecasting.answer import Forecast, known_residuals, residuals_of
+from recurra.tasks.forecasting.reading import ReadsRows, Row
+from recurra.tasks.live.base import Remembered
 
 
-@dataclass(frozen=True)
-class _Row:
-    """A row that was read and can be taken."""
-
-    series: str
-    tick: int
-    target: float
-    past: list[float]
-    ahead: list[float]
-    announces: bool
-
-
-class LiveForecaster(Live):
+class LiveForecaster(ReadsRows):
     """Forecasts of a model that `recurra.Forecaster` made, one observation after the other, for any number of series.
 
     A row is a dict of the model's columns. Values that are missing (None, NaN, an empty text, no key) are taken as the
-    training took them, and `notes` says so. A row with a later time, known-ahead columns, and neither target nor past
-    columns (empty texts or no keys) announces what is known ahead: it gives no forecast. Rows that were left out are
-    taken as missing.
+    training took them, and `notes` says so; what is static may be left out once it was said. A row with a later time,
+    known-ahead columns, and neither target nor past columns (empty texts or no keys) announces what is known ahead: it
+    gives no forecast. Rows that were left out are taken as missing.
 
     Args:
         model: the model, from `recurra.load`.
@@ -112,14 +61,18 @@ class LiveForecaster(Live):
                 f"{f.horizon * len(self.levels)} as its preprocessing says: save the model again"
             )
         keys = [n for n in (c.series, c.time) if n is not None]
-        super().__init__(model, self.features, keys, [c.target, *c.past, *c.ahead])
+        super().__init__(model, self.features, keys, [*c.targets, *c.past, *c.ahead, *c.static])
         self.timed = c.time is not None
         self.announced = [*keys, *c.ahead] if c.ahead and c.time is not None else []
 
     @cached_property
     def fields(self) -> list[str]:
-        """The series, the time of the observation, and the quantiles for 1, 2 .. N steps later: q0.1+1, q0.5+1 .."""
-        return [*self._keys, *(f"q{q:g}+{n}" for n in range(1, self.features.horizon + 1) for q in self.levels)]
+        """The series, the time of the observation, and the quantiles for 1, 2 .. N steps later: q0.1+1, q0.5+1 ..; of
+        several targets load q0.1+1 and so on, target after target."""
+        steps = range(1, self.features.horizon + 1)
+        c = self.features.columns
+        before = [f"{target} " for target in c.targets] if c.others else [""]
+        return [*self._keys, *(f"{name}q{q:g}+{n}" for name in before for n in steps for q in self.levels)]
 
     @cached_property
     def _keys(self) -> list[str]:
@@ -133,9 +86,37 @@ class LiveForecaster(Live):
         return [*self._of_keys(answer), *map(repr, answer.quantiles.ravel().tolist())]
 
     def to_dict(self, answer: Forecast) -> dict[str, Any]:
-        """A forecast, ready for JSON: for each level the list of N quantiles."""
-        quantiles = {f"q{q:g}": v for q, v in zip(answer.levels, answer.quantiles.T.tolist(), strict=True)}
-        return dict(zip(self._keys, self._of_keys(answer), strict=True)) | quantiles
+        """A forecast, ready for JSON: for each level the list of N quantiles; of several targets that for each."""
+        keys = dict(zip(self._keys, self._of_keys(answer), strict=True))
+        if not self.features.columns.others:
+            return keys | self._levels_of(answer.quantiles)
+        targets = zip(self.features.columns.targets, answer.quantiles, strict=True)
+        return keys | {target: self._levels_of(quantiles) for target, quantiles in targets}
+
+    def _levels_of(self, quantiles: NDArray[np.float64]) -> dict[str, list[float]]:
+        return {f"q{q:g}": v for q, v in zip(self.levels, quantiles.T.tolist(), strict=True)}
+
+    @property
+    def series(self) -> list[str]:
+        """The names of the series that there have been so far."""
+        columns = self.features.columns
+        if not columns.others:
+            return list(self._series)
+        end = f", {columns.target}"
+        return [name.removesuffix(end) if columns.series else "" for name in self._series if self._is_first(name)]
+
+    def _is_first(self, name: str) -> bool:
+        c = self.features.columns
+        return name.endswith(f", {c.target}") if c.series else name == c.target
+
+    def end(self, series: str = "") -> None:
+        """Forget a series that has ended; its next observation begins anew."""
+        for name in self.named(series):
+            super().end(name)
+
+    def states(self, series: str | None = None) -> dict[str, NDArray[np.float32]]:
+        """What the network remembers of a series, by name; with several targets of the first one's."""
+        return super().states(None if series is None else self.named(series)[0])
 
     def adapt(self, rate: float = RATE) -> None:
         """Have intervals follow how often they hold: see `recurra.tasks.forecasting.adaptive.Adaptive`.
@@ -165,34 +146,46 @@ class LiveForecaster(Live):
         """Take one row: the forecast of what follows it, or None for an announcement.
 
         Raises:
-            DataError: a value is no number, or the time is none, not after the last, off the step, or too far ahead;
-                nothing has changed.
+            DataError: a value is no number, or the time is none, not after the last, off the step, or too far ahead; a
+                static column has changed; nothing has changed.
         """
         began = stopwatch.perf_counter()
-        read = self._read(row)
+        read, f = self._read(row), self.features
         if read.announces:
-            self._remembered(read.series).rows.announce(read.tick, read.ahead)
+            for one in self._remembered(read.group):
+                one.rows.announce(read.tick, read.ahead)
             return None
+        f.static.encode(read.static)  # it and `describe` may raise, before anything has changed
+        for name in self.named(read.group):
+            if name in self._series:
+                self._series[name].rows.describe(read.static)
         missing = self._missing_before(read)
-        one, f = self._remembered(read.series), self.features
-        live, session = one.rows, one.session
+        series = self._remembered(read.group)
+        for one in series:
+            one.rows.describe(read.static)
+        said = [self._taken(one, target, read, missing) for one, target in zip(series, read.targets, strict=True)]
+        if missing:
+            rows = "1 row" if missing == 1 else f"{missing} rows"
+            self.notes.append(f"{rows} before {self._when(read)} taken as missing")
+        self._say(read, series[0].rows)
+        quantiles = np.stack(said) if f.columns.others else said[0]
+        origin, seconds = f.clock.text(read.tick), stopwatch.perf_counter() - began
+        return Forecast(read.group, origin, quantiles, self.levels, seconds, read.tick, f, self.residuals)
+
+    def _taken(self, one: Remembered, target: float, read: Row, missing: int) -> NDArray[np.float64]:
+        """The quantiles [N, Q] of one series after a row, and after rows that were left out before it."""
+        f, live = self.features, one.rows
         for _ in range(missing):
-            assert live.tick is not None
-            session.step(live.push(f.step.after(live.tick)))
+            one.session.step(live.push(f.step.after(live.tick)))
             if one.more is not None:
                 one.more.skip()
-        if missing:
-            self.notes.append(
-                f"{missing} {'row' if missing == 1 else 'rows'} before {self._when(read)} taken as missing"
-            )
-        out = session.step(live.push(read.tick, read.target, read.past, read.ahead))
-        self._say(read, live)
-        quantiles = live.unscaled(out.reshape(f.horizon, len(self.levels)))
-        if one.more is not None:
-            one.more.take(read.target)
-            quantiles = one.more.give(quantiles)
-        origin, seconds = f.clock.text(read.tick), stopwatch.perf_counter() - began
-        return Forecast(read.series, origin, quantiles, self.levels, seconds, read.tick, f, self.residuals)
+        out = one.session.step(live.push(read.tick, target, read.past, read.ahead))
+        quantiles: NDArray[np.float64] = live.unscaled(out.reshape(f.horizon, len(self.levels)))
+        if one.more is None:
+            return quantiles
+        one.more.take(target)
+        adapted: NDArray[np.float64] = one.more.give(quantiles)
+        return adapted
 
     def announce(self, row: Mapping[str, Any]) -> bool:
         """Take known-ahead values of a time to come, whatever else the row has; False where the time has passed.
@@ -204,127 +197,29 @@ class LiveForecaster(Live):
         if not c.ahead or c.time is None:
             lack = "known-ahead columns" if c.time is not None else "column of times"
             raise DataError(f"the model has no {lack}: nothing can be announced to it")
-        name, tick = self.place(row)
+        group, tick = self.place(row)
         ahead = [self._number(row, n) for n in c.ahead]
-        last = self.last(name)
+        last = self.last(group)
         if last is not None and tick <= last:
             return False
-        self._remembered(name).rows.announce(tick, ahead)
+        for one in self._remembered(group):
+            one.rows.announce(tick, ahead)
         return True
 
-    def place(self, row: Mapping[str, Any]) -> tuple[str, int]:
-        """The series of a row, and its time as a whole number.
+    def _remembered(self, group: str) -> list[Remembered]:
+        """What is remembered of the series of each target."""
+        names = self.named(group)
+        for name in names:
+            if name not in self._series:
+                self._series[name] = self._begun(name)
+                if self.features.scalers and name not in self.features.scalers:
+                    self.notes.append(f"the series {name!r} was not in training: it is scaled like all others together")
+        return [self._series[name] for name in names]
 
-        Raises:
-            DataError: one of them is missing, or the time is none.
-        """
-        c = self.features.columns
-        name = "" if c.series is None else self._series_of(row, c.series)
-        last = self.last(name)
-        if c.time is None:
-            return name, 0 if last is None else last + 1
-        value = self._cell(row, c.time)
-        if is_empty(value):
-            raise DataError(f"the time {c.time!r} is missing, expected a time")
-        try:
-            tick = self.features.clock.read(value, last)
-            self.features.clock.check(tick)
-            return name, self._on_step(name, tick)
-        except (ValueError, OverflowError) as error:
-            raise DataError(f"the time {c.time!r}: {error}") from None
-
-    def _on_step(self, name: str, tick: int) -> int:
-        """A time, or its place on the step of its series where it is near to that: clocks are a little off."""
-        step, last = self.features.step, self.last(name)
-        if last is None:
-            return step.anchor(tick)
-        if tick == step.after(last):  # as mostly: the rest is for arrays
-            return tick
-        n, near = step.nearest(np.array([tick]), last)
-        return int(step.add(last, n)[0]) if near[0] else tick
-
-    def last(self, series: str = "") -> int | None:
-        """The time of the last observation of a series, as a whole number; None before the first."""
-        one = self._series.get(series)
-        return None if one is None else one.rows.tick
-
-    def _remembered(self, name: str) -> Remembered:
-        one = self._series.get(name)
-        if one is None:
-            one = self._series[name] = self._begun(name)
-            if self.features.scalers and name not in self.features.scalers:
-                self.notes.append(f"the series {name!r} was not in training: it is scaled like all others together")
-        return one
-
-    def _read(self, row: Mapping[str, Any]) -> _Row:
-        """A row, its values checked; nothing is changed."""
-        c = self.features.columns
-        name, tick = self.place(row)
-        target = self._number(row, c.target)
-        past = [self._number(row, n) for n in c.past]
-        ahead = [self._number(row, n) for n in c.ahead]
-        last = self.last(name)
-        silent = all(is_empty(row.get(n, "")) for n in (c.target, *c.past))
-        known = c.time is not None and any(v == v for v in ahead)
-        if silent and known and (last is None or tick > last):
-            return _Row(name, tick, target, past, ahead, True)
-        return _Row(name, tick, target, past, ahead, False)
-
-    def _missing_before(self, row: _Row) -> int:
-        """How many rows were left out before this one."""
-        last, f = self.last(row.series), self.features
-        if last is None or row.tick == f.step.after(last):
-            return 0
-        if self._alone(row, last):
-            return 0
-        if row.tick <= last:
-            what = "comes twice" if row.tick == last else f"comes after {f.clock.text(last)}"
-            raise DataError(f"{self._when(row)} {what}, expected a later time: it is left out")
-        n, fits = f.step.index(np.array([row.tick]), last)
-        if not fits[0] and self._begins_anew(row, last):
-            return self._missing_before(row)
-        if not fits[0]:
-            raise DataError(
-                f"{self._when(row)} comes after {f.clock.text(last)}, expected a whole number of steps of {f.step} "
-                "later: it is left out"
-            )
-        if n[0] > MOST_GAP:
-            raise DataError(
-                f"{self._when(row)} comes {n[0]} steps after {f.clock.text(last)}, expected at most {MOST_GAP}: "
-                "correct the time, or start anew"
-            )
-        return int(n[0]) - 1
-
-    def _alone(self, row: _Row, last: int) -> bool:
-        """Whether the only row so far is further away than any gap: one of the two times is wrong, and the series
-        begins anew with this one, so that no single wrong time decides which others are taken."""
-        f = self.features
-        if self._series[row.series].rows.count > 1:
-            return False
-        n, _ = f.step.index(np.array([max(row.tick, last)]), min(row.tick, last))
-        if n[0] <= MOST_GAP:
-            return False
-        self.end(row.series)
-        self.notes.append(
-            f"{self._when(row)} is far from the first row, of {f.clock.text(last)}: the series begins anew"
-        )
-        return True
-
-    def _begins_anew(self, row: _Row, last: int) -> bool:
-        """Whether the series' steps are from now on those of this row: where the one before was the first of all, which
-        alone said when they begin, or where these are the training's and the others are not."""
-        step, rows = self.features.step, self._series[row.series].rows
-        if step.unit not in TICKS or (rows.count > 1 and not step.trained(row.tick) > step.trained(last)):
-            return False
-        n = max(1, round((row.tick - last) / step.count))
-        rows.move(row.tick - n * step.count)
-        self.notes.append(f"{self._when(row)} is on another step of {step} than the rows before: it begins there anew")
-        return True
-
-    def _say(self, row: _Row, live: LiveFeatures) -> None:
+    def _say(self, row: Row, live: LiveFeatures) -> None:
         """Note what was missing in a row."""
         c = self.features.columns
-        for name, value in zip((c.target, *c.past), (row.target, *row.past), strict=True):
+        for name, value in zip((*c.targets, *c.past), (*row.targets, *row.past), strict=True):
             if value != value:
                 self.notes.append(f"{name!r} is missing at {self._when(row)}")
         for name in live.unknown:
@@ -332,27 +227,3 @@ class LiveForecaster(Live):
             if what not in self._said:
                 self._said.add(what)
                 self.notes.append(f"{what}; announce them by rows with a later time and no {c.target!r}")
-
-    def _when(self, row: _Row) -> str:
-        text = self.features.clock.text(row.tick)
-        return f"{text} of {row.series!r}" if row.series else text
-
-
-def residuals_of(described: Mapping[str, Any], horizon: int, levels: int) -> Residuals | None:
-    """What a model's preprocessing says of its errors; None of models of earlier versions.
-
-    Raises:
-        ModelFileError: it is unreadable.
-    """
-    said = described.get("residuals")
-    try:
-        return None if said is None else Residuals.from_dict(said, horizon, levels)
-    except (DataError, LookupError, TypeError, ValueError, OverflowError) as error:
-        raise ModelFileError(f"what the model knows of its errors is unreadable ({error}): save it again") from error
-
-
-def known_residuals(residuals: Residuals | None) -> Residuals:
-    """Or SettingError where there are none."""
-    if residuals is None:
-        raise SettingError("the model does not know how its errors go together: fit it anew, with this version")
-    return residuals

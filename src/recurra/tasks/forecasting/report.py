@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -57,12 +58,13 @@ def build_report(
         group: {"labels": labels[group], "values": {n: s.by(group) for n, s in scores.items()}}
         for group in groups(features)
     }
-    best = best_naive(table)
+    key = "mase" if features.columns.others else "mae"  # targets have units of their own
+    best = best_naive(table, key)
     shown = next((b for b in baselines if isinstance(b, Naive) and best and b.name == best["name"]), None)
     return {
         "task": bench.task.name,
         "metrics": METRICS,
-        "target": features.columns.target,
+        "target": ", ".join(features.columns.targets),
         "unit": "",
         "step": str(features.step),
         "horizon": features.horizon,
@@ -81,7 +83,8 @@ def build_report(
         "model": model_of(model.model, recipe),
         "parity": model.model.parity,
         "live": None,
-        "verdict": verdict(table, levels, features.horizon),
+        "verdict": verdict(table, levels, features.horizon, key),
+        "by_target": _by_target(bench, [model, shown]) if features.columns.others and shown else [],
     }
 
 
@@ -111,6 +114,18 @@ def groups(features: Features) -> dict[str, int]:
     seconds = {"second": step.count, "weekday": DAY}.get(step.unit, 0)
     hours = {"hour": 24} if 0 < seconds < DAY else {}
     return hours | ({"weekday": 7} if 0 < seconds <= DAY else {})
+
+
+def _by_target(bench: Bench, predictors: Sequence[Predictor]) -> list[dict[str, Any]]:
+    """MAE and MASE of each target, of a model and of the best naive forecast."""
+    found = []
+    for target in features_of(bench).columns.targets:
+        chosen = [s.variable == target for s in bench.sequences]
+        kept = [[x for x, keep in zip(xs, chosen, strict=True) if keep] for xs in (bench.sequences, bench.splits)]
+        one = replace(bench, sequences=kept[0], splits=kept[1])
+        scores = {p.name: score(one, p, "test").summary() for p in predictors}
+        found.append({"target": target, "errors": {n: {k: s[k] for k in ("mae", "mase")} for n, s in scores.items()}})
+    return found
 
 
 def score(bench: Bench, predictor: Predictor, part: str, offsets: NDArray[Any] | None = None) -> Score:
@@ -158,26 +173,27 @@ def _parts(predictor: Any, one: Series, start: int, stop: int) -> Iterator[tuple
         yield first, predictor.predict(one, first, min(first + CHUNK, stop))
 
 
-def best_naive(table: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+def best_naive(table: Sequence[dict[str, Any]], key: str = "mae") -> dict[str, Any] | None:
     """The row of the naive forecast with the least error."""
-    naive = [row for row in table if row["kind"] == "naive" and row["mae"] is not None]
-    return min(naive, key=lambda row: float(row["mae"]), default=None)
+    naive = [row for row in table if row["kind"] == "naive" and row[key] is not None]
+    return min(naive, key=lambda row: float(row[key]), default=None)
 
 
-def verdict(table: Sequence[dict[str, Any]], levels: Sequence[float], horizon: int) -> list[str]:
-    """What the table says, in sentences; also where it says that the model is not worth it."""
-    best = best_naive(table)
-    if best is None or table[0]["mae"] is None:
+def verdict(table: Sequence[dict[str, Any]], levels: Sequence[float], horizon: int, key: str = "mae") -> list[str]:
+    """What the table says, in sentences, by MAE or MASE; also where it says that the model is not worth it."""
+    best = best_naive(table, key)
+    if best is None or table[0][key] is None:
         return []
+    error = "mean absolute error" if key == "mae" else "mean absolute scaled error"
     model, steps = table[0], "1 step" if horizon == 1 else f"{horizon} steps"
     said = [
-        f"Over {steps} ahead and all test origins, {model['name']} has a mean absolute error of {model['mae']:.4g}, "
-        f"{_against(model['mae'], best['mae'])} {best['name']} ({best['mae']:.4g}), the best of the naive forecasts."
+        f"Over {steps} ahead and all test origins, {model['name']} has a {error} of {model[key]:.4g}, "
+        f"{_against(model[key], best[key])} {best['name']} ({best[key]:.4g}), the best of the naive forecasts."
     ]
     for row in table:
-        if row["kind"] == "linear" and row["mae"] is not None:
-            said.append(f"It is {_against(model['mae'], row['mae'])} the {row['name']} ({row['mae']:.4g}).")
-    better = min(table, key=lambda row: float(row["mae"]))
+        if row["kind"] == "linear" and row[key] is not None:
+            said.append(f"It is {_against(model[key], row[key])} the {row['name']} ({row[key]:.4g}).")
+    better = min(table, key=lambda row: float(row[key]))
     if better is not model:
         said.append(f"Do not use the recurrent network here: {better['name']} is better and simpler.")
     if model["coverage"] is not None:
@@ -209,6 +225,7 @@ def _example(model: ModelPredictor, bench: Bench, naive: Naive | None) -> dict[s
         "truth": _numbers(one.target[rows]),
         **_band(forecast, bench),
         **shown,
+        "variable": one.variable,
         "lead": N,
     }
 
@@ -220,6 +237,7 @@ def _fan(model: ModelPredictor, bench: Bench) -> dict[str, Any]:
     past = np.arange(max(0, origin - max(2 * N, 24) + 1), origin + 1)
     ahead = np.arange(origin + 1, origin + 1 + N)
     return {
+        "variable": one.variable,
         "past_times": [time_text(one, int(row)) for row in past],
         "past": _numbers(one.target[past]),
         "times": [time_text(one, int(row)) for row in ahead],
@@ -267,7 +285,7 @@ def described(bench: Bench) -> dict[str, Any]:
         times = {"first": time_text(first[0], first[1]), "last": time_text(last[0], last[2] - 1)}
         parts.append({"name": WORDS[part], "rows": rows, **times})
     return {
-        "target": columns.target,
+        "target": ", ".join(columns.targets),
         "step": str(features.step),
         "horizon": features.horizon,
         "rows": sum(one.observed for one in series),
@@ -276,6 +294,7 @@ def described(bench: Bench) -> dict[str, Any]:
         "last": time_text(late, late.observed - 1),
         "past": list(columns.past),
         "known_ahead": list(columns.ahead),
+        "static": list(columns.static),
         "seasons": [season for season in features.seasons if season > 1],
         "parts": parts,
         "notes": sorted({f"{one.name}: {note}" if one.name else note for one in series for note in one.notes})[:100],

@@ -30,8 +30,8 @@ from recurra.data.transform import Transform
 from recurra.runtime.ops.forecast import middle_of
 from recurra.tasks.base import Floats, Task
 from recurra.tasks.bench import Bench, ModelPredictor
+from recurra.tasks.forecasting.answer import residuals_of
 from recurra.tasks.forecasting.baselines import LinearAutoregression, Naive, Seasonal
-from recurra.tasks.forecasting.live import residuals_of
 from recurra.tasks.forecasting.residuals import MOST_ORIGINS, Residuals
 from recurra.tasks.metrics import MeanAbsoluteError
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from recurra.tasks.forecasting.live import LiveForecaster
 
 ARRAYS = ("ticks", "target", "past", "ahead")  # of a series
+SAID = ("name", "observed", "notes", "group", "variable", "static")
 
 
 class Forecast(Task):
@@ -157,7 +158,7 @@ class Forecast(Task):
         steps = f"{self.horizon} steps ahead"
         if features.scalers:
             return f"mean absolute error, {steps}, in standard deviations of each series"
-        return f"mean absolute error of {features.columns.target}, {steps}"
+        return f"mean absolute error of {', '.join(features.columns.targets)}, {steps}"
 
     def suspicions(self, bench: Bench) -> list[str]:
         """Columns that tell of the future, rows out of order."""
@@ -208,7 +209,8 @@ class Forecast(Task):
     def roles_of(self, transform: Any) -> dict[str, Any]:
         """The columns."""
         c, clock = transform.columns, transform.clock
-        roles = {"target": c.target, "past": c.past, "known_ahead": c.ahead, "time": c.time, "series": c.series}
+        roles = {"target": list(c.targets) if c.others else c.target, "past": c.past, "known_ahead": c.ahead}
+        roles |= {"time": c.time, "series": c.series, "static": c.static}
         return roles | {"time_format": clock.form or (clock.kind if clock.kind in UNIX else None)}
 
     @classmethod
@@ -221,7 +223,7 @@ class Forecast(Task):
         arrays = {f"{k}.{n}": getattr(one, n) for k, one in enumerate(sequences) for n in ARRAYS}
         first = sequences[0]
         return arrays, {
-            "series": [{"name": one.name, "observed": one.observed, "notes": list(one.notes)} for one in sequences],
+            "series": [{name: getattr(one, name) for name in SAID} for one in sequences],
             "step": first.step.to_dict(),
             "clock": first.clock.to_dict(),
             "columns": first.columns.to_dict(),
@@ -234,8 +236,9 @@ class Forecast(Task):
         columns, found = Columns.from_dict(settings["columns"]), []
         for k, one in enumerate(settings["series"]):
             ticks, target, past, ahead = (arrays[f"{k}.{n}"] for n in ARRAYS)
-            notes = tuple(one["notes"])
-            found.append(Series(one["name"], ticks, target, past, ahead, one["observed"], step, clock, columns, notes))
+            said: dict[str, Any] = {name: tuple(v) if isinstance(v, (list, tuple)) else v for name, v in one.items()}
+            numbers: dict[str, Any] = {"ticks": ticks, "target": target, "past": past, "ahead": ahead}
+            found.append(Series(step=step, clock=clock, columns=columns, **numbers, **said))
         return found
 
 
