@@ -226,11 +226,11 @@ def test_augmentation_changes_what_it_says() -> None:
 
     for seed in range(3):
         rng = np.random.default_rng(seed)
-        y = replace(off, speed=0.2).samples(tone, rng)
+        y = replace(off, speed=0.2).samples(tone, rng, 16_000)
         at = np.abs(np.fft.rfft(y)).argmax() / len(y) * 16000
         assert 0.79 < len(tone) / len(y) < 1.21
         assert at == pytest.approx(500 * len(tone) / len(y), abs=2)
-        y = replace(off, hiss=20).samples(tone, rng)
+        y = replace(off, hiss=20).samples(tone, rng, 16_000)
         share = 10 * np.log10((tone**2).mean() / ((y - tone) ** 2).mean())
         assert 19 < share < 41
         masked = replace(off, bands=1, band=4).frames(rows, rng, 8).reshape(30, 3, 8)

@@ -15,8 +15,10 @@ from recurra.data.audio import Recording
 from recurra.errors import DataError, ModelFileError
 from recurra.tasks.transcription.ctc import PrefixBeam, Search
 from recurra.tasks.transcription.listen import Listener
+from recurra.tasks.transcription.metrics import error_rate
 from recurra.tasks.transcription.ngram import BEGIN, END, NGram
-from recurra.tasks.transcription.transcriber import STRANGE, Transcribe, error_rate, texts_of
+from recurra.tasks.transcription.task import Transcribe
+from recurra.tasks.transcription.units import STRANGE, greedy_text, numbers_of, written
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("kaldi_native_fbank")
@@ -146,8 +148,15 @@ def test_error_rates_are_edits(monkeypatch) -> None:
     assert error_rate("wer", true, said) == pytest.approx(want)
     want = sum(edits(list(a), list(b)) for a, b in zip(true, said, strict=True)) / sum(map(len, true))
     assert error_rate("cer", true, said) == pytest.approx(want)
-    truth = np.array([[2, 0], [STRANGE + ord("é"), 1], [-1, 2], [3, 0]], float)
-    assert texts_of(truth, np.eye(4)[[2, 2, 0, 3]], LETTERS) == (["aé", "b"], ["a", "b"])
+
+
+def test_texts_are_numbers_and_back() -> None:
+    assert written(np.array([2, STRANGE + ord("é"), -1]), LETTERS) == "aé"
+    assert greedy_text(np.eye(4)[[2, 2, 0, 2, 1, 1, 3, 0]], LETTERS) == "aa b"
+    pieces = (" ", "a", "b", "ab", "bab")
+    assert numbers_of("babab aé", pieces) == [5, 4, 1, 2, STRANGE + ord("é")]
+    for text in ("abba b", "bé a"):
+        assert written(np.array(numbers_of(text, pieces)), pieces) == text
 
 
 PITCH = {"a": 350.0, "b": 900.0, "c": 2200.0}
@@ -172,8 +181,8 @@ def recordings() -> list[Recording]:
 
 @pytest.fixture(scope="module")
 def path(recordings, tmp_path_factory):
-    reading = {"bins": 16, "copies": 1, "warp": 0.0, "bands": 0, "pauses": 0, "speed": 0.05}
-    model = recurra.Transcriber(hidden=24, epochs=45, batch=8, learning_rate=1e-2, refit=False, reading=reading)
+    reading = {"bins": 16, "copies": 2, "warp": 0.0, "bands": 0, "pauses": 0, "speed": 0.05}
+    model = recurra.Transcriber(hidden=24, layers=1, epochs=45, batch=8, learning_rate=1e-2, reading=reading)
     model.fit(recordings)
     found = tmp_path_factory.mktemp("model") / "t.recurra"
     model.save(found)
@@ -228,7 +237,8 @@ def test_memory_is_bounded_however_long_the_sound_is() -> None:
     longest = 0
     for _ in range(4):
         listener.take(one)
-        longest = max(longest, len(listener.beam.children), listener.beam.step - listener.beam.begun)
+        prefixes = len(listener.beam.state()[2]) // 2
+        longest = max(longest, prefixes // 4, listener.beam.step - listener.beam.begun)
     assert longest <= 1001
 
 

@@ -307,8 +307,10 @@ def tag(
 def transcribe(
     file: Source,
     cell: Cell = "gru",
-    hidden: Hidden = 128,
-    layers: Layers = 2,
+    hidden: Hidden = 256,
+    layers: Layers = 3,
+    bidirectional: Both = False,
+    pieces: Annotated[int, typer.Option(min=0, help="Pieces of words to learn and write in; 0: single letters.")] = 0,
     epochs: Epochs = None,
     seed: Seed = 0,
     resume: Resume = False,
@@ -327,7 +329,8 @@ def transcribe(
     from recurra.cells.script import load_cell
     from recurra.tasks.transcription.transcriber import Transcriber
 
-    train(Transcriber(load_cell(cell), hidden, layers, epochs=epochs, seed=seed), file, out, report, resume)
+    model = Transcriber(load_cell(cell), hidden, layers, bidirectional, pieces=pieces, epochs=epochs, seed=seed)
+    train(model, file, out, report, resume)
 
 
 @fit.command()

@@ -188,10 +188,14 @@ class Shuffled(Batches):
         pieces: each of one sequence: its last step, or all of them.
         batch: sequences in an update.
         seed: of the order.
+        by_length: those of about one length are together however few they are, and in the first epoch the short ones
+            come first.
     """
 
-    def __init__(self, transform: Transform, pieces: Sequence[Piece], batch: int, seed: int) -> None:
-        self.seed, self.batch = seed, batch
+    def __init__(
+        self, transform: Transform, pieces: Sequence[Piece], batch: int, seed: int, by_length: bool = False
+    ) -> None:
+        self.seed, self.batch, self.by_length = seed, batch, by_length
         self.examples = Examples(transform, pieces)
         self.updates = -(-len(pieces) // batch)
 
@@ -201,7 +205,9 @@ class Shuffled(Batches):
         order = rng.permutation(len(self.examples.pieces))
         chance = np.random.default_rng([self.seed, number, 1])
         size = self.batch * TOGETHER
-        if self.updates < MANY:
+        if self.by_length and number == 0:
+            order = np.argsort(self.examples.lengths, kind="stable")
+        if self.updates < MANY and (number == 0 or not self.by_length):
             for at in range(0, len(order), self.batch):
                 yield self.examples.batch(order[at : at + self.batch], chance)
             return

@@ -19,7 +19,8 @@ SOURCE = (
     "a formant synthesiser of recurra's own (`recurra.data.audio.voice`): no recording, and no speech to train with"
 )
 COMMANDS = ("yes", "no", "stop", "go")
-SPEAKERS, SENTENCES, LONG = 30, 48, 6  # commands are said once by each speaker
+WORDS = ("yes", "no", "stop", "go", "left", "on")
+SPEAKERS, SENTENCES, LONG = 120, 200, 5  # commands are said once by each speaker
 
 
 def run_sound_demo(
@@ -72,7 +73,8 @@ def _commands(place: Path, seed: int, epochs: int | None, size: float, console: 
         made += [Recording(f"{word} {s}", voice.say(word), label=word, speaker=f"{s}") for word in COMMANDS]
     console.print(f"[bold]1[/]  {len(made)} words by {speakers} made-up speakers: {SOURCE}.", highlight=False)
     parts = ["test" if s % 5 == 4 else "valid" if s % 5 == 3 else "train" for s in range(speakers) for _ in COMMANDS]
-    model = Classifier(hidden=48, epochs=epochs or 40, batch=16, parts=parts, refit=False, seed=seed)
+    reading = {"stack": 2, "speed": 0.15, "copies": 2}
+    model = Classifier(hidden=64, epochs=epochs or 30, batch=16, parts=parts, refit=False, seed=seed, reading=reading)
     model.fit(made)
     _written(model, place / "commands.recurra", place / "report.html", console)
     detector = Spotter(model, 0.8)
@@ -104,16 +106,16 @@ def _transcribe(place: Path, seed: int, epochs: int | None, size: float, console
     count = max(12, int(SENTENCES * size))
 
     def sentence(speaker: int) -> Recording:
-        text = " ".join(("yes", "no")[int(k)] for k in rng.integers(0, 2, LONG))
+        text = " ".join(WORDS[int(k)] for k in rng.integers(0, len(WORDS), LONG))
         return Recording(f"sentence {speaker}", Voice(1000 * seed + speaker).say(text), text=text, speaker=f"{speaker}")
 
     made = [sentence(s) for s in range(count)]
     console.print(
         f"[bold]1[/]  {count} sentences of {LONG} words, each by a made-up speaker: {SOURCE}.", highlight=False
     )
-    reading = {"stack": 2, "copies": 1, "warp": 0.05, "bands": 1, "pauses": 1}
+    reading = {"copies": 2, "bands": 1, "pauses": 1}
     model = Transcriber(
-        hidden=64, epochs=epochs or 60, batch=6, learning_rate=8e-3, refit=False, seed=seed, reading=reading
+        hidden=96, layers=2, epochs=epochs or 25, batch=8, dropout=0.1, learning_rate=4e-3, seed=seed, reading=reading
     )
     model.fit(made)
     _written(model, place / "transcribe.recurra", place / "report.html", console)

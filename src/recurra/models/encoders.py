@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from recurra.cells import Cell
 from recurra.cells.trace import get
+from recurra.errors import ExportError
 from recurra.torch import Embedding, Fields, Pool, Recurrent
 
 HEADS = 2
@@ -56,6 +57,14 @@ class Encoder(nn.Module, ABC):
         """Features [B, H] of the last step of each row; `lengths` [B] are at least 1."""
         features: Tensor = self(x)[0]
         return features[lengths - 1, torch.arange(x.shape[1])]
+
+    def exported(self) -> list[nn.Module]:
+        """The layers that a model file has of it, one after the other.
+
+        Raises:
+            ExportError: it does not run live.
+        """
+        raise ExportError(f"export: a {type(self).__name__} encoder does not run live, expected recurrent layers")
 
     def summary(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Features [B, H] of each row as a whole, by which it is labelled: those of its last step, or as is usual for
@@ -115,6 +124,12 @@ class RecurrentEncoder(Encoder):
             prepared: Tensor = self.fields(x)
             return prepared
         return x if self.table is None else self.drop(self.table(x))
+
+    def exported(self) -> list[nn.Module]:
+        """The table or the fields, the layers, and the pool where it does something."""
+        pools = self.pool.how != "last" or self.pool.bidirectional  # the last output of one direction is what comes in
+        parts = [self.table, self.fields, self.layers, self.pool if pools else None]
+        return [part for part in parts if part is not None]
 
     def summary(self, x: Tensor, lengths: Tensor) -> Tensor:
         """What the pool makes of all outputs."""

@@ -6,8 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from recurra.errors import ExportError
-from recurra.models.encoders import Encoder, RecurrentEncoder
+from recurra.models.encoders import Encoder
 from recurra.runtime import Op
 from recurra.torch.bridge import layers_of
 
@@ -79,20 +78,7 @@ class Network(nn.Module):
         Raises:
             ExportError: its encoder is not recurrent.
         """
-        if not isinstance(self.encoder, RecurrentEncoder):
-            raise ExportError(
-                f"export: a {type(self.encoder).__name__} encoder does not run live, expected recurrent layers"
-            )
-        pool = self.encoder.pool
-        pools = pool.how != "last" or pool.bidirectional  # the last output of one direction is what comes in
-        parts = [
-            self.encoder.table,
-            self.encoder.fields,
-            self.encoder.layers,
-            pool if pools else None,
-            self.head,
-            self.link,
-        ]
+        parts = [*self.encoder.exported(), self.head, self.link]
         return [op for part in parts if part is not None for op in layers_of(part)]
 
 

@@ -70,6 +70,12 @@ def axes(width: float = 4.7, height: float = 2.5, **labels: str) -> tuple[Figure
     figure = Figure(figsize=(width, height), layout="constrained")
     ax = figure.add_subplot()
     ax.set(**labels)
+    styled(ax)
+    return figure, ax
+
+
+def styled(ax: Any) -> None:
+    """Give axes the house's style."""
     ax.grid(axis="y", color=COLOURS["line"], linewidth=0.7)
     ax.set_axisbelow(True)
     ax.spines[["top", "right", "left"]].set_visible(False)
@@ -77,7 +83,6 @@ def axes(width: float = 4.7, height: float = 2.5, **labels: str) -> tuple[Figure
     ax.tick_params(which="both", length=0, labelsize=8.5, labelcolor=COLOURS["muted"])
     for label in (ax.xaxis.label, ax.yaxis.label):
         label.set(color=COLOURS["muted"], fontsize=8.5)
-    return figure, ax
 
 
 def draw_lines(ax: Any, curves: Sequence[Line]) -> None:

@@ -45,7 +45,7 @@ BUILT_IN = {
     "regress": "regression.regressor",
     "detect": "detection.detector",
     "tag": "tagging.tagger",
-    "transcribe": "transcription.transcriber",
+    "transcribe": "transcription.task",
     "generate": "generation.generator",
     "recommend": "recommendation.recommender",
     "translate": "translation.translator",
@@ -73,6 +73,8 @@ class Task(ABC):
             takes anything.
         input: the kind of what was read.
         tags: whether a text has a target for each of its tokens.
+        updates: that training aims at where nobody says how many epochs.
+        both: whether an answer for each step may come from a network of both directions, which has seen the whole.
         text_baselines: in place of `baselines` where the input is text.
     """
 
@@ -86,6 +88,8 @@ class Task(ABC):
     tags: ClassVar[bool] = False
     text_baselines: ClassVar[tuple[type[Baseline], ...]] = ()
     context: ClassVar[int | None] = None
+    updates: ClassVar[int] = 800
+    both: ClassVar[bool] = False
 
     input: Input = Numbers()
     reading: Mapping[str, Any] | None = None  # settings of the input, where they are not the usual ones

@@ -198,7 +198,7 @@ class Estimator:
         naive = _best_naive(bench)
         identity = {"parameters": parameters_of(self), "data": bench.fingerprint}
         recipe = self.recipe()
-        if bench.every and recipe.bidirectional and not task.tags:
+        if bench.every and recipe.bidirectional and not (task.tags or task.both):
             raise SettingError(
                 f"{type(self).__name__}: y has a number for each step, and a network of both directions has seen what "
                 "comes after it, expected bidirectional=False"

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from recurra.models import Network
     from recurra.models.encoders import Encoder
 
-UPDATES = 800  # that `epochs=None` aims at
 EPOCHS = (12, 200)  # at least and at most
 MOST_TARGETS = 10_000  # numbers of a batch that are compared: of a longer horizon some of the steps
 MOST_CALIBRATED = 4096  # steps of the validation part
@@ -240,7 +239,7 @@ def _train(
     batches = bench.task.batches(
         bench.transform, bench.pieces("train"), network.encoder, recipe.batch, recipe.chunk, recipe.seed
     )
-    epochs = recipe.epochs or int(np.clip(-(-UPDATES // batches.updates), *EPOCHS))
+    epochs = recipe.epochs or int(np.clip(-(-bench.task.updates // batches.updates), *EPOCHS))
     settings = Settings(
         epochs=epochs,
         learning_rate=recipe.learning_rate,

@@ -18,6 +18,7 @@ class Augment:
     Args:
         speed: up to so much faster or slower, voice included: 0.1 is 10 %.
         gain: up to so many decibels louder or softer.
+        pad: up to so many seconds of perfect silence before it and after it.
         hiss: white noise at 40 dB down to so many decibels below the recording; 0: none.
         warp: up to so much of a shift of frequencies, as a longer or shorter throat makes it (Jaitly and Hinton 2013).
         bands, band: SpecAugment (Park et al. 2019): so many bands of up to so many filters are set to their mean.
@@ -27,6 +28,7 @@ class Augment:
 
     speed: float = 0.1
     gain: float = 6.0
+    pad: float = 0.0
     hiss: float = 15.0
     warp: float = 0.1
     bands: int = 2
@@ -35,8 +37,8 @@ class Augment:
     pause: int = 8
     copies: int = 3
 
-    def samples(self, x: F32, rng: np.random.Generator) -> F32:
-        """A recording [N] changed."""
+    def samples(self, x: F32, rng: np.random.Generator, rate: int) -> F32:
+        """A recording [N] changed, of `rate` samples a second."""
         if self.speed:
             factor = 1 + self.speed * rng.uniform(-1, 1)
             at = np.arange(int((len(x) - 1) / factor) + 1) * factor
@@ -45,6 +47,9 @@ class Augment:
             power = float(np.sqrt(np.mean(x.astype(np.float64) ** 2)))
             decibels = rng.uniform(min(self.hiss, 40.0), 40.0)
             x = x + (power * 10 ** (-decibels / 20) * rng.standard_normal(len(x))).astype(np.float32)
+        if self.pad:
+            before, after = (np.zeros(int(rate * rng.uniform(0, self.pad)), np.float32) for _ in range(2))
+            x = np.concatenate([before, x, after])
         if self.gain:
             x = x * np.float32(10 ** (self.gain * rng.uniform(-1, 1) / 20))
         return x

@@ -21,8 +21,10 @@ from recurra.errors import DataError
 
 F32: TypeAlias = NDArray[np.float32]
 F64: TypeAlias = NDArray[np.float64]
+QUIETEST = 3.0  # deviations below the mean of training; what is quieter, as a file of zeros, counts as that
 FARTHEST = 20.0  # normalised numbers end here
 PRIOR = 1.0  # seconds that the mean of training counts for
+MOST_AFTER = 1000  # steps of nothing after a sound
 MEMORY = 5.0  # seconds that a running mean looks back, about
 
 
@@ -34,6 +36,7 @@ class Heard:
         name, group, time: as those of other sequences; the group is the speaker.
         x: float32 [T, k F].
         target: what belongs to it.
+        after: steps of nothing after it, in which the network may still speak.
         samples: it was made of; none where it came from another process.
         text: what is said in it.
     """
@@ -45,9 +48,10 @@ class Heard:
     time: float
     samples: F32 | None = None
     text: str = ""
+    after: int = 0
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.x) + self.after
 
 
 class Hearing(Transform):
@@ -61,10 +65,14 @@ class Hearing(Transform):
         stack: k, so that a step is k times 10 ms.
         center, scale: [k F], learned.
         running: whether the mean is.
+        after: steps of nothing, all zeros, that follow a sound: what is answered there is a look ahead of so long.
     """
 
-    def __init__(self, bank: FilterBank, stack: int, center: F64, scale: F64, running: bool = True) -> None:
+    def __init__(
+        self, bank: FilterBank, stack: int, center: F64, scale: F64, running: bool = True, after: int = 0
+    ) -> None:
         self.bank, self.stack, self.center, self.scale, self.running = bank, stack, center, scale, running
+        self.after, self.floor = after, (center - QUIETEST * scale).astype(np.float32)
         self.inputs = tuple(
             f"{bank.kind} {f}" + (f" at {k}" if stack > 1 else "") for k in range(stack) for f in range(bank.bins)
         )
@@ -78,14 +86,20 @@ class Hearing(Transform):
 
     @classmethod
     def fit(
-        cls, sequences: Sequence[Heard], splits: Sequence[Split], bank: FilterBank, stack: int, running: bool = True
+        cls,
+        sequences: Sequence[Heard],
+        splits: Sequence[Split],
+        bank: FilterBank,
+        stack: int,
+        running: bool = True,
+        after: int = 0,
     ) -> Self:
         """Learn mean and deviation from the training part."""
         train = [s.x[: split.train_end] for s, split in zip(sequences, splits, strict=True) if split.train_end]
         count = sum(len(x) for x in train)
         center = sum(x.sum(0, dtype=np.float64) for x in train) / count
         power = sum(((x - center) ** 2).sum(0) for x in train) / count
-        return cls(bank, stack, np.asarray(center), np.maximum(np.sqrt(power), 1e-3), running)
+        return cls(bank, stack, np.asarray(center), np.maximum(np.sqrt(power), 1e-3), running, after)
 
     @property
     def milliseconds(self) -> int:
@@ -96,11 +110,16 @@ class Hearing(Transform):
         """A recording as a sequence."""
         x = stacked(self.bank.frames(recording.samples), self.stack)
         speaker = recording.speaker or recording.name
-        return Heard(recording.name, x, np.asarray(target), speaker, np.nan, recording.samples, recording.text or "")
+        text = recording.text or ""
+        return Heard(recording.name, x, np.asarray(target), speaker, np.nan, recording.samples, text, self.after)
 
     def rows(self, sequence: Heard, start: int, stop: int) -> F32:
         """See `Transform`."""
-        if not self.running:
+        nothing = np.zeros((max(0, stop - max(start, len(sequence.x))), self.row_size), np.float32)
+        return np.concatenate([self._rows(sequence, start, min(stop, len(sequence.x))), nothing])
+
+    def _rows(self, sequence: Heard, start: int, stop: int) -> F32:
+        if start >= stop or not self.running:
             return self.normalised(sequence.x[start:stop], None)
         at, mean = self._at.get(sequence, (0, self.center))
         if at != start:
@@ -119,11 +138,12 @@ class Hearing(Transform):
         copies = self._copies.setdefault(sequence, {})
         if turn not in copies:  # made once, whatever the epoch
             own = np.random.default_rng([turn, len(sequence.samples), stop])
-            kept = replace(how, speed=0.0) if y.ndim and not sequence.text else how
-            made = stacked(self.bank.frames(kept.samples(sequence.samples, own)), self.stack)
-            room = len(made) >= 1.2 * (y >= 0).sum() if y.ndim else len(made) > 0
+            kept = replace(how, speed=0.0, pad=0.0) if y.ndim and not sequence.text else how
+            made = stacked(self.bank.frames(kept.samples(sequence.samples, own, self.bank.rate)), self.stack)
+            room = len(made) + sequence.after >= 1.2 * (y >= 0).sum() if y.ndim else len(made) > 0
             copies[turn] = self._alone(made if room else sequence.x)
         rows = how.frames(copies[turn], rng, self.bank.bins)
+        rows = np.concatenate([rows, np.zeros((sequence.after, self.row_size), np.float32)])
         targets = self.targets(sequence, 0, stop)
         if len(rows) == len(targets):
             return rows, targets if y.ndim else targets[-1:]
@@ -138,7 +158,7 @@ class Hearing(Transform):
 
     def means(self, x: F32, step: int, mean: F64) -> F64:
         """The running means [T, k F] after each step of x, the first of which is number `step`; before it is `mean`."""
-        out = np.empty(x.shape, np.float64)
+        x, out = np.maximum(x, self.floor), np.empty(x.shape, np.float64)
         for t in range(len(x)):
             mean = mean + (x[t] - mean) / min(self.prior + step + t + 1, self.memory + self.prior)
             out[t] = mean
@@ -146,7 +166,7 @@ class Hearing(Transform):
 
     def normalised(self, x: F32, means: F64 | None) -> F32:
         """[T, k F]."""
-        z = (x - (self.center if means is None else means)) / self.scale
+        z = (np.maximum(x, self.floor) - (self.center if means is None else means)) / self.scale
         return np.clip(z, -FARTHEST, FARTHEST).astype(np.float32)
 
     def targets(self, sequence: Heard, start: int, stop: int) -> F32:
@@ -167,6 +187,7 @@ class Hearing(Transform):
             "bank": self.bank.to_dict(),
             "stack": self.stack,
             "running": self.running,
+            "after": self.after,
             "center": self.center.tolist(),
             "scale": self.scale.tolist(),
         }
@@ -177,13 +198,13 @@ class Hearing(Transform):
         try:
             bank, stack = FilterBank.from_dict(described["bank"]), int(described["stack"])
             center, scale = (np.array(described[name], np.float64) for name in ("center", "scale"))
-            running = bool(described["running"])
+            running, after = bool(described["running"]), int(described.get("after", 0))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"the model's transform is unreadable ({error}): save the model again") from error
-        right = 1 <= stack <= 32 and center.shape == scale.shape == (stack * bank.bins,)
+        right = 1 <= stack <= 32 and 0 <= after <= MOST_AFTER and center.shape == scale.shape == (stack * bank.bins,)
         if not (right and np.isfinite(center).all() and np.isfinite(scale).all() and (scale > 0).all()):
             raise DataError("the model's transform contradicts itself: save the model again")
-        return cls(bank, stack, center, scale, running)
+        return cls(bank, stack, center, scale, running, after)
 
 
 class LiveHearing:

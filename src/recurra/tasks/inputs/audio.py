@@ -33,6 +33,7 @@ class AudioSequences(Sequences):
     """What was read: `x` are the steps of each recording, before they are normalised."""
 
     recordings: tuple[Recording | None, ...] = ()
+    after: int = 0
 
     def with_targets(self, targets: Sequence[Any] | None) -> list[Any]:
         """As `Heard`, with a number (or an array [T]) for each."""
@@ -43,7 +44,7 @@ class AudioSequences(Sequences):
         recordings = self.recordings or (None,) * count
         parts = zip(self.names, self.x, values, groups, times, recordings, strict=True)
         return [
-            Heard(n, x, np.asarray(y, np.float64), g, float(t), r and r.samples, (r and r.text) or "")
+            Heard(n, x, np.asarray(y, np.float64), g, float(t), r and r.samples, (r and r.text) or "", self.after)
             for n, x, y, g, t, r in parts
         ]
 
@@ -56,6 +57,7 @@ class Audio(Augment, Input):
         kind, bins, rate: of the filter bank, see `recurra.data.audio.FilterBank`.
         stack: frames of 10 ms in a step.
         running: whether the mean that is taken off is a running one, or that of training.
+        after: seconds of nothing that follow each recording; what is answered there looks so far ahead.
 
     The settings of `recurra.data.audio.Augment` say how training recordings are changed; `copies` 0: not at all.
     """
@@ -65,6 +67,7 @@ class Audio(Augment, Input):
     rate: int = 16_000
     stack: int = 1
     running: bool = True
+    after: float = 0.0
     name = "audio"
 
     @classmethod
@@ -84,7 +87,7 @@ class Audio(Augment, Input):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise SettingError(f"reading: {name}={value!r}, expected a whole number from {low} to {high}")
-        for name, most in (("speed", 0.5), ("warp", 0.5), ("gain", 60.0)):
+        for name, most in (("speed", 0.5), ("warp", 0.5), ("gain", 60.0), ("after", 5.0), ("pad", 5.0)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
                 raise SettingError(f"reading: {name}={value!r}, expected a number from 0 to {most:g}")
@@ -125,11 +128,20 @@ class Audio(Augment, Input):
             groups = [one.speaker for one in recordings]
         names = tuple(one.name for one in recordings)
         spoken = None if groups is None else [str(g) for g in groups]
-        return AudioSequences(names, tuple(x), (), labels, spoken, None, tuple(recordings))
+        return AudioSequences(names, tuple(x), (), labels, spoken, None, tuple(recordings), self._after)
+
+    @property
+    def _after(self) -> int:
+        """Steps of nothing."""
+        return round(100 * self.after / self.stack)
+
+    def cut(self, sequence: Any, end: int) -> dict[str, Any]:
+        """See `Input`; nothing follows what does not end."""
+        return {"x": sequence.x[:end], "after": sequence.after if end >= len(sequence) else 0}
 
     def transform(self, task: Task, sequences: Sequence[Any], splits: Sequence[Split]) -> Transform:
         """`Hearing`."""
-        made = Hearing.fit(sequences, splits, self.bank, self.stack, self.running)
+        made = Hearing.fit(sequences, splits, self.bank, self.stack, self.running, self._after)
         made.augment = self if self.copies else None
         return made
 
@@ -145,12 +157,17 @@ class Audio(Augment, Input):
 
     def pack(self, sequences: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Their steps one after the other; another process changes nothing of them in training."""
-        return {"x": np.concatenate([s.x for s in sequences])}, {"texts": [s.text for s in sequences]}
+        return {"x": np.concatenate([s.x for s in sequences])}, {
+            "texts": [s.text for s in sequences],
+            "after": sequences[0].after,
+        }
 
     def unpack(self, arrays: Mapping[str, Any], settings: Mapping[str, Any]) -> Sequences:
         """See `Input`."""
-        x = np.split(arrays["x"], np.cumsum(arrays["lengths"])[:-1])
-        return AudioSequences(tuple(settings["names"]), tuple(x), (), None, list(settings["groups"]), arrays["time"])
+        after = int(settings.get("after", 0))
+        x = np.split(arrays["x"], np.cumsum(arrays["lengths"] - after)[:-1])
+        groups = list(settings["groups"])
+        return AudioSequences(tuple(settings["names"]), tuple(x), (), None, groups, arrays["time"], after=after)
 
     def suspicions(self, bench: Bench) -> list[str]:
         """Pieces of one recording on both sides of a split."""

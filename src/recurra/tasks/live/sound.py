@@ -62,6 +62,14 @@ class LiveSound(Live):
         self._series[series] = one
         return one.session.run(rows) if len(rows) else np.zeros((0, self.model.output_size), np.float32)
 
+    def finish(self, series: str = "") -> np.ndarray[Any, Any]:
+        """A sound has ended: the network's numbers [n, O] of the nothing that follows it; it is forgotten."""
+        one = self._series.pop(series, None)
+        if one is None or not self.transform.after:
+            return np.zeros((0, self.model.output_size), np.float32)
+        nothing = np.zeros((self.transform.after, self.transform.row_size), np.float32)
+        return np.asarray(one.session.run(nothing))
+
     def fork(self, series: str, name: str) -> None:
         """Another sound that goes on from where `series` is."""
         one = self._series[series]

@@ -1,7 +1,8 @@
-"""`PrefixBeam`: the text of a network's outputs by prefix beam search, a step at a time, with words, times, confidence.
+"""The text of a network's outputs by prefix beam search, a step at a time: its definition, and the words that it found.
 
 Connectionist temporal classification (Graves et al. 2006): at each step there is a letter or nothing (the blank, number
-0), and a letter that stays is one letter. The search (Hannun et al. 2014) sums over all ways of writing a prefix.
+0), and a letter that stays is one letter. The search (Hannun et al. 2014) sums over all ways of writing a prefix. What
+runs is `recurra._native.PrefixBeam`; `PrefixBeam` here says what it has to do.
 """
 
 from __future__ import annotations
@@ -19,6 +20,14 @@ from recurra.tasks.transcription.ngram import BEGIN, END, NGram
 Floats = NDArray[np.floating[Any]]
 NEVER = -math.inf
 FLOOR = -30.0  # of the logarithm of a probability
+
+
+class Letter(NamedTuple):
+    """A letter of a text, by its number, the step at which it is surest, and the logarithm of how sure that is."""
+
+    letter: int
+    step: int
+    sure: float
 
 
 class Word(NamedTuple):
@@ -140,7 +149,7 @@ class PrefixBeam:
                 child.value += how.unknown
         elif prefix.word:
             child.value += self._of_word(prefix)
-            child.words, child.word = (*prefix.words[-3:], prefix.word), ""
+            child.words, child.word = (*prefix.words[-7:], prefix.word), ""
         return child
 
     def _of_word(self, prefix: _Prefix) -> float:
@@ -166,32 +175,19 @@ class PrefixBeam:
 
         return max(self.beams, key=whole)[0]
 
-    def words(self, prefix: _Prefix | None = None) -> list[Word]:
-        """The words of a prefix, by default the best one."""
-        found: list[Word] = []
-        text, steps, sure = "", list[int](), list[float]()
-        for one in self._letters(prefix or self.best()):
-            letter = self.letters[one.letter - 1]
-            if letter == " ":
-                if text:
-                    found.append(Word(text, steps[0], steps[-1], math.exp(sum(sure) / len(sure))))
-                text, steps, sure = "", [], []
-            else:
-                text, steps, sure = text + letter, [*steps, one.step], [*sure, one.sure]
-        if text:
-            found.append(Word(text, steps[0], steps[-1], math.exp(sum(sure) / len(sure))))
-        return found
+    def text(self, whole: bool) -> list[Letter]:
+        """The letters of the best prefix, its last word taken as whole, or of the most likely one as it stands."""
+        return [Letter(p.letter, p.step, p.sure) for p in self._letters(self.best() if whole else self.beams[0][0])]
 
-    def settled(self) -> int:
-        """How many words of the best prefix all prefixes have in common, each with a blank after it."""
+    def common(self) -> int:
+        """How many letters all prefixes begin with."""
         lines = [list(self._letters(prefix)) for prefix, _, _ in self.beams]
-        common = 0
+        same = 0
         for column in zip(*lines, strict=False):
             if any(one is not column[0] for one in column[1:]):
                 break
-            common += 1
-        text = "".join(self.letters[one.letter - 1] for one in lines[0][:common])
-        return len(text[: text.rfind(" ") + 1].split())
+            same += 1
+        return same
 
     @staticmethod
     def _letters(prefix: _Prefix) -> list[_Prefix]:
@@ -200,6 +196,21 @@ class PrefixBeam:
             found.append(prefix)
             prefix = prefix.before
         return found[::-1]
+
+
+def words_of(text: Sequence[Letter], letters: Sequence[str]) -> list[Word]:
+    """The words of a text; `letters` are those of the numbers from 1 on."""
+    found: list[Word] = []
+    some: list[Letter] = []
+    for one in [*text, None]:
+        if one is not None and letters[one[0] - 1] != " ":
+            some.append(Letter(*one))
+        elif some:
+            spelled = "".join(letters[k.letter - 1] for k in some)
+            sure = math.exp(sum(k.sure for k in some) / len(some))
+            found.append(Word(spelled, some[0].step, some[-1].step, sure))
+            some = []
+    return found
 
 
 def _sum(a: float, b: float) -> float:

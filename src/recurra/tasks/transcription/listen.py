@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.tasks.transcription.ctc import PrefixBeam, Search, Word
+from recurra import _native
+from recurra.tasks.transcription.ctc import Search, Word, words_of
+from recurra.tasks.transcription.lexicon import lexicon_of
 
 PAUSE = 0.8  # seconds without a letter that end a segment
 LONGEST = 30.0  # seconds after which a segment ends at any rate, so that memory is bounded
@@ -62,13 +67,52 @@ class Listener:
     """
 
     def __init__(self, letters: Sequence[str], seconds: float, search: Search | None = None) -> None:
-        self.beam, self.seconds = PrefixBeam(letters, search), seconds
+        self.letters, self.seconds, self.search = letters, seconds, search or Search()
+        self.lexicon = lexicon_of(letters, self.search)
+        self.beam = self._searching()
         self.quiet = 0  # steps since the last letter
+
+    def _searching(self) -> _native.PrefixBeam:
+        return _native.PrefixBeam(self.lexicon, self.search.beam, self.search.width)
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """Of the letters and the search."""
+        how = self.search
+        model = sorted(how.model.entries.items()) if how.model else None
+        numbers = how.beam, how.width, how.weight, how.bonus, how.unknown
+        return hashlib.sha256(repr((tuple(self.letters), numbers, sorted(how.hot.items()), model)).encode()).digest()
+
+    def reset(self) -> None:
+        """Begin anew, with another sound."""
+        self.beam.reset(0)
+        self.quiet = 0
+
+    def state(self) -> list[Any]:
+        """All that it remembers, ready for JSON."""
+        return [self.quiet, *self.beam.state()]
+
+    def restore(self, state: Sequence[Any]) -> None:
+        """Go on from what `state` gave.
+
+        Raises:
+            ValueError, TypeError: it is something else; nothing has changed.
+        """
+        quiet, *beam = state
+        self.beam.restore(tuple(beam))  # type: ignore[arg-type]
+        self.quiet = int(quiet)
+
+    def fork(self) -> Listener:
+        """Another one that goes on from here."""
+        other = copy(self)
+        other.beam = self._searching()
+        other.restore(self.state())
+        return other
 
     def take(self, logs: NDArray[Any]) -> list[Segment]:
         """The segments that ended in these steps [n, K + 1]."""
         ended = []
-        for step in logs:
+        for step in np.ascontiguousarray(logs, np.float64):
             self.quiet = self.quiet + 1 if step[0] > SURE else 0
             self.beam.push(step)
             if self.quiet * self.seconds >= PAUSE or (self.beam.step - self.beam.begun) * self.seconds >= LONGEST:
@@ -77,12 +121,14 @@ class Listener:
 
     def partial(self) -> Segment:
         """What there is of the segment that has not ended."""
-        words = self.beam.words(self.beam.beams[0][0])
-        return self._segment(words, min(self.beam.settled(), len(words)), False)
+        letters = self.beam.text(False)
+        same = words_of(letters[: self.beam.common()], self.letters)
+        cut = bool(same) and self.letters[letters[self.beam.common() - 1][0] - 1] != " "  # its last word may go on
+        return self._segment(words_of(letters, self.letters), len(same) - cut, False)
 
     def finish(self) -> list[Segment]:
         """End the segment: it, if anything was said."""
-        words = self.beam.words()
+        words = words_of(self.beam.text(True), self.letters)
         self.quiet = 0
         ended = [self._segment(words, len(words), True)] if words else []
         self.beam.reset(self.beam.step)

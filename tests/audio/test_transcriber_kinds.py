@@ -1,0 +1,122 @@
+"""Transcribers with convolutions, pieces of words, and both directions; sessions that are kept and go on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import recurra
+from recurra.data.audio import Recording
+from recurra.errors import DataError, RecurraError, SessionError, SettingError
+from recurra.tasks.transcription.ngram import NGram
+from recurra.tasks.transcription.transcriber import Transcriber
+from recurra.tasks.transcription.units import pieces_of
+
+pytest.importorskip("kaldi_native_fbank")
+RNG = np.random.default_rng(3)
+WORDS = ("ab", "abba", "cab")
+
+
+def recording(i: int) -> Recording:
+    text = " ".join(RNG.choice(WORDS, int(RNG.integers(1, 4))))
+    x = 0.1 * RNG.standard_normal(int(RNG.integers(20_000, 34_000)))
+    return Recording(f"r{i}", x.astype(np.float32), text=text, speaker=f"s{i}")
+
+
+@pytest.fixture(scope="module")
+def recordings() -> list[Recording]:
+    return [recording(i) for i in range(12)]
+
+
+def fitted(recordings: list[Recording], **settings) -> Transcriber:
+    reading = {"stack": 1, "bins": 8, "copies": 1, **settings.pop("reading", {})}
+    given = {"hidden": 5, "layers": 2, "epochs": 1, "batch": 4, **settings}
+    return Transcriber(**given, reading=reading).fit(recordings, evaluate=False)
+
+
+@pytest.fixture(scope="module")
+def thin(recordings, tmp_path_factory) -> Transcriber:
+    pytest.importorskip("tokenizers")
+    model = fitted(recordings, strides=(3, 2), pieces=6, reading={"after": 0.25})
+    path = tmp_path_factory.mktemp("thin") / "t.recurra"
+    model.save(path)
+    return recurra.open_model(path)
+
+
+def heard(model: Transcriber, x: np.ndarray, size: int, search=None, turn=lambda hearer: hearer) -> list:
+    hearer, found = model.listen(search), []
+    for i, at in enumerate(range(0, len(x), size)):
+        found += hearer.push(x[at : at + size])
+        if i == 3:
+            hearer = turn(hearer)
+    return [*found, *hearer.finish()]
+
+
+def test_outputs_are_fewer_behind_convolutions_and_the_last_ones_come_after_the_sound(thin, recordings) -> None:
+    assert thin.model_.stride == thin.task_.thinned == 6
+    assert [op.kind for op in thin.model_.ops][:3] == ["convolution", "activation", "convolution"]
+    (sequence,) = thin.task_.read(recordings[:1], thin.transform_)
+    frames = len(thin.transform_.bank.frames(recordings[0].samples))
+    assert len(sequence) == frames + 25
+    outputs = thin._predictor().predict(sequence, 0, len(sequence))
+    assert len(outputs) == -(-(frames + 25) // 6)
+    live = thin.live()
+    said = [live.outputs(recordings[0].samples, "a"), live.finish("a")]
+    assert len(said[1]) in (4, 5)
+    assert thin.task_.decode(np.concatenate(said), thin.transform_, "").tobytes() == outputs.tobytes()
+    assert thin.listener().seconds == pytest.approx(0.06)
+
+
+@pytest.mark.parametrize("size", [160, 1600, 7001])
+def test_pieces_of_words_are_the_same_live_and_from_a_snapshot(thin, recordings, size: int) -> None:
+    assert thin.task_.letters[:4] == (" ", "a", "b", "c")
+    assert len(thin.task_.letters) == 6
+    search = thin.search(NGram.learn([r.text for r in recordings], 3), hot=["abba"])
+    (whole,) = thin.transcribe(recordings[1:2], search)
+    assert whole
+
+    def restored(hearer):
+        other = thin.listen(search)
+        other.restore(hearer.snapshot())
+        hearer.push(np.ones(4000, np.float32))
+        return other
+
+    for turn in (lambda hearer: hearer, restored, lambda hearer: hearer.fork()):
+        assert heard(thin, recordings[1].samples, size, search, turn) == whole
+    one = thin.listen()
+    one.push(recordings[0].samples[:9000])
+    with pytest.raises(SessionError, match="another model"):
+        thin.listen(search).restore(one.snapshot())
+
+
+def test_pieces_are_learned_of_words() -> None:
+    pytest.importorskip("tokenizers")
+    found = pieces_of(["seven seventeen", "seventy seven"] * 3, 12)
+    assert found[:7] == (" ", "e", "n", "s", "t", "v", "y")
+    assert len(found) == 12
+    assert {"en", "seven"} <= set(found)
+    with pytest.raises(SettingError, match="pieces=3, expected more than the 4 letters"):
+        pieces_of(["abc"], 3)
+
+
+def test_both_directions_write_files_and_refuse_to_listen(recordings) -> None:
+    model = fitted(recordings, bidirectional=True)
+    said = model.predict(recordings[:2])
+    assert len(said) == 2
+    assert all(isinstance(text, str) for text in said)
+    with pytest.raises(SessionError, match="both directions"):
+        model.listen()
+
+
+def test_settings_that_cannot_be_are_one_line(recordings) -> None:
+    for settings, match in (
+        ({"strides": (2, 0)}, "strides"),
+        ({"strides": "2"}, "strides"),
+        ({"pieces": -1}, "pieces"),
+        ({"reading": {"after": 9}}, "after"),
+    ):
+        with pytest.raises(RecurraError, match=match) as caught:
+            fitted(recordings, **settings)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match=r"r0: its \d+ outputs are fewer"):
+        fitted(recordings, strides=(16, 16))
