@@ -219,7 +219,7 @@ def test_folders_and_manifests(tmp_path) -> None:
 def test_augmentation_changes_what_it_says() -> None:
     off = Augment(speed=0, gain=0, hiss=0, warp=0, bands=0, pauses=0)
     x, rows = noise(4000), RNG.standard_normal((30, 24)).astype(np.float32)
-    assert (off.samples(x, RNG) == x).all()
+    assert (off.samples(x, RNG, 16_000) == x).all()
     assert (off.frames(rows, RNG, 8) == rows).all()
     tone = np.sin(2 * np.pi * 500 * np.arange(16000) / 16000).astype(np.float32)
     from dataclasses import replace
@@ -239,7 +239,7 @@ def test_augmentation_changes_what_it_says() -> None:
         warped = replace(off, warp=0.3).frames(np.tile(np.arange(8, dtype=np.float32), (2, 3)), rng, 8)
         factor = warped[0, 1]
         np.testing.assert_allclose(warped[0, :8], np.minimum(np.arange(8) * factor, 7), rtol=1e-5)
-    gained = replace(off, gain=6).samples(x, RNG)
+    gained = replace(off, gain=6).samples(x, RNG, 16_000)
     assert np.ptp(gained[x != 0] / x[x != 0]) < 1e-4
 
 

@@ -45,7 +45,7 @@ BUILT_IN = {
     "regress": "regression.regressor",
     "detect": "detection.detector",
     "tag": "tagging.tagger",
-    "transcribe": "transcription.task",
+    "transcribe": "transcription.transcriber",
     "generate": "generation.generator",
     "recommend": "recommendation.recommender",
     "translate": "translation.translator",

@@ -198,7 +198,7 @@ class PrefixBeam:
         return found[::-1]
 
 
-def words_of(text: Sequence[Letter], letters: Sequence[str]) -> list[Word]:
+def words_of(text: Sequence[tuple[int, int, float]], letters: Sequence[str]) -> list[Word]:
     """The words of a text; `letters` are those of the numbers from 1 on."""
     found: list[Word] = []
     some: list[Letter] = []

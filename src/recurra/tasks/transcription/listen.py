@@ -99,7 +99,7 @@ class Listener:
             ValueError, TypeError: it is something else; nothing has changed.
         """
         quiet, *beam = state
-        self.beam.restore(tuple(beam))  # type: ignore[arg-type]
+        self.beam.restore(tuple(beam))
         self.quiet = int(quiet)
 
     def fork(self) -> Listener:
