@@ -39,7 +39,9 @@ def load_cell(name: str) -> Cell:
         spec.loader.exec_module(module)
     except CellError:
         raise
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit too, and what a script derives itself
         raise CellError(
             f"{path}: the script fails with {type(error).__name__}: {error}; run it alone to see where"
         ) from error

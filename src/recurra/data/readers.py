@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.data.arrow import csv_cells, pyarrow
-from recurra.data.table import Table, as_table, check_names
+from recurra.data.table import MISSING, Table, as_table, check_names
 from recurra.errors import DataError
 
 _LARGE = 1 << 20  # bytes; a smaller file is read before PyArrow is imported
@@ -31,7 +31,8 @@ def read_table(path: str | os.PathLike[str]) -> Table:
     """The table in a CSV file (UTF-8, one header line, commas, semicolons or tabs) or in a `.parquet` file.
 
     Cells of a CSV file stay text until they are asked for as numbers or times, so columns that are not used may hold
-    anything. Empty lines and comments, which begin with #, are passed over, and so are empty cells behind a row.
+    anything. Empty lines and comments, which begin with #, are passed over, and so are empty cells behind a row and a
+    line of units below the header.
 
     Raises:
         DataError: the file is empty, ragged, of another encoding or kind, or has two columns of one name.
@@ -98,6 +99,11 @@ def parse_csv(content: bytes, source: str, *, fast: bool) -> Table:
         raise DataError(f"{source}: the file has no line with text, expected a header line and rows")
     names, begun = check_header(header, f"{source}, line {lines.number}"), lines.number
     columns: Mapping[str, NDArray[Any]]
+    notes: tuple[str, ...] = ()
+    if _has_units(lines.rest(), separator):
+        units = next(rows)
+        notes = (f"{source}, line {lines.number}: {', '.join(units)[:60]!r} are units, no row",)
+        begun = lines.number
     read = csv_cells(lines.rest(), names, separator) if fast else None
     if read is not None:
         columns, numbers = read[0], read[1] + begun
@@ -108,7 +114,23 @@ def parse_csv(content: bytes, source: str, *, fast: bool) -> Table:
         numbers = np.array([number for _, number in found], np.int64)
     if not len(numbers):
         raise DataError(f"{source}: there is a header line and no rows, expected at least one row")
-    return Table(columns, source, numbers, separator=separator)
+    return Table(columns, source, numbers, separator=separator, notes=notes)
+
+
+def _has_units(below: bytes, separator: str) -> bool:
+    """Whether the first line below a header has the units of columns: words where the next line has numbers.
+
+    >>> _has_units(b",MW,C\n2024-01-01,5.1,3\n", ","), _has_units(b"Oslo,NA,3\nRome,5,7\n", ",")
+    (True, False)
+    """
+    lines = below[:_PEEKED].decode("utf-8", "replace").splitlines()[:2]
+    if len(lines) < 2:
+        return False
+    units, values = ([cell.strip() for cell in line.split(separator)] for line in lines)
+    if len(units) != len(values) or any(unit[:1].isdigit() or _is_number(unit) for unit in units):
+        return False
+    said = [value for unit, value in zip(units, values, strict=True) if unit.lower() not in MISSING]
+    return any(map(_is_number, said)) and all(value[:1].isdigit() or _is_number(value) for value in said)
 
 
 def _begins_with_comments(content: bytes) -> bool:

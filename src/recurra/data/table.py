@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,6 +32,7 @@ class Table:
         zones: the time zones of columns of times that have one; such times are held as UTC.
         index: the name of the column that was a frame's index of times, if any.
         separator: what separated the cells of a text file; where that is a semicolon, a comma may begin decimals.
+        notes: what of a file was passed over.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -40,6 +41,7 @@ class Table:
     zones: Mapping[str, str] = field(default_factory=dict)
     index: str | None = None
     separator: str = ","
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         if self.lines is not None:
@@ -63,6 +65,20 @@ class Table:
         """Raise DataError where there is no column of this name; the message has the nearest names."""
         if name not in self.columns:
             raise DataError(f"{self.source}: there is no {role} {name!r}; {nearest(name, self.columns)}")
+
+    def joined(self, name: str) -> Table:
+        """With the column `date+time`, where there is none of that name but its parts are there.
+
+        >>> table = Table({"date": np.array(["2024-01-05"]), "hour": np.array(["7:30"])})
+        >>> table.joined("date+hour").columns["date+hour"]
+        array(['2024-01-05 7:30'], dtype=object)
+        """
+        parts = parts_of(name, self.columns)
+        if len(parts) == 1:
+            return self
+        columns = {each: self.columns[each] for each in self.columns}
+        columns[name] = np.array([joined(row) for row in zip(*(columns[p] for p in parts), strict=True)], object)
+        return replace(self, columns=columns)
 
     def numbers(self, name: str, role: str = "column") -> NDArray[np.float64]:
         """A column as float64 [T], NaN where a value is missing; true and false are 1 and 0.
@@ -145,6 +161,30 @@ class Table:
             raise DataError(
                 f"{self.where(row)}: the {role} {name!r} is {str(cell)[:40]!r}, expected a number: {cure}"
             ) from None
+
+
+def parts_of(name: str, known: Collection[str]) -> list[str]:
+    """The columns that a name means: itself, or both parts of a time such as `date+time`.
+
+    >>> parts_of("day+hour", ["day", "hour"]), parts_of("a+b", ["a+b", "a", "b"])
+    (['day', 'hour'], ['a+b'])
+    """
+    parts = name.split("+")
+    return [name] if name in known or not all(part in known for part in parts) else parts
+
+
+def joined(cells: Iterable[Any]) -> str:
+    """The parts of a time as one text; nothing where one is missing.
+
+    >>> joined([np.datetime64("2024-01-05"), "07:30"]), joined(["2024-01-05", None])
+    ('2024-01-05 07:30', '')
+    """
+    said = []
+    for cell in cells:
+        if cell is None or cell != cell or (isinstance(cell, str) and cell.strip().lower() in MISSING):
+            return ""
+        said.append(str(cell.astype("datetime64[D]")) if isinstance(cell, np.datetime64) else str(cell).strip())
+    return " ".join(said)
 
 
 def with_point(cell: str) -> str:

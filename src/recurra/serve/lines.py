@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from recurra.data.readers import check_header, delimiter, ragged
-from recurra.data.table import nearest, with_point
+from recurra.data.table import nearest, parts_of, with_point
 from recurra.errors import DataError
 from recurra.tasks.live.base import Live
 
@@ -29,7 +29,8 @@ class LineFormat:
     def __init__(
         self, names: Sequence[str], header: Sequence[str] = (), separator: str = ",", keys: Sequence[str] = ()
     ) -> None:
-        self.names, self.header, self.separator = list(names), list(header), separator
+        names, keys = _parts(names, header), _parts(keys, header)
+        self.names, self.header, self.separator = names, list(header), separator
         self._numbers = [name for name in names if name not in keys] if separator == ";" else []
         self._places = [self.header.index(name) for name in names] if self.header else []
 
@@ -49,7 +50,7 @@ class LineFormat:
             return cls(names)
         separator = delimiter(first)
         header = check_header(_cells(first, separator), "line 1")
-        for name in names:
+        for name in _parts(names, header):
             if name not in header:
                 raise DataError(f"line 1: there is no column {name!r}; {nearest(name, header)}")
         return cls(names, header, separator, keys)
@@ -103,6 +104,11 @@ class LineFormat:
         out = io.StringIO()
         csv.writer(out, delimiter=self.separator, lineterminator="\n").writerow(cells)
         return out.getvalue()
+
+
+def _parts(names: Sequence[str], header: Sequence[str]) -> list[str]:
+    """The columns of CSV that have some names, where a time may be in two."""
+    return [part for name in names for part in (parts_of(name, header) if header else [name])]
 
 
 def _cells(line: str, separator: str) -> list[str]:

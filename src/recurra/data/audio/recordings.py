@@ -130,7 +130,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
                     if not isinstance(line, dict):
                         raise DataError(f'{path}: line {number} is no object, expected {{"path": ..., "text": ...}}')
                     yield number, line
-        except (json.JSONDecodeError, csv.Error) as error:
+        except (json.JSONDecodeError, RecursionError, csv.Error) as error:
             where = f"line {number}" if path.suffix.lower() not in (".csv", ".tsv") else "a line"
             raise DataError(f"{path}: {where} is unreadable ({error}), expected JSON Lines, or CSV") from None
         except UnicodeDecodeError:

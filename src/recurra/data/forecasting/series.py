@@ -146,8 +146,8 @@ def series_of(
     Args:
         data: the table.
         target: the column to forecast; or several, each of which is a series of its own, on the same rows.
-        time: the column of times; None: a frame's index of times, or a column called time, date, datetime, timestamp
-            and the like, and otherwise rows count; "": rows count.
+        time: the column of times, or two as "date+time"; None: a frame's index of times, or a column called time,
+            date, datetime, timestamp and the like, and otherwise rows count; "": rows count.
         known_ahead: columns that are known ahead of time.
         past: columns that are known up to the time of forecasting.
         series: the column that names the series of each row, where there are several.
@@ -187,12 +187,13 @@ def put_on_step(
     form: str | None = None,
 ) -> list[Series]:
     """The series of a table, where its columns, and perhaps their clock and step, are known; as `series_of`."""
+    data = data if columns.time is None else data.joined(columns.time)
     values = _matrix(data, columns.targets, "target")
     past_values = _matrix(data, columns.past, "past column")
     ahead_values = _matrix(data, columns.ahead, "known-ahead column")
     groups = {"": np.arange(len(data))} if columns.series is None else data.groups(columns.series)
     clock, times, more = read_times(data, columns.time, zone, list(groups.values()), clock=clock, form=form)
-    notes = [*notes, *more]
+    notes = [*data.notes, *notes, *more]
     for group, rows in groups.items():
         check_order(data, rows, times[rows], clock, group)
     step = step or _step(data, [times[rows] for rows in groups.values()], clock)

@@ -46,10 +46,13 @@ def time_column(table: Table, time: str | None, series: str | None = None) -> tu
     if time is not None:
         if not time.strip():
             return None, ["rows count as equally spaced, without a calendar"]
-        table.require(time, "time column")
+        table.joined(time).require(time, "time column")
         return time, []
     if table.index is not None:
         return table.index, []
+    both = _date_and_time(table)
+    if both is not None:
+        return both, [f"the times are taken from two columns, {both!r}, for their names"]
     named = next((name for name in table.columns if name.lower() in NAMES), None)
     if named is None:
         others = (name for name in table.columns if name.lower() in OTHER_NAMES and name != series)
@@ -57,6 +60,18 @@ def time_column(table: Table, time: str | None, series: str | None = None) -> tu
     if named is None:
         return None, ["no time column: rows count as equally spaced, without a calendar"]
     return named, [f"the times are taken from the column {named!r}, for its name"]
+
+
+def _date_and_time(table: Table) -> str | None:
+    """`date+time`, where these are two columns and the second has the time of a day only."""
+    found = [next((name for name in table.columns if name.lower() == word), None) for word in ("date", "time")]
+    if None in found or not len(table):
+        return None
+    cell = str(table.columns[str(found[1])][0]).strip()
+    return "+".join(map(str, found)) if _OF_A_DAY.fullmatch(cell) else None
+
+
+_OF_A_DAY = re.compile(r"\d{1,2}:\d\d(:\d\d(\.\d+)?)?( ?[ap]\.?m\.?)?", re.IGNORECASE)
 
 
 def _rises(table: Table, name: str, series: str | None) -> bool:
@@ -184,7 +199,10 @@ def _read(table: Table, time: str, groups: Sequence[Rows]) -> _Column:
     form: str | None = None
     note: tuple[str, ...] = ()
     first = next((row for row, cell in enumerate(column) if isinstance(cell, str) and not _reads(cell)), None)
-    if first is not None and not _is_missing(column[first]):
+    if first is not None:
+        missing = next((row for row, cell in enumerate(column) if _is_missing(cell)), None)
+        if missing is not None:
+            raise DataError(_missing(table, missing, time))
         form, note = _order_of(table, time, first, groups)
     read = _of_moments(table, time, form)
     return replace(read, notes=(*note, *read.notes))
@@ -292,6 +310,10 @@ def _dates_and_times(table: Table, time: str) -> _Column | None:
     column = table.column(time)
     if column.dtype.kind != "M" or np.isnat(column).any():
         return None
+    years = column.astype("datetime64[Y]").astype(np.int64) + 1970
+    if not all(1 <= year <= 9999 for year in (years.min(initial=1), years.max(initial=1))):
+        row = int(np.flatnonzero((years < 1) | (years > 9999))[0])
+        raise DataError(f"{table.where(row)}: the time {time!r} is in the year {years[row]}, expected one of 1 to 9999")
     stated = table.zones.get(time)
     aware = np.full(len(column), stated is not None)
     return _Column("time", column.astype("datetime64[us]").astype(np.int64), aware, stated)

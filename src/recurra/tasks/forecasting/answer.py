@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -31,9 +31,9 @@ class Forecast:
     quantiles: NDArray[np.float64]
     levels: tuple[float, ...]
     seconds: float
-    _tick: int
-    _features: Features
-    _residuals: Residuals | None = None
+    _tick: int = field(repr=False)
+    _features: Features = field(repr=False)
+    _residuals: Residuals | None = field(default=None, repr=False)
 
     @property
     def time(self) -> NDArray[Any]:

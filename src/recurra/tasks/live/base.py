@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.table import nearest, number
+from recurra.data.table import joined, nearest, number, parts_of
 from recurra.errors import DataError, SessionError, SettingError
 from recurra.runtime.model import Model
 from recurra.runtime.sealed import seal, unseal
@@ -178,6 +178,9 @@ class Live(ABC):
         return str(value).strip()
 
     def _cell(self, observation: Mapping[str, Any], name: str) -> Any:
+        parts = parts_of(name, observation)
+        if len(parts) > 1:
+            return joined(observation[part] for part in parts)
         if name not in observation:
             raise DataError(f"the row has no {name!r}; {nearest(name, observation)}")
         return observation[name]
