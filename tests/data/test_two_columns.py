@@ -46,9 +46,9 @@ def test_a_stream_of_two_columns_has_the_forecasts_of_the_table(tmp_path) -> Non
 
 def test_a_part_that_is_missing_is_named() -> None:
     text = two("Date,Time,y").replace(",7:30,", ",,", 1)
-    with pytest.raises(DataError, match="line 17: the time 'Date[+]Time' is missing"):
+    with pytest.raises(DataError, match=r"line 17: the time 'Date[+]Time' is missing"):
         series_of(parse_csv(text.encode(), "t.csv", fast=False), "y")
-    with pytest.raises(DataError, match="no time column 'day[+]time'"):
+    with pytest.raises(DataError, match=r"no time column 'day[+]time'"):
         series_of(parse_csv(text.encode(), "t.csv", fast=False), "y", time="day+time")
 
 

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from recurra.cli.training import names, train
 
+
+class ByTable(TyperGroup):
+    """Commands for each task; a file where a task's name is due is a table to forecast."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """The command of some arguments."""
+        if args and args[0] not in self.commands and Path(args[0]).suffix:
+            args = ["forecast", *args]
+        return super().resolve_command(ctx, args)
+
+
 fit = typer.Typer(
+    cls=ByTable,
     help="Train a model on a table, compare it with naive answers on its test part, and write a model file.",
     no_args_is_help=True,
 )
