@@ -50,13 +50,20 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, mode
         raise
 
 
-def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise before long work rather than after it, where `write_atomically` could not write a file.
+def check_writable(path: str | os.PathLike[str], *read: str | os.PathLike[str] | None) -> None:
+    """Raise before long work rather than after it, where `write_atomically` could not or must not write a file.
+
+    Args:
+        path: what will be written.
+        read: what is read for it, and is not to be written over.
 
     Raises:
-        OSError: the folder is not there, cannot be written to, or the path is a folder, a device or a pipe.
+        OSError: the folder is not there, cannot be written to, or the path is a folder, a device, a pipe or one of the
+            files that are read.
     """
     target = _target(path)
+    if target.resolve() in [Path(one).resolve() for one in read if one is not None]:
+        raise FileExistsError(errno.EEXIST, "this is read here, expected another name to write to", str(path))
     if not target.parent.is_dir():
         raise FileNotFoundError(errno.ENOENT, "there is no such folder", str(target.parent))
     with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", suffix=_SUFFIX):

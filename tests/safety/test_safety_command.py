@@ -7,6 +7,8 @@ import subprocess
 import sys
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from recurra import cli, files
@@ -30,6 +32,12 @@ from recurra.runtime import Linear, Model
         ("fit forecast {table} --target y --horizon 3 --out {empty}", "is a folder"),
         ("fit forecast {table} --target y --horizon 3 --out {pipe}", "is a device or a pipe"),
         ("fit forecast {table} --target y --horizon 3 --report {pipe}", "is a device or a pipe"),
+        ("fit forecast {table} --target y --horizon 3 --out {table}", "this is read here"),
+        ("fit forecast {table} --target y --horizon 3 --out a --report ./a", "this is read here"),
+        ("predict {table} {table} --out ../{folder}/t.csv", "this is read here"),
+        ("fit {far} --target y --horizon 3", "is in the year"),
+        ("fit classify {deep} --target y", "no JSON"),
+        ("fit forecast {table} --target y --horizon 3 --cell {script}:c", "the script fails with Odd"),
         ("fit forecast {table} --target y --horizon 3", "no value at all"),
         ("doctor {table} --lag -5", "--lag"),
         ("doctor {table} --steps -1", "--steps"),
@@ -41,8 +49,13 @@ def test_what_cannot_be_is_refused_before_any_work(arguments, says, tmp_path, mo
     table, pipe = tmp_path / "t.csv", tmp_path / "pipe"
     table.write_text("time,y\n" + "".join(f"2025-01-{d:02},\n" for d in range(1, 29)))
     os.mkfifo(pipe)
+    (tmp_path / "deep.json").write_text("[" * 100_000)
+    (tmp_path / "odd.py").write_text("class Odd(BaseException):\n    pass\n\n\nraise Odd\n")
+    far = pa.array([2**62 + i * 10**15 for i in range(30)], pa.timestamp("us"))
+    pq.write_table(pa.table({"time": far, "y": pa.array(range(30))}), tmp_path / "far.parquet")
     monkeypatch.chdir(tmp_path)
-    words = [w.format(table=table, pipe=pipe, empty="") for w in arguments.split()]
+    named = {"far": "far.parquet", "deep": "deep.json", "script": "odd.py", "folder": tmp_path.name}
+    words = [w.format(table=table, pipe=pipe, empty="", **named) for w in arguments.split()]
     monkeypatch.setattr(sys, "argv", ["recurra", *words])
     with pytest.raises(SystemExit) as end:
         cli.main()

@@ -42,7 +42,7 @@ def backtest(
     from recurra.tasks.trading.trader import Trader
 
     if report is not None:
-        check_writable(report)
+        check_writable(report, model, file)
     trader = open_model(model)
     if not isinstance(trader, Trader):
         raise ModelFileError(f"{model}: its task is {trader.task.name!r}, expected a model of `recurra fit trade`")

@@ -52,7 +52,7 @@ def predict(
     from recurra.files import check_writable
     from recurra.tasks.estimator import open_model
 
-    check_writable(out)
+    check_writable(out, file, model)
     estimator = open_model(model)
     columns, clock = estimator.predictions(file, origins and origins.value)
     write_table(out, columns, clock)

@@ -21,9 +21,9 @@ def train(model: Any, file: Path, out: Path, report: Path | None, resume: bool, 
 
     if report is not None:  # said before anything is trained
         need("a report", "matplotlib", "jinja2", extra="draw")
-    for path in (out, report):
-        if path is not None:
-            check_writable(path)
+    check_writable(out, file)
+    if report is not None:
+        check_writable(report, file, out)
     checkpoint = out.with_name(f"{out.name}.checkpoint")
     console = Terminal()
     with TrainingBar(console, model.make_task().metrics[0]) as bar:

@@ -48,7 +48,7 @@ def transcribe(
 
     for path in (srt, out):
         if path is not None:
-            check_writable(path)
+            check_writable(path, model, file)
     estimator = open_model(model)
     if estimator.task.name != "transcribe":
         raise ModelFileError(f"{model}: the model's task is {estimator.task.name!r}, expected 'transcribe'")
