@@ -75,7 +75,7 @@ def forecaster(data: Weeks) -> tuple[float]:
         "series": np.concatenate([[name] * len(past) for name, past in data.past.items()]),
         "value": np.concatenate(list(data.past.values())),
     }
-    model = recurra.Forecaster(HORIZON).fit(table, "value", series="series", evaluate=False)
+    model = recurra.Forecaster(HORIZON, refit="train").fit(table, "value", series="series", evaluate=False)
     found = model.predict()
     return error(data, {name: found["q0.5"][found["series"] == name] for name in data.past})
 

@@ -60,7 +60,7 @@ def test_what_is_missing_counts_nowhere() -> None:
 
 
 def test_a_forecasters_folds_are_its_forecasts_of_shorter_tables() -> None:
-    f = Forecaster(horizon=3, hidden=4, epochs=1, seasons=(), seed=1)
+    f = Forecaster(horizon=3, hidden=4, epochs=1, seasons=(), refit="train", seed=1)
     f.fit(TABLE, "y", time="time", past="p", known_ahead="h", evaluate=False)
     found = f.backtest(folds=2)
     short = {

@@ -25,7 +25,7 @@ from recurra.tasks.forecasting.live import LiveForecaster
 from runtime.networks import same as same_bits
 from tasks import plain
 
-SMALL = {"horizon": 4, "hidden": 6, "epochs": 2, "seasons": (12,)}
+SMALL = {"horizon": 4, "hidden": 6, "epochs": 2, "seasons": (12,), "refit": "train"}
 COLUMNS = {"time": "time", "known_ahead": ["holiday"], "past": ["warmth"]}
 
 
@@ -66,7 +66,7 @@ def test_it_follows_the_conventions_of_scikit_learn(one) -> None:
     assert not hasattr(again, "model_")
     assert again.set_params(hidden=9) is again
     assert again.hidden == 9
-    assert repr(again) == "Forecaster(horizon=4, hidden=9, seasons=(12,), epochs=2)"
+    assert repr(again) == "Forecaster(horizon=4, hidden=9, seasons=(12,), epochs=2, refit='train')"
     assert repr(Forecaster()) == "Forecaster()"
     assert {name for name in vars(one) if name.endswith("_")} == {
         "history_", "model_", "n_features_in_", "report_", "series_", "task_", "transform_",
@@ -279,7 +279,7 @@ import sys
 sys.path.insert(0, sys.argv[2])
 from recurra import Forecaster
 from tasks.plain import table
-f = Forecaster(horizon=4, hidden=6, seasons=(12,), epochs=3)
+f = Forecaster(horizon=4, hidden=6, seasons=(12,), epochs=3, refit="train")
 show = lambda p: print(p.epoch, p.update, flush=True)
 f.fit(table(), "demand", time="time", checkpoint=sys.argv[1], resume=True, progress=show, evaluate=False)
 print(f.model_.fingerprint)

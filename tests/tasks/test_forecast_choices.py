@@ -31,7 +31,7 @@ def forecasts(f: Forecaster, quantile: str) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def fitted() -> Forecaster:
-    return Forecaster(horizon=N, hidden=8, epochs=3, seasons=(12,)).fit({"y": drifting()}, "y")
+    return Forecaster(horizon=N, hidden=8, epochs=3, seasons=(12,), refit="train").fit({"y": drifting()}, "y")
 
 
 def test_validation_has_the_rows_before_it_as_context(fitted: Forecaster) -> None:
@@ -55,7 +55,7 @@ def test_intervals_are_calibrated_on_the_validation_part(fitted: Forecaster) -> 
 def test_the_linear_baseline_takes_the_penalty_that_validates_best() -> None:
     """In pure noise there is nothing to learn: the largest penalty, which keeps to the mean, is the right one."""
     noise = generator("noise").normal(size=T)
-    f = Forecaster(horizon=N, hidden=2, epochs=1, seasons=(60,)).fit({"y": noise}, "y")
+    f = Forecaster(horizon=N, hidden=2, epochs=1, seasons=(60,), refit="train").fit({"y": noise}, "y")
     linear = next(row for row in f.report_["table"] if row["kind"] == "linear")
     rows = origins(VALID, T)
     mean = np.abs(noise[rows[:, None] + 1 + np.arange(N)] - noise[:TRAIN].mean()).mean()

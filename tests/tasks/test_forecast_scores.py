@@ -230,7 +230,7 @@ def test_validation_rows_come_in_order_after_their_context(together, monkeypatch
 
 def test_the_report_says_what_was_measured() -> None:
     one = {"time": np.datetime64("2024-01-01T00") + np.arange(400), "y": series((400,), missing=0.02)[0].target}
-    f = Forecaster(horizon=5, hidden=6, epochs=2, seasons=(24,)).fit(one, "y", time="time")
+    f = Forecaster(horizon=5, hidden=6, epochs=2, seasons=(24,), refit="train").fit(one, "y", time="time")
     report = json.loads(json.dumps(f.report_, allow_nan=False))
     names = [row["name"] for row in report["table"]]
     assert names == ["GRU", "last value again", "yesterday again", "linear autoregression"]

@@ -25,7 +25,7 @@ def noisy() -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def fitted() -> Forecaster:
-    return Forecaster(N, hidden=5, epochs=2, quantiles=(0.05, 0.2, 0.5, 0.8, 0.9), seasons=(7,)).fit(
+    return Forecaster(N, hidden=5, epochs=2, quantiles=(0.05, 0.2, 0.5, 0.8, 0.9), seasons=(7,), refit="train").fit(
         {"y": noisy()}, "y"
     )
 
@@ -59,7 +59,7 @@ def test_horizons_with_few_targets_are_calibrated_together() -> None:
 
 @pytest.mark.parametrize("quantiles", [(0.5,), (0.5, 0.9), (0.01, 0.1, 0.25, 0.5, 0.75, 0.99)])
 def test_quantiles_of_any_number(quantiles) -> None:
-    f = Forecaster(3, hidden=3, epochs=1, quantiles=quantiles, seasons=()).fit({"y": noisy()}, "y")
+    f = Forecaster(3, hidden=3, epochs=1, quantiles=quantiles, seasons=(), refit="train").fit({"y": noisy()}, "y")
     said = f.predict(origins="all")
     values = np.stack([said[f"q{q:g}"] for q in quantiles])
     assert (np.diff(values, axis=0) >= 0).all()

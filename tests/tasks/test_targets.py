@@ -16,7 +16,7 @@ from recurra.report.forecast import forecast_page
 from recurra.tasks.forecasting.live import LiveForecaster
 
 T, N = 160, 3
-SMALL = {"horizon": N, "hidden": 5, "epochs": 1, "seasons": (7,)}
+SMALL = {"horizon": N, "hidden": 5, "epochs": 1, "seasons": (7,), "refit": "train"}
 rng = generator("targets")
 TIMES = np.datetime64("2024-01-01T00:00:00") + 3600 * np.arange(T)
 

@@ -192,6 +192,14 @@ def forecast(
     hidden: Hidden = 64,
     layers: Layers = 1,
     epochs: Epochs = None,
+    refit: Annotated[
+        str,
+        typer.Option(
+            help="Which model is kept: 'all', trained again on all rows once it was measured; 'train', the one "
+            "that was measured.",
+            rich_help_panel=TRAINING,
+        ),
+    ] = "all",
     seed: Seed = 0,
     resume: Resume = False,
     out: Out = MODEL,
@@ -216,7 +224,7 @@ def forecast(
 
     roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series}
     roles |= {"zone": zone, "time_format": time_format, "static": names(static)}
-    model = Forecaster(horizon, load_cell(cell), hidden, layers, epochs=epochs, seed=seed)
+    model = Forecaster(horizon, load_cell(cell), hidden, layers, epochs=epochs, refit=refit, seed=seed)
     targets = names(target)
     train(model, file, out, report, resume, target=targets if len(targets) > 1 else target, **roles)
 

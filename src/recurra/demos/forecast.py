@@ -66,7 +66,7 @@ def run_demo(
     data = {name: column[:rows] for name, column in load_data().items()}
     place.mkdir(parents=True, exist_ok=True)
 
-    forecaster = Forecaster(horizon=HORIZON, hidden=hidden, epochs=epochs, seed=seed)
+    forecaster = Forecaster(horizon=HORIZON, hidden=hidden, epochs=epochs, refit="train", seed=seed)
     console.print(f"[bold]1[/]  {len(data['time']):,} rows of {SOURCE}.")
     console.print("   By time: the first 70 % to train, 15 % to stop and calibrate, the last 15 % to test.")
     console.print(f"[bold]2[/]  A recurrent forecaster of the next {HORIZON} half-hours learns from the first part.")

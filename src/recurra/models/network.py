@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from recurra.errors import SettingError
 from recurra.models.encoders import Encoder
-from recurra.runtime import Op
-from recurra.torch.bridge import layers_of
+from recurra.runtime import Model, Op
+from recurra.torch.bridge import layers_of, stack_of
 
 
 class Network(nn.Module):
@@ -80,6 +81,32 @@ class Network(nn.Module):
         """
         parts = [*self.encoder.exported(), self.head, self.link]
         return [op for part in parts if part is not None for op in layers_of(part)]
+
+
+def begin_from(network: Network, model: Model) -> None:
+    """Give a recurrent network the weights of a model that was exported from one like it.
+
+    Raises:
+        SettingError: the model's layers have other shapes, or are others.
+    """
+    found: dict[str, Tensor] = {}
+    layer = 0
+    for module in stack_of(model).children():
+        weights = module.state_dict()
+        if "weight_hh_l0" in weights:
+            found |= {f"encoder.layers.{name.replace('_l0', f'_l{layer}')}": w for name, w in weights.items()}
+            layer += 1
+        else:
+            found |= {f"head.{name}": w for name, w in weights.items()}
+    own = network.state_dict()
+    odd = next((n for n in {**own, **found} if n not in own or n not in found or own[n].shape != found[n].shape), None)
+    if odd is not None:
+        sizes = " and ".join(str(tuple(some[odd].shape)) if odd in some else "none" for some in (found, own))
+        raise SettingError(
+            f"init_model: its {odd} and that of the network to train have the shapes {sizes}, expected the same: give "
+            "the same cell, hidden, layers, horizon and quantiles"
+        )
+    network.load_state_dict(found)
 
 
 class Exported(nn.Module):

@@ -97,8 +97,15 @@ def training(report: Report, loss: str) -> Section:
     if "valid_error" in measured:
         fell.append(Line("validation", epochs, numbers([h["valid_error"] for h in history])))
     took = f"Training took {duration(report['seconds']['training'])}."
+    if report.get("refit"):
+        took += f" {REFITTED}"
     return Section("Training", [Beside([seen, lines(took, fell, x="epoch", y=loss, height=2.4, whole=True)])])
 
+
+REFITTED = (
+    "The network that is kept was then trained again, on everything; what is said of errors is said of the one that "
+    "had not seen the test part."
+)
 
 _METRICS = {
     "valid_mae": "MAE",

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recurra.formatting import number, share
+from recurra.report.fit import REFITTED
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,6 +29,8 @@ def tell(console: Console, model: Estimator) -> None:
         console.print(table_of(report["metrics"], report["table"], "on the test part"))
     for sentence in report["verdict"]:
         console.print(sentence, highlight=False, markup=False)
+    if report.get("refit"):
+        console.print(REFITTED, highlight=False, markup=False)
 
 
 def table_of(metrics: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], title: str) -> Table:

@@ -53,6 +53,9 @@ def check_parameters(estimator: Any) -> None:
     real("clip", 0, 1e9)
     if hasattr(estimator, "quantiles"):
         check_quantiles(call, estimator.quantiles)
+    refit = getattr(estimator, "refit", False)
+    if not isinstance(refit, (bool, np.bool_)) and refit not in ("all", "train"):
+        raise SettingError(f"{call}: refit={refit!r}, expected 'all' or 'train'")
     pool = getattr(estimator, "pool", None)
     if pool is not None and pool not in POOLS:
         raise SettingError(f"{call}: pool={pool!r}, expected one of {', '.join(POOLS)}")

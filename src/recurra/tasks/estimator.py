@@ -51,7 +51,7 @@ class Estimator:
         noise: added to the numbers of each step in training, in standard deviations of their column; None: as the task
             has it, 0.5 for labels and 0.3 for numbers.
         refit: whether, once the report is made, the network is trained again on all sequences, for as many epochs; the
-            report is of the network that had not seen the test part.
+            report is of the network that had not seen the test part. "all" is True, "train" is False.
         epochs: at most so many; None: about 800 updates, but 12 epochs at least and 200 at most.
         batch: sequences (or parallel stretches of long ones) in an update; None: 32 (up to 16).
         chunk: steps of truncated back-propagation, where states are carried.
@@ -90,7 +90,7 @@ class Estimator:
         projection: int | None = None,
         dropout: float = 0.2,
         noise: float | None = None,
-        refit: bool = True,
+        refit: bool | str = True,
         epochs: int | None = None,
         batch: int | None = None,
         chunk: int = 24,
@@ -216,7 +216,7 @@ class Estimator:
             why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             self.report_ = without_measurements(bench, self._predictor(), history, why)
         self.report_ |= {"baseline_error": naive, "refit": False}
-        if self.refit and history.ended in ("complete", "early"):
+        if self.refit in (True, "all") and history.ended in ("complete", "early"):
             again = learn_again(bench, recipe, history, held, how["progress"], how["stop"])
             if again is not None:
                 everything, network = again

@@ -217,12 +217,14 @@ def learn_again(
 ) -> tuple[Bench, Network] | None:
     """All sequences as a training part, and the network of a recipe trained on them; None where that was broken off.
 
-    Nothing is held out: it is trained for as many epochs as `history` came to, and calibrated by what `learn` held out.
+    Nothing is held out: it is trained for as many epochs as `history` came to (for as many updates, where validation
+    chose when to stop), and calibrated by what `learn` held out.
     """
     everything = bench.all_for_training()
     network = bench.task.network(everything, recipe)
     with torch_threads(1 if recipe.hidden <= ALONE else None):
-        recipe = replace(recipe, epochs=history.best_epoch)
+        share = _steps(bench) / _steps(everything) if recipe.patience else 1.0
+        recipe = replace(recipe, epochs=max(1, round(history.best_epoch * share)))
         try:
             went = _train(everything, network, recipe, None, progress=progress, stop=stop)
         except KeyboardInterrupt:
@@ -231,6 +233,11 @@ def learn_again(
             return None
         bench.task.calibrate(network, *held)
     return everything, network
+
+
+def _steps(bench: Bench) -> int:
+    """Of the training part."""
+    return sum(piece.stop - piece.start for piece in bench.pieces("train"))
 
 
 def _train(

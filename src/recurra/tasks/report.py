@@ -139,7 +139,7 @@ def _in_zoo(cell: Cell) -> bool:
 def card_of(estimator: Any, bench: Bench) -> dict[str, Any]:
     """The training card of a model file."""
     report, history = estimator.report_, estimator.history_
-    kept = ("data", "metrics", "table", "verdict", "baseline_error", "seconds", *bench.task.kept)
+    kept = ("data", "metrics", "table", "verdict", "baseline_error", "seconds", "refit", *bench.task.kept)
     card = {
         "cell": get(estimator.cell).name,
         "parameters": parameters_of(estimator),

@@ -74,7 +74,7 @@ class Static:
         """
         kinds: list[Scaler | tuple[str, ...]] = []
         for i, name in enumerate(names):
-            known = [cells[i] for cells in series if cells[i] is not None]
+            known = [cell for cells in series if (cell := cells[i]) is not None]
             numbers = [cell for cell in known if isinstance(cell, float)]
             if known and len(numbers) == len(known):
                 kinds.append(Scaler.fit([np.array(numbers)]))

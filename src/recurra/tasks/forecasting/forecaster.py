@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
@@ -12,17 +11,20 @@ from numpy.typing import NDArray
 
 from recurra.cells import Cell
 from recurra.data import Series, Split
-from recurra.errors import DataError, NotFittedError
+from recurra.data.forecasting.extend import extended
+from recurra.errors import NotFittedError
 from recurra.tasks.bench import Bench
 from recurra.tasks.estimator import Estimator
 from recurra.tasks.forecasting.answer import known_residuals
 from recurra.tasks.forecasting.baselines import LinearAutoregression, Naive
+from recurra.tasks.forecasting.begin import beginning
 from recurra.tasks.forecasting.residuals import check_paths
+from recurra.tasks.forecasting.tables import as_it_was_given, forecasts_of
 from recurra.tasks.forecasting.task import Forecast
-from recurra.tasks.frames import as_frame, as_given, zone_of
 from recurra.train import Progress
 
 if TYPE_CHECKING:
+    from recurra.runtime import Model
     from recurra.tasks.forecasting.backtest import Backtest
     from recurra.tasks.live.base import Live
 
@@ -48,6 +50,9 @@ class Forecaster(Estimator):
         batch: parallel stretches of the training part; None: up to 16.
         chunk: steps of truncated back-propagation.
         learning_rate, clip, patience: see `recurra.train.Settings`.
+        refit: "all": once the report is made, the network is trained again on all rows, with as many updates as
+            validation chose, and that one is kept; the report is of the network that had not seen the test part.
+            "train": that one is kept.
         parts: the shares of training, validation and test; or the two times at which validation and test begin.
         seed: of all chance.
 
@@ -69,7 +74,7 @@ class Forecaster(Estimator):
 
     task = Forecast
     series_: list[Series]
-    pool, noise, refit = "last", 0.0, False  # what a forecaster's rows have no use for
+    pool, noise = "last", 0.0  # what a forecaster's rows have no use for
 
     def __init__(
         self,
@@ -88,6 +93,7 @@ class Forecaster(Estimator):
         clip: float = 1.0,
         patience: int = 10,
         parts: Any = (0.70, 0.15, 0.15),
+        refit: bool | str = "all",
         seed: int = 0,
     ) -> None:
         self.horizon = horizon
@@ -105,6 +111,7 @@ class Forecaster(Estimator):
         self.clip = clip
         self.patience = patience
         self.parts = parts
+        self.refit = refit
         self.seed = seed
 
     def make_task(self) -> Forecast:
@@ -128,6 +135,7 @@ class Forecaster(Estimator):
         progress: Callable[[Progress], None] | None = None,
         stop: Callable[[Progress], bool] | None = None,
         evaluate: bool = True,
+        init_model: Forecaster | Model | str | os.PathLike[str] | None = None,
     ) -> Self:
         """Train on a table, and measure the result on its last part.
 
@@ -142,6 +150,8 @@ class Forecaster(Estimator):
             progress: called after every update and validation, with the best naive error on the validation part.
             stop: asked as often whether to end.
             evaluate: whether to make `report_`, with the linear baseline; without, it has no table.
+            init_model: a fitted forecaster, a model or its file, from whose weights training begins: for data that have
+                changed, or more of them. What it learned of columns, scales and seasons holds for the new table too.
 
         Raises:
             SettingError: a parameter is out of range.
@@ -154,10 +164,41 @@ class Forecaster(Estimator):
         self._source = data
 
         def examples(task: Forecast) -> list[Series]:
-            self.series_ = task.examples(data, target=target, **columns)
+            task.begin = beginning(init_model, self.horizon, self.quantiles)
+            if task.begin is None:
+                self.series_ = task.examples(data, target=target, **columns)
+            else:
+                self.series_ = task.read(data, task.begin[1])
             return self.series_
 
         return self._fit(examples, evaluate, **how)._of_source(data)
+
+    def update(self, data: Any) -> Self:
+        """Take rows that have come since: `predict()`, `paths()` and `backtest()` go on after them. Nothing is learned.
+
+        Rows of a series begin after its last observed one; those between that are left out are missing. After `load`,
+        the first rows are where it begins.
+
+        Args:
+            data: as in `predict`: only the new rows.
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+            DataError: the table cannot be used, or begins before the rows that are known end; nothing has changed.
+
+        >>> import numpy as np, recurra
+        >>> y = np.sin(np.arange(320) / 4)
+        >>> f = recurra.Forecaster(horizon=4, hidden=4, epochs=1, seasons=(25,)).fit({"y": y[:300]}, "y")
+        >>> after = f.update({"y": y[300:]}).predict()
+        >>> bool((after["q0.5"] == f.predict({"y": y})["q0.5"]).all())
+        True
+        """
+        self._check_fitted()
+        new = self.task_.read(data, self.transform_)
+        self.series_ = extended(getattr(self, "series_", []), new)
+        if not hasattr(self, "_source"):
+            self._source = data
+        return self
 
     def _report(self, bench: Bench, network: Any, evaluate: bool) -> dict[str, Any]:
         from recurra.tasks.forecasting.report import build_report, mean_season_weights
@@ -187,48 +228,17 @@ class Forecaster(Estimator):
             NotFittedError: before `fit` or `load`.
             DataError: the table cannot be used.
         """
-        levels = self.task_.quantiles if hasattr(self, "task_") else ()
+        self._check_fitted()
+        levels = self.task_.quantiles
 
         def columns(quantiles: NDArray[Any]) -> dict[str, NDArray[Any]]:
             return {f"q{q:g}": quantiles[..., k].reshape(-1) for k, q in enumerate(levels)}
 
         return self._forecast(data, origins, columns)
 
-    def _forecast(
-        self, data: Any, origins: str, columns: Callable[[NDArray[Any]], dict[str, Any]], each: int = 1
-    ) -> Any:
-        """Forecasts [M, N, Q] as a table, of which `columns` makes what is said: `each` times N rows of an origin."""
-        series, predictor = self._given(data), self._predictor()
-        parts: list[dict[str, NDArray[Any]]] = []
-        for one in series:
-            if not one.observed:
-                continue
-            start, stop = (0 if origins == "all" else max(0, one.observed - 1)), one.observed
-            values = predictor.predict(one, start, stop)
-            M, N = values.shape[:2]
-            ticks = one.step.add(int(one.ticks[0]), np.arange(len(one) + N))
-            at = np.arange(start, stop)[:, None] + np.arange(1, N + 1)
-            parts.append(
-                {
-                    "series": np.full(M * each * N, one.group, dtype=object),
-                    **({"target": np.full(M * each * N, one.variable, dtype=object)} if one.columns.others else {}),
-                    "origin": np.repeat(one.time[start:stop], each * N),
-                    "time": one.clock.array(ticks[np.repeat(at, each, 0)].reshape(-1)),
-                    "horizon": np.tile(np.arange(1, N + 1), M * each),
-                    **columns(values),
-                }
-            )
-        if not parts:
-            raise DataError("predict: no row has a target or a past column, expected some observed rows to go on from")
-        joined = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-        given, clock = self._source if data is None else data, self.transform_.clock
-        framed = clock.zone is not None and clock.kind == "time" and not isinstance(given, (str, Path, Mapping))
-        if framed and clock.dates:  # of the wall: a frame has instants
-            for name in ("origin", "time"):
-                walls = joined[name].astype("datetime64[s]").astype(np.int64)
-                joined[name] = clock.instants(walls)[0].astype("datetime64[s]")
-        joined["series"] = as_given(joined["series"], given, self.transform_.columns.series)
-        return as_frame(joined, given, (zone_of(given, self.transform_.columns.time) or clock.zone) if framed else None)
+    def _forecast(self, data: Any, origins: str, said: Callable[[NDArray[Any]], dict[str, Any]], each: int = 1) -> Any:
+        columns = forecasts_of(self._given(data), self._predictor(), origins == "all", said, each)
+        return as_it_was_given(columns, self._source if data is None else data, self.transform_)
 
     def paths(self, data: Any = None, count: int = 100, seed: int = 0) -> Any:
         """Whole futures after the last row of each series, each as likely as any other: for sums over the horizon, the

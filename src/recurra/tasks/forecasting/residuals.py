@@ -44,7 +44,7 @@ class Residuals:
     factor: Floats
 
     @classmethod
-    def fit(cls, forecasts: Iterable[tuple[Floats, Floats]], levels: Sequence[float]) -> Residuals:
+    def fit(cls, forecasts: Iterable[tuple[NDArray[Any], NDArray[Any]]], levels: Sequence[float]) -> Residuals:
         """Of truths [M, N], NaN where missing, and quantiles [M, N, Q]."""
         truths, said = zip(*forecasts, strict=True)
         y, q = np.concatenate(truths), np.concatenate(said)

@@ -61,8 +61,9 @@ class Forecast(Task):
         self.seasons, self.stretch = seasons, 2 * horizon
         self.quantiles = tuple(float(level) for level in quantiles)
         self.middle = middle_of(self.quantiles)
-        self.metrics = (MeanAbsoluteError(self.middle),)  # type: ignore[misc]  (of the class are those of any levels)
+        self.metrics = (MeanAbsoluteError(self.middle),)  # type: ignore[misc]
         self.residuals: Residuals | None = None
+        self.begin: tuple[Model, Features] | None = None  # from which training goes on
 
     def examples(self, X: Any, **given: Any) -> list[Series]:
         """The series of a table; see `recurra.data.series_of`."""
@@ -78,7 +79,9 @@ class Forecast(Task):
         return split_by_time(sequences, parts, horizon=self.horizon)
 
     def transform(self, sequences: Sequence[Series], splits: Sequence[Split]) -> Features:
-        """Scales, seasons, calendar."""
+        """Scales, seasons, calendar; those of the model that it begins from, where there is one."""
+        if self.begin is not None:
+            return self.begin[1]
         return Features.fit(sequences, splits, horizon=self.horizon, seasons=self.seasons)
 
     def steps(self, sequence: Series, split: Split, part: str) -> tuple[int, int]:
@@ -96,6 +99,16 @@ class Forecast(Task):
 
         sizes = transform.horizon, transform.ahead_size, transform.season_size
         return ForecastHead(width, *sizes, self.quantiles, dropout=dropout)
+
+    def network(self, bench: Bench, recipe: Any) -> Any:
+        """A recurrent encoder and the head, with the weights of the model that it begins from."""
+        made = super().network(bench, recipe)
+        if self.begin is not None:
+            from recurra.models.network import begin_from
+
+            begin_from(made, self.begin[0])
+            made.head.k.fill_(1.0)  # it is calibrated anew
+        return made
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """The pinball loss."""
