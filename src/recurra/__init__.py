@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from recurra.engine import get_num_threads, set_num_threads
     from recurra.runtime import load, save_model
     from recurra.serve.client import connect, connect_async
+    from recurra.tasks.captioning.captioner import Captioner
     from recurra.tasks.classification.classifier import Classifier
     from recurra.tasks.detection.detector import Detector
     from recurra.tasks.estimator import open_model
@@ -36,6 +37,7 @@ __version__ = "0.2.0"
 
 # The public names and where they live; each is imported when it is first used.
 _NAMES = {
+    "Captioner": "recurra.tasks.captioning.captioner",
     "Cell": "recurra.cells",
     "Classifier": "recurra.tasks.classification.classifier",
     "Detector": "recurra.tasks.detection.detector",
@@ -70,6 +72,7 @@ _NAMES = {
     "torch": None,
 }
 __all__ = [
+    "Captioner",
     "Cell",
     "Classifier",
     "Detector",

@@ -45,6 +45,7 @@ PACKAGES = {
     "scipy": "SciPy",
     "optuna": "Optuna",
     "kaldi_native_fbank": "kaldi-native-fbank",
+    "PIL": "Pillow",
 }
 
 

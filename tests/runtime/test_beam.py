@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from recurra.cells import gru, lstm
 from recurra.errors import ShapeError
 from recurra.models.sequence_to_sequence import SequenceToSequence, TextReader
 from recurra.runtime import Embedding, Linear, Model, Softmax, load
-from recurra.runtime.beam import Limits, search
+from recurra.runtime.beam import Limits, _grow, search, writing
 from recurra.runtime.writer import Writer
 from runtime.networks import F, linear, recurrent
 
@@ -90,6 +91,19 @@ def writer(cell=gru, layers: int = 2, heads: int = 3) -> tuple[SequenceToSequenc
 def sources(count: int, seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     return [rng.integers(0, 11, rng.integers(1, 17)).astype(F) for _ in range(count)]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 12))
+def test_symbols_come_as_soon_as_they_are_certain(seed, beam, most) -> None:
+    """Together they are the best hypothesis; with a beam of one each comes with its step."""
+    (source,), (_, made) = sources(1, seed), WRITER
+    limits = Limits(BEGIN, END, beam=beam, most=most)
+    assert tuple(writing(made.decoder, made.begins(source), limits)) == made.write([source], limits)[0][0].symbols
+    taken: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("recurra.runtime.beam._grow", lambda *a: (taken.append(1), _grow(*a))[1])
+        for number, _ in enumerate(writing(made.decoder, made.begins(source), replace(limits, beam=1)), 1):
+            assert len(taken) == number
 
 
 @given(st.integers(0, 10**6))

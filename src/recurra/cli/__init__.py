@@ -21,6 +21,7 @@ COMMANDS = (
     "backtest",
     "generate",
     "translate",
+    "caption",
     "transcribe",
     "listen",
     "stream",

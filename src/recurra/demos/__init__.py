@@ -24,6 +24,7 @@ DEMOS = {
     "commands": Demo("sound", "run_commands", "four words, detected as they are heard"),
     "transcribe": Demo("sound", "run_transcribe", "sentences of yes and no, written down"),
     "generate": Demo("text", "run_text_demo", "a language model of Python's own help texts"),
+    "caption": Demo("caption", "run_caption_demo", "what is to be seen in a picture, in words"),
     "trade": Demo("market", "run_market_demo", "positions in twenty stocks, judged year after year"),
 }
 

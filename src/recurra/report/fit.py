@@ -12,6 +12,7 @@ from recurra.errors import DrawError
 from recurra.formatting import duration, number, plain, share
 from recurra.report.charts import DASHED, Line, against, bars, histogram, lines, numbers, told_apart
 from recurra.report.page import Beside, Chart, Code, Part, Section, Table, Text, render
+from recurra.report.pictured import pictured
 from recurra.report.sound import spikes
 from recurra.report.written import written
 
@@ -287,4 +288,5 @@ _KINDS: dict[str, tuple[str, Callable[[Mapping[str, Any]], list[Part]]]] = {
     "lines": ("In pictures", _lines),
     "written": ("What it writes", written),
     "spikes": ("One recording as it is heard", lambda one: [spikes(one)]),
+    "pictured": ("What it sees", pictured),
 }

@@ -83,6 +83,33 @@ class Chart:
 
 
 @dataclass(frozen=True)
+class Shown:
+    """A picture with its caption; pictures are PNG files in base64, or nothing.
+
+    Attributes:
+        name: of the picture.
+        png: it.
+        said: the caption.
+        wanted: others, that were expected.
+        words: words of the caption, each with a picture of its own.
+    """
+
+    name: str
+    png: str
+    said: str
+    wanted: Sequence[str] = ()
+    words: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures below one another, each with what belongs to it."""
+
+    kind: ClassVar[str] = "pictures"
+    shown: Sequence[Shown]
+
+
+@dataclass(frozen=True)
 class Beside:
     """Parts beside one another, under one another where the page is narrow."""
 
@@ -90,7 +117,7 @@ class Beside:
     parts: Sequence[Part]
 
 
-Part: TypeAlias = "Text | Points | Code | Table | Chart | Beside"
+Part: TypeAlias = "Text | Points | Code | Table | Chart | Pictures | Beside"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ choice at every step.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,10 +85,31 @@ def search(program: Program, begins: Sequence[Mapping[str, Array]], limits: Limi
         ShapeError: the states or the limits do not fit the program.
     """
     _check(program, limits)
-    groups = max(1, TOGETHER // limits.beam)
-    return [
-        found for at in range(0, len(begins), groups) for found in _together(program, begins[at : at + groups], limits)
-    ]
+    groups, result = max(1, TOGETHER // limits.beam), list[list[Hypothesis]]()
+    for at in range(0, len(begins), groups):
+        *_, (_, found) = _together(program, begins[at : at + groups], limits)
+        result += found
+    return result
+
+
+def writing(program: Program, begin: Mapping[str, Array], limits: Limits) -> Iterator[int]:
+    """The symbols of the best hypothesis of `search`, each as soon as it is certain: when all hypotheses have it.
+
+    With a beam of one that is at once.
+
+    Raises:
+        ShapeError: as in `search`.
+    """
+    _check(program, limits)
+    said = 0
+    for live, found in _together(program, [begin], limits):
+        rows = [row.symbols for row in live[0]] + [one.symbols for one in found[0]]
+        for symbols in list(zip(*rows, strict=False))[said:]:
+            if len(set(symbols)) > 1:
+                break
+            said += 1
+            yield symbols[0]
+    yield from found[0][0].symbols[said:]
 
 
 def _check(program: Program, limits: Limits) -> None:
@@ -105,8 +126,11 @@ def _check(program: Program, limits: Limits) -> None:
         raise ShapeError(f"search: the program takes {program.input_size} numbers, expected one: a symbol's")
 
 
-def _together(program: Program, begins: Sequence[Mapping[str, Array]], limits: Limits) -> list[list[Hypothesis]]:
-    """The same of sequences whose hypotheses are rows of one batch."""
+def _together(
+    program: Program, begins: Sequence[Mapping[str, Array]], limits: Limits
+) -> Iterator[tuple[list[list[_Row]], list[list[Hypothesis]]]]:
+    """The same of sequences whose hypotheses are rows of one batch: after each symbol those that grow and those that
+    have ended, and at last all in their order."""
     beam, N = limits.beam, len(begins)
     session = program.session(N * beam)
     first = session.state
@@ -133,6 +157,7 @@ def _together(program: Program, begins: Sequence[Mapping[str, Array]], limits: L
                 order[n * beam + k], last[n * beam + k] = n * beam + parent, row.symbols[-1]
         if all(len(f) >= beam or not rows for f, rows in zip(found, live, strict=True)):
             break
+        yield live, found
         if (order != np.arange(N * beam)).any():
             state = session.state
             session.state = {
@@ -143,7 +168,7 @@ def _together(program: Program, begins: Sequence[Mapping[str, Array]], limits: L
         missing = beam - len(found[n])
         found[n] += [_finished(row, limits, ended=False) for row in rows[:missing]]
         found[n].sort(key=lambda h: (-h.ended, -h.score, h.symbols))
-    return found
+    yield live, found
 
 
 def _grow(

@@ -49,6 +49,7 @@ BUILT_IN = {
     "generate": "generation.generator",
     "recommend": "recommendation.recommender",
     "translate": "translation.translator",
+    "caption": "captioning.task",
     "trade": "trading.trader",
 }
 TOGETHER = 384  # steps with targets in one update of what looks at windows

@@ -55,8 +55,7 @@ class PairSymbols(Transform):
     ) -> Self:
         """From the pairs of the training part."""
         source = Symbols.learn(tokenizers[0], pairs, ["token"], min_count, most)
-        known = Vocabulary.learn((t for pair in pairs for t in pair.written if t not in _MARKS), min_count, most)
-        return cls(source, tokenizers[1], Vocabulary((known.symbols[0], *_MARKS, *known.symbols[1:])))
+        return cls(source, tokenizers[1], written_vocabulary([pair.written for pair in pairs], min_count, most))
 
     inputs = ("token",)
     input_size = row_size = 1
@@ -105,6 +104,19 @@ class PairSymbols(Transform):
             vocabulary = Vocabulary.from_dict(described["vocabulary"])
         except (KeyError, TypeError) as error:
             raise DataError(f"the model's pairs are unreadable ({error}): save the model again") from None
-        if vocabulary.symbols[1:3] != _MARKS or source.features != ("token",):
-            raise DataError("the model's vocabulary has no begin and no end: save the model again")
+        check_marks(vocabulary)
+        if source.features != ("token",):
+            raise DataError("the model's source has other features than tokens: save the model again")
         return cls(source, tokenizer, vocabulary)
+
+
+def written_vocabulary(texts: Sequence[Sequence[str]], min_count: int = 1, most: int | None = None) -> Vocabulary:
+    """The tokens of texts that are to be written, behind the begin and the end."""
+    known = Vocabulary.learn((t for tokens in texts for t in tokens if t not in _MARKS), min_count, most)
+    return Vocabulary((known.symbols[0], *_MARKS, *known.symbols[1:]))
+
+
+def check_marks(vocabulary: Vocabulary) -> None:
+    """Raise DataError where a vocabulary has no begin and no end."""
+    if vocabulary.symbols[1:3] != _MARKS:
+        raise DataError("the model's vocabulary has no begin and no end: save the model again")

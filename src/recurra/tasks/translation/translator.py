@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from recurra.models.sequence_to_sequence import SequenceToSequence
+    from recurra.tasks.baselines import Baseline
 
 SMOOTHING = 0.1  # of the labels, as Vaswani et al. 2017 have it
 WATCHED = 100  # pairs of the validation part that are written after each epoch
@@ -73,7 +74,7 @@ class Translate(Task):
 
     name = "translate"
     metrics = (Edits(), Exact(), Bleu())
-    baselines = (Nearest,)
+    baselines: ClassVar[tuple[type[Baseline], ...]] = (Nearest,)
     inputs = ("pairs",)
     noise = 0.0
     beam: int = 4
@@ -354,7 +355,44 @@ class Translation:
     attention: Floats | None
 
 
-class Translator(Estimator):
+class WritingEstimator(Estimator):
+    """What estimators share whose answers are texts."""
+
+    def _written(self, tokens: Sequence[str]) -> str:
+        return str(self.transform_.tokenizer.join(tokens))
+
+    def predictions(self, X: Any, origins: str | None = None) -> tuple[dict[str, Any], Clock]:
+        """As `Estimator.predictions`: what is written, as text."""
+        columns, clock = super().predictions(X, origins)
+        return columns | {"answer": self._given(columns["answer"])}, clock
+
+    def _given(self, answers: Any) -> Any:
+        """As texts, [N]."""
+        return np.array([self._written(tokens) for tokens in answers], object)
+
+    def _hypotheses(self, pairs: Sequence[Any], n: int, beam: int | None, **limits: Any) -> list[list[Any]]:
+        """The n best texts for each of what was read, as `Translation`; limits that are None are those of `predict`.
+
+        Raises:
+            DataError: n is more than the hypotheses that are kept.
+        """
+        writer: Any = self._predictor()
+        beam = beam or max(n, writer.beam)
+        if not 1 <= n <= beam:
+            raise DataError(f"{self.task.name}: n={n}, expected 1 to {beam}, the hypotheses that are kept")
+        changed = {"beam": beam} | {k: v for k, v in limits.items() if v is not None}
+        result = []
+        for pair, found in zip(pairs, writer.found(pairs, **changed), strict=True):
+            made = []
+            for h in found[:n]:
+                tokens = self.transform_.tokens(h.symbols, pair.tokens, h.looked)
+                numbers = (h.score, h.log_probability, h.ended)
+                made.append(Translation(self._written(tokens), tokens, *numbers, h.looked))
+            result.append(made)
+        return result
+
+
+class Translator(WritingEstimator):
     """Another text for each text: a translation, a summary, a pronunciation.
 
     A recurrent network reads a text in both directions; another one writes, and looks at what the first made of each
@@ -371,18 +409,6 @@ class Translator(Estimator):
     """
 
     task = Translate
-
-    def _written(self, tokens: Sequence[str]) -> str:
-        return str(self.transform_.tokenizer.join(tokens))
-
-    def predictions(self, X: Any, origins: str | None = None) -> tuple[dict[str, Any], Clock]:
-        """As `Estimator.predictions`: what is written, as text."""
-        columns, clock = super().predictions(X, origins)
-        return columns | {"answer": self._given(columns["answer"])}, clock
-
-    def _given(self, answers: Any) -> Any:
-        """As texts, [N]."""
-        return np.array([self._written(tokens) for tokens in answers], object)
 
     def translate(
         self,
@@ -410,18 +436,5 @@ class Translator(Estimator):
             DataError: a text is empty, or longer than what the network remembers.
             ShapeError: the limits contradict one another.
         """
-        writer: Any = self._predictor() if hasattr(self, "model_") else None
-        pairs = self._read(texts, None, None)
-        asked: dict[str, Any] = {"beam": beam or max(n, writer.beam), "penalty": length_penalty, "most": longest}
-        changed = {k: v for k, v in asked.items() if v is not None} | {"least": least, "no_repeat": no_repeat}
-        if not 1 <= n <= asked["beam"]:
-            raise DataError(f"translate: n={n}, expected 1 to {asked['beam']}, the hypotheses that are kept")
-        result = []
-        for pair, found in zip(pairs, writer.found(pairs, **changed), strict=True):
-            made = []
-            for h in found[:n]:
-                tokens = self.transform_.tokens(h.symbols, pair.tokens, h.looked)
-                numbers = (h.score, h.log_probability, h.ended)
-                made.append(Translation(self._written(tokens), tokens, *numbers, h.looked))
-            result.append(made)
-        return result
+        limits = {"penalty": length_penalty, "most": longest, "least": least, "no_repeat": no_repeat}
+        return self._hypotheses(self._read(texts, None, None), n, beam, **limits)

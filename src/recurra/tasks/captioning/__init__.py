@@ -1,0 +1,1 @@
+"""A text for a picture: the `Captioner`, its metrics, baselines and live session."""
