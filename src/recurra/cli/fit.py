@@ -331,6 +331,9 @@ def transcribe(
     hidden: Hidden = 256,
     layers: Layers = 3,
     bidirectional: Both = False,
+    transducer: Annotated[
+        bool, typer.Option("--transducer", help="A network that also knows what it has written (Graves 2012).")
+    ] = False,
     pieces: Annotated[int, typer.Option(min=0, help="Pieces of words to learn and write in; 0: single letters.")] = 0,
     epochs: Epochs = None,
     seed: Seed = 0,
@@ -349,8 +352,10 @@ def transcribe(
     """
     from recurra.cells.script import load_cell
     from recurra.tasks.transcription.transcriber import Transcriber
+    from recurra.tasks.transcription.transducer import Transducer
 
-    model = Transcriber(load_cell(cell), hidden, layers, bidirectional, pieces=pieces, epochs=epochs, seed=seed)
+    kind = Transducer if transducer else Transcriber
+    model = kind(load_cell(cell), hidden, layers, bidirectional, pieces=pieces, epochs=epochs, seed=seed)
     train(model, file, out, report, resume)
 
 

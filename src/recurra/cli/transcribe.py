@@ -50,7 +50,7 @@ def transcribe(
         if path is not None:
             check_writable(path, model, file)
     estimator = open_model(model)
-    if estimator.task.name != "transcribe":
+    if not hasattr(estimator, "listen"):
         raise ModelFileError(f"{model}: the model's task is {estimator.task.name!r}, expected 'transcribe'")
     hearer = estimator.listen(estimator.search(words, names(hot), beam=beam))
     console = Terminal()

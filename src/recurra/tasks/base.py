@@ -46,6 +46,7 @@ BUILT_IN = {
     "detect": "detection.detector",
     "tag": "tagging.tagger",
     "transcribe": "transcription.transcriber",
+    "transduce": "transcription.transducer",
     "generate": "generation.generator",
     "recommend": "recommendation.recommender",
     "translate": "translation.translator",

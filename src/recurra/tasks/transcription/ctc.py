@@ -82,6 +82,8 @@ class PrefixBeam:
         search: how.
     """
 
+    prefix = _Prefix
+
     def __init__(self, letters: Sequence[str], search: Search | None = None) -> None:
         self.letters, self.search = letters, search or Search()
         self.reset(0)
@@ -89,8 +91,7 @@ class PrefixBeam:
     def reset(self, step: int) -> None:
         """Begin anew at a step."""
         self.step = self.begun = step
-        self.root = _Prefix(None, 0, step, 0.0)
-        self.beams: list[tuple[_Prefix, float, float]] = [(self.root, 0.0, NEVER)]
+        self.beams: list[tuple[_Prefix, float, float]] = [(self.prefix(None, 0, step, 0.0), 0.0, NEVER)]
         self.children: dict[tuple[int, int], _Prefix] = {}
 
     def push(self, logs: Floats) -> None:
@@ -142,7 +143,7 @@ class PrefixBeam:
         self.step += 1
 
     def _grown(self, prefix: _Prefix, k: int, sure: float) -> _Prefix:
-        child, letter, how = _Prefix(prefix, k, self.step, sure), self.letters[k - 1], self.search
+        child, letter, how = self.prefix(prefix, k, self.step, sure), self.letters[k - 1], self.search
         if letter != " ":
             child.word = prefix.word + letter
             if how.model and child.word not in how.model.beginnings and prefix.word in how.model.beginnings:

@@ -68,12 +68,19 @@ class Listener:
 
     def __init__(self, letters: Sequence[str], seconds: float, search: Search | None = None) -> None:
         self.letters, self.seconds, self.search = letters, seconds, search or Search()
-        self.lexicon = lexicon_of(letters, self.search)
         self.beam = self._searching()
         self.quiet = 0  # steps since the last letter
 
-    def _searching(self) -> _native.PrefixBeam:
-        return _native.PrefixBeam(self.lexicon, self.search.beam, self.search.width)
+    def _searching(self) -> Any:
+        return _native.PrefixBeam(self._lexicon, self.search.beam, self.search.width)
+
+    @cached_property
+    def _lexicon(self) -> _native.Lexicon:
+        return lexicon_of(self.letters, self.search)
+
+    def _silent(self, step: NDArray[Any]) -> bool:
+        """Whether a step that was pushed had no letter."""
+        return bool(step[0] > SURE)
 
     @cached_property
     def fingerprint(self) -> bytes:
@@ -113,8 +120,8 @@ class Listener:
         """The segments that ended in these steps [n, K + 1]."""
         ended = []
         for step in np.ascontiguousarray(logs, np.float64):
-            self.quiet = self.quiet + 1 if step[0] > SURE else 0
             self.beam.push(step)
+            self.quiet = self.quiet + 1 if self._silent(step) else 0
             if self.quiet * self.seconds >= PAUSE or (self.beam.step - self.beam.begun) * self.seconds >= LONGEST:
                 ended += self.finish()
         return ended

@@ -84,7 +84,7 @@ def picture(task: Transcribe, bench: Bench, predictor: ModelPredictor) -> dict[s
     step = transform.milliseconds / 1000
     short = [piece for piece in pieces if piece.stop * step <= PICTURED] or pieces
     piece = max(short, key=lambda piece: len(task.text(piece.sequence)) / piece.stop)
-    shares = np.exp(predictor.predict(*piece))
+    shares = task.spikes(predictor.predict(*piece))
     rows = transform.rows(*piece)
     frames = rows.reshape(len(rows) * transform.stack, -1)
     letters = [k for k in range(1, shares.shape[1]) if shares[:, k].max() > 0.2]

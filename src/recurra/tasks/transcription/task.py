@@ -83,7 +83,7 @@ class Transcribe(Task):
         after, made = int(getattr(found, "after", 0)), list[Floats]()
         for name, x, text in zip(found.names, found.x, texts, strict=True):
             ids, steps = numbers_of(text, self.letters), len(x) + after
-            if self.least(ids) > self.outputs(steps):
+            if self.least(ids) > self.outputs(steps) or len(ids) > steps:
                 raise DataError(
                     f"{name}: its {self.outputs(steps)} outputs are fewer than the {self.least(ids)} that its text "
                     f"needs ({text[:40]!r}), expected a longer recording of this text: correct it, leave it out, or "
@@ -177,8 +177,16 @@ class Transcribe(Task):
 
     def said(self, bench: Bench, predictor: Any, pieces: Sequence[Piece]) -> tuple[list[str], list[str]]:
         """The texts of some recordings, and what was heard."""
-        heard = [greedy_text(predictor.predict(*piece), self.letters) for piece in pieces]
+        heard = [self.heard(predictor.predict(*piece)) for piece in pieces]
         return [self.text(piece.sequence) for piece in pieces], heard
+
+    def heard(self, answers: Floats) -> str:
+        """The text of the answers to one whole recording; of none at all, nothing."""
+        return greedy_text(answers, self.letters) if answers.size else ""
+
+    def spikes(self, answers: Floats) -> Floats:
+        """The probability of each letter at each output, [M, K + 1]."""
+        return np.asarray(np.exp(answers))
 
     def measure(self, bench: Bench, predictor: Any, pieces: Sequence[Piece]) -> dict[str, float]:
         """See `Task`."""
@@ -191,7 +199,7 @@ class Transcribe(Task):
 
     def errors(self, piece: Piece, answers: Floats, transform: Any) -> Floats:
         """See `Task`."""
-        return self.metrics[0].units([self.text(piece.sequence)], [greedy_text(answers, self.letters)])
+        return self.metrics[0].units([self.text(piece.sequence)], [self.heard(answers)])
 
     def decode(self, output: Floats, transform: Any, name: str) -> Floats:
         """The logarithms of the probabilities, [M, K + 1]."""

@@ -11,7 +11,7 @@ import numpy as np
 from recurra.cells import Cell
 from recurra.data.batches import Piece
 from recurra.errors import SettingError
-from recurra.tasks.base import Task
+from recurra.tasks.base import Floats, Task
 from recurra.tasks.estimator import Estimator
 from recurra.tasks.transcription.ctc import Search
 from recurra.tasks.transcription.listen import Listener, Segment
@@ -115,8 +115,12 @@ class Transcriber(Estimator):
     def listener(self, search: Search | None = None) -> Listener:
         """What makes segments of the network's outputs."""
         self._check_fitted()
-        seconds = self.transform_.milliseconds * self.task_.thinned / 1000
-        return Listener(self.task_.letters, seconds, search)
+        return Listener(self.task_.letters, self._seconds, search)
+
+    @property
+    def _seconds(self) -> float:
+        """From output to output."""
+        return float(self.transform_.milliseconds * self.task_.thinned / 1000)
 
     def predict(
         self, X: Any, *, series: str | None = None, steps: str | None = None, search: Search | None = None
@@ -143,8 +147,13 @@ class Transcriber(Estimator):
         listener = self.listener(search)
         for sequence in sequences:
             listener.reset()
-            ended = listener.take(predictor.predict(*Piece(sequence, 0, len(sequence))))
+            ended = listener.take(self._outputs(predictor, Piece(sequence, 0, len(sequence))))
             yield [*ended, *listener.finish()]
+
+    def _outputs(self, predictor: Any, piece: Piece) -> Floats:
+        """What a listener takes of a recording."""
+        found: Floats = predictor.predict(*piece)
+        return found
 
     def listen(self, search: Search | None = None) -> Hearer:
         """A live session: samples in, segments out.
