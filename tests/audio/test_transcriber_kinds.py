@@ -89,6 +89,18 @@ def test_pieces_of_words_are_the_same_live_and_from_a_snapshot(thin, recordings,
         thin.listen(search).restore(one.snapshot())
 
 
+def test_many_sounds_together_have_the_bits_of_each_alone(thin, recordings) -> None:
+    sounds = [one.samples for one in recordings[:5]]
+    alone = [heard(thin, x, 1600) for x in sounds]
+    hearers, found = [thin.listen() for _ in sounds], [[] for _ in sounds]
+    for at in range(0, max(map(len, sounds)), 1600):
+        pieces = [x[at + 7 * i * (at > 0) : at + 1600 + 7 * i] for i, x in enumerate(sounds)]  # they are out of step
+        for own, ended in zip(found, type(hearers[0]).together(hearers, pieces), strict=True):
+            own += ended
+    assert [[*own, *hearer.finish()] for own, hearer in zip(found, hearers, strict=True)] == alone
+    assert hearers[2].seconds == pytest.approx(len(sounds[2]) / 16_000)
+
+
 def test_pieces_are_learned_of_words() -> None:
     pytest.importorskip("tokenizers")
     found = pieces_of(["seven seventeen", "seventy seven"] * 3, 12)

@@ -73,8 +73,8 @@ def _commands(place: Path, seed: int, epochs: int | None, size: float, console: 
         made += [Recording(f"{word} {s}", voice.say(word), label=word, speaker=f"{s}") for word in COMMANDS]
     console.print(f"[bold]1[/]  {len(made)} words by {speakers} made-up speakers: {SOURCE}.", highlight=False)
     parts = ["test" if s % 5 == 4 else "valid" if s % 5 == 3 else "train" for s in range(speakers) for _ in COMMANDS]
-    reading = {"stack": 2, "speed": 0.15, "copies": 2}
-    model = Classifier(hidden=64, epochs=epochs or 30, batch=16, parts=parts, refit=False, seed=seed, reading=reading)
+    reading = {"speed": 0.15, "copies": 2}
+    model = Classifier(hidden=48, epochs=epochs or 25, batch=16, parts=parts, refit=False, seed=seed, reading=reading)
     model.fit(made)
     _written(model, place / "commands.recurra", place / "report.html", console)
     detector = Spotter(model, 0.8)

@@ -134,7 +134,7 @@ class LiveBank:
         if not n:
             return out
         end = bank.window + (n - 1) * bank.shift
-        self._extractor.accept_waveform(bank.rate, self._tail[self._given : end] * FULL)
+        self._extractor.accept_waveform(bank.rate, (self._tail[self._given : end] * FULL).tolist())
         for i in range(n):
             out[i] = self._extractor.get_frame(self._done + i)
         self._extractor.pop(n)

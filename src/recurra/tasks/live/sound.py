@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +61,28 @@ class LiveSound(Live):
         rows = one.rows.push(samples, rate)
         self._series[series] = one
         return one.session.run(rows) if len(rows) else np.zeros((0, self.model.output_size), np.float32)
+
+    @staticmethod
+    def together(lives: Sequence[LiveSound], samples: Sequence[Any]) -> list[np.ndarray[Any, Any]]:
+        """What `outputs` gives for a piece of one sound each, all of one model; in the same bits, and faster.
+
+        Raises:
+            DataError: one has no samples; those before it have taken theirs.
+        """
+        ones = [live._series.get("") or live._begun("") for live in lives]
+        rows = []
+        for live, one, x in zip(lives, ones, samples, strict=True):
+            rows.append(one.rows.push(x))
+            live._series[""] = one
+        found: list[list[Any]] = [[] for _ in lives]
+        for t in range(max(map(len, rows), default=0)):
+            some = [i for i, own in enumerate(rows) if t < len(own)]
+            out = lives[0].model.step_many([ones[i].session for i in some], np.stack([rows[i][t] for i in some]))
+            for i, numbers in zip(some, out, strict=True):
+                if not np.isnan(numbers[0]):  # behind a stride there is no answer at most steps
+                    found[i].append(numbers)
+        nothing = np.zeros((0, lives[0].model.output_size), np.float32) if lives else None
+        return [np.stack(own) if own else nothing for own in found]  # type: ignore[misc]
 
     def finish(self, series: str = "") -> np.ndarray[Any, Any]:
         """A sound has ended: the network's numbers [n, O] of the nothing that follows it; it is forgotten."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,20 @@ class Hearer:
         outputs = self.live.outputs(samples, "", rate)
         self.seconds += np.size(samples) / (rate or self.transform.bank.rate)
         return self._take(outputs)
+
+    @staticmethod
+    def together(hearers: Sequence[Hearer], samples: Sequence[Any]) -> list[list[Segment]]:
+        """What `push` gives for a piece of each of many sounds, at the rate of training; in the same bits, and faster.
+
+        Raises:
+            DataError: one has no samples; those before it have taken theirs.
+        """
+        lives = [hearer.live for hearer in hearers]
+        found = []
+        for hearer, x, outputs in zip(hearers, samples, type(lives[0]).together(lives, samples), strict=True):
+            hearer.seconds += np.size(x) / hearer.transform.bank.rate
+            found.append(hearer._take(outputs))
+        return found
 
     def _take(self, outputs: Any) -> list[Segment]:
         return self.listener.take(self.task.decode(outputs, self.transform, "")) if len(outputs) else []

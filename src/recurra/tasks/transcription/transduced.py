@@ -88,7 +88,7 @@ class TransducerBeam(PrefixBeam):
         if len(ended) < self.search.beam:
             return True
         values = sorted((e[1] + e[0].value for e in ended.values()), reverse=True)
-        return value + prefix.value > values[self.search.beam - 1]
+        return bool(value + prefix.value > values[self.search.beam - 1])
 
     def _shares(self, prefixes: Sequence[Any], heard: Any) -> Any:
         """The logarithms [n, K + 1] of what comes after each prefix."""
