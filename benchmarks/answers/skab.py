@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import recurra
 from benchmarks.answers.row import Metric, Row, shared
-from recurra.tasks.detection.detector import of_steps
+from recurra.tasks.detection.metrics import of_steps
 
 LEARN = 400
 LAGS = 5

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
 import tarfile
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import brier_score_loss
+from typer.testing import CliRunner
 
 from helpers import generator
 from recurra import Classifier, Regressor, open_model
-from recurra.data.irregular import Histories, IrregularRows, first_hours, read_events, risk_within
+from recurra.cli import app
+from recurra.data.irregular import (
+    Histories,
+    IrregularRows,
+    first_hours,
+    read_event_table,
+    read_events,
+    risk_within,
+)
 from recurra.data.split import Split
 from recurra.errors import DataError, LeakageError
 from recurra.tasks.calibration import reliability
@@ -125,7 +137,7 @@ def slow_rows(rows: IrregularRows, x: np.ndarray) -> np.ndarray:
     """What the class says a row has, by plain loops."""
     found = []
     for t in range(len(x)):
-        last, now, since, mean, least, most = ([] for _ in range(6))
+        last, now, since, mean, least, most, count = ([] for _ in range(7))
         for k, scaler in enumerate(rows.scalers, 1):
             at = [s for s in range(t + 1) if np.isfinite(x[s, k])]
             z = [(x[s, k] - scaler.center) / scaler.scale for s in at]
@@ -137,8 +149,10 @@ def slow_rows(rows: IrregularRows, x: np.ndarray) -> np.ndarray:
             mean.append(np.mean(z) if at else 0)
             least.append(min(z, default=0))
             most.append(max(z, default=0))
+            count.append(len(at) / (len(at) + 8))
         gap, age = x[t, 0] - x[max(0, t - 1), 0], x[t, 0] - x[0, 0]
-        found.append([*last, *now, *since, *mean, *least, *most, gap / (gap + rows.pace), age / (age + rows.span)])
+        summaries = [*mean, *least, *most, *count]
+        found.append([*last, *now, *since, *summaries, gap / (gap + rows.pace), age / (age + rows.span)])
     return np.array(found)
 
 
@@ -192,6 +206,24 @@ def test_the_row_without_a_variable_is_that_of_a_history_that_never_had_it() -> 
         never = rows.many(x, rows.nothing())[0]
         for t in range(len(s)):
             assert rows.without(whole[t])[1 + k].tobytes() == never[t].tobytes()
+
+
+def test_variables_that_are_forgotten_are_as_if_never_measured() -> None:
+    steps, rows = learned(histories())
+    s, seen = max(steps, key=len), set()
+    forgetful = replace(rows, forgotten=0.4)
+    for seed in range(30):
+        varied = forgetful.varied(s, len(s), np.random.default_rng(seed))
+        lost = np.flatnonzero(np.random.default_rng(seed).random(3) < 0.4)
+        seen.add(tuple(lost))
+        x = s.x.copy()
+        x[:, 1 + lost] = np.nan
+        if varied is None:
+            assert not len(lost)
+        else:
+            assert varied[0].tobytes() == rows.many(x, rows.nothing())[0].tobytes()
+    assert len(seen) > 4
+    assert rows.varied(s, len(s), np.random.default_rng(0)) is None
 
 
 # Guards.
@@ -321,7 +353,8 @@ def test_live_events_that_cannot_be_taken(model: Classifier) -> None:
         with pytest.raises(DataError, match=words):
             live.step(event)
     assert live.snapshot() == before
-    live.step({"time": 4.0, "variable": "mood", "value": 1})
+    assert live.step({"time": 4.0, "variable": "mood", "value": 1}) is None
+    assert live.step({"time": 4.0, "variable": "HR", "value": None}) is None
     assert live.notes == ["there is no variable 'mood' in the model: it is passed over"]
     with pytest.raises(DataError, match="but the model was fitted to events"):
         model.predict([np.zeros((3, 4))])
@@ -346,3 +379,117 @@ def test_calibration_is_measured_as_elsewhere() -> None:
     np.testing.assert_allclose([row[:2] for row in found["rows"]], np.stack([mean, true], 1), atol=0.03)
     assert found["ece"] == pytest.approx(np.mean(np.abs(mean - true)), abs=0.02)
     assert found["ece"] > 0.1
+
+
+# Tables of events.
+
+HOW = {"time": "hour", "variable": "what", "value": "value"}
+
+
+def table_of(found: Histories, **columns: Any) -> dict[str, list[Any]]:
+    """The events of histories in long form, and columns of a value for each history, or for each of its steps."""
+    table: dict[str, list[Any]] = {name: [] for name in ("stay", "hour", "what", "value", *columns)}
+    for i, x in enumerate(found.x):
+        for t, row in enumerate(x):
+            for what, value in zip(found.variables, row[1:], strict=True):
+                if value == value:
+                    more = [column[i] if np.ndim(column[i]) == 0 else column[i][t] for column in columns.values()]
+                    for cells, cell in zip(
+                        table.values(), (found.names[i], float(row[0]), what, float(value), *more), strict=True
+                    ):
+                        cells.append(cell)
+    return table
+
+
+def test_a_table_of_events_has_labels_and_groups() -> None:
+    found, groups = histories(9), [f"p{i // 2}" for i in range(9)]
+    again = read_event_table(
+        table_of(found, died=LABELS[:9], patient=groups), series="stay", y="died", groups="patient", **HOW
+    )
+    assert again.names == found.names
+    assert (again.y, again.groups) == (LABELS[:9].tolist(), groups)
+    for one, other in zip(again.x, found.x, strict=True):
+        np.testing.assert_array_equal(one, other)
+    each = [np.arange(len(x)) % 3 for x in found.x]
+    steps = read_event_table(table_of(found, state=each), series="stay", y="state", **HOW)
+    assert [one.tolist() for one in steps.y] == [one.tolist() for one in each]
+    named = read_event_table(
+        table_of(found), series="stay", y=dict(zip(found.names, LABELS.tolist(), strict=False)), **HOW
+    )
+    assert named.y == LABELS[:9].tolist()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"y": "dead"}, "there is no column of y 'dead'"),
+        ({"groups": "dead"}, "there is no column of groups 'dead'"),
+        ({"y": [1]}, "y: got 1 for 9 histories"),
+        ({"y": {"s0": 1}}, "y: there is none of the history 's1'"),
+        ({"variable": "whats"}, "there is no column of events 'whats'; .*'what'"),
+    ],
+)
+def test_tables_of_events_that_cannot_be_used(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(DataError, match=words) as caught:
+        read_event_table(table_of(histories(9)), series="stay", **{**HOW, **given})
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_said_of_events_in_fit() -> None:
+    table = table_of(histories(9), died=LABELS[:9])
+    for events, words in ((("what",), "expected the columns of an event's variable"), ("what", "events='what'")):
+        with pytest.raises(DataError, match=words):
+            Classifier(**SMALL).fit(table, "died", events=events, series="stay", time="hour")
+    with pytest.raises(DataError, match=r"times: a table of events has its times in a column"):
+        Classifier(**SMALL).fit(table, "died", events=("what", "value"), times=[1.0], series="stay", time="hour")
+
+
+def test_events_in_a_shell(tmp_path: Any) -> None:
+    """From a table of events to a model, and its answers to the same table, whole and streamed, in both formats."""
+    found, out, path = histories(), tmp_path / "m.recurra", tmp_path / "events.csv"
+    table = table_of(found, died=LABELS.tolist())
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    odd = [{**rows[0], "what": ""}, {**rows[0], "value": -1}, {**rows[0], "what": "mood"}]
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(table))
+        writer.writeheader()
+        writer.writerows([rows[0], *odd, *rows[1:]])
+
+    def run(*words: Any, text: str = "", code: int = 0) -> str:
+        done = CliRunner().invoke(app, [str(word) for word in words], input=text)
+        assert done.exit_code == code, done.output
+        return done.output
+
+    how = ["--events", "what,value", "--series", "stay", "--time", "hour", "--y", "died", "--unknown", "-1"]
+    how += ["--leave-out", "mood", "--hidden", 4, "--epochs", 1, "--out", out]
+    run("fit", "classify", path, *how)
+    model = open_model(out)
+    assert model.transform_.variables == NAMES
+    want = model.predict_proba(found)[:, 1].tolist()
+    run("predict", out, path, "--out", tmp_path / "said.csv")
+    with (tmp_path / "said.csv").open() as file:
+        assert [float(row["p(1)"]) for row in csv.DictReader(file)] == want
+    assert "accuracy" in run("evaluate", out, path)
+    answers = run("stream", out, text=path.read_text()).splitlines()
+    lines = list(csv.DictReader(line for line in answers if line.count(",") > 3))
+    ends = {row["stay"]: float(row["probabilities.1"]) for row in lines}
+    assert [ends[name] for name in found.names] == want
+    text = "\n".join(map(json.dumps, [rows[0], *odd, *rows[1:]]))
+    said = [json.loads(line) for line in run("stream", out, text=text).splitlines() if line[:1] == "{"]
+    assert len(said) == len(rows)
+    assert [one["probabilities"]["1"] for one in said if one["stay"] == "s7"][-1] == want[7]
+    words = run("fit", "classify", path, "--unknown=-1", code=1)
+    assert words == "" or "expected --events" in words
+
+
+def test_what_cannot_be_live_is_not_there_in_training_either(tmp_path: Any) -> None:
+    table = table_of(histories(), died=LABELS.tolist())
+    reading = {"unknown": [-1.0], "positive": ["HR"]}
+    model = Classifier(**SMALL, reading=reading).fit(
+        table, "died", events=("what", "value"), series="stay", time="hour"
+    )
+    live = model.live()
+    first = live.step({"stay": "a", "hour": 1.0, "what": "HR", "value": 4.0})
+    for value in (-1.0, 0.0, -3.0):
+        assert live.step({"stay": "a", "hour": 2.0, "what": "HR", "value": value}) is None
+    assert live.step({"stay": "b", "hour": 1.0, "what": "HR", "value": 4.0})["probabilities"] == first["probabilities"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import math
 from typing import Any
@@ -16,6 +17,7 @@ from recurra import Detector, open_model
 from recurra.cli import app
 from recurra.errors import DataError, SessionError, SettingError
 from recurra.report.fit import fit_page
+from recurra.serve.stream import stream as run_stream
 from recurra.tasks.detection.alarms import Tail, Watch, Watcher, delays, surprise_of
 
 SMALL = {"hidden": 6, "epochs": 6, "per": 1000, "learning_rate": 0.01}
@@ -192,6 +194,33 @@ def test_feedback_in_a_live_session(model: Detector) -> None:
             live.feedback(said)
     with pytest.raises(DataError, match="there is no stream 'pump' yet"):
         live.feedback("false", "pump")
+
+
+def test_an_operators_word_in_lines_of_csv(model: Detector, tmp_path: Any) -> None:
+    """A column `feedback`, beside numbers or alone, is what `feedback` is."""
+    model.save(tmp_path / "m.recurra")
+    calm = np.nan_to_num(stream(40, "calm")).tolist()
+    lines = ["x0,x1,feedback", *(f"{a!r},{b!r}," for a, b in calm)]
+    lines += ["9.0,90.0,", ",,false", "9.0,90.0,", "0.1,0.2,missed", "0.1,0.2,"]
+    out, live = io.StringIO(), open_model(tmp_path / "m.recurra").live()
+    done = run_stream(live, lines, out, io.StringIO())
+    assert (done.answers, done.announcements, done.bad) == (44, 1, 0)
+    told = model.live()
+    for row in calm:
+        told.step(row)
+    said = [told.step([9.0, 90.0])]
+    told.feedback("false")
+    said.append(told.step([9.0, 90.0]))
+    moved = told.feedback("missed")
+    said += [told.step([0.1, 0.2]), told.step([0.1, 0.2])]
+    rows = list(csv.DictReader(io.StringIO(out.getvalue())))[-4:]
+    for name in ("rarity", "anomalous"):
+        assert [row[name] for row in rows] == [str(one[name]) for one in said]
+    assert live.feedback("right") == moved != model.task_.watch.rarity
+    before = live.snapshot()
+    with pytest.raises(DataError, match="'x1' is 'much'"):
+        live.step({"x0": 1.0, "x1": "much", "feedback": "false"})
+    assert live.snapshot() == before
 
 
 @pytest.mark.parametrize(

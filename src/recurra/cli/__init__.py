@@ -64,7 +64,7 @@ for _name in COMMANDS:
     else:
         app.command(_name)(_command)
 
-for _name in ("fit_detect", "fit_recommend", "fit_trade"):  # more of `recurra fit`
+for _name in ("fit_label", "fit_detect", "fit_recommend", "fit_trade"):  # more of `recurra fit`
     importlib.import_module(f"recurra.cli.{_name}")
 
 

@@ -1,4 +1,4 @@
-"""`recurra fit forecast|classify|tag|regress`: from a table to a model file, and what it is worth."""
+"""`recurra fit forecast|tag|transcribe`: from a table to a model file, and what it is worth."""
 
 from __future__ import annotations
 
@@ -95,6 +95,34 @@ Group = Annotated[
     str | None,
     typer.Option(
         help="The column that says what a sequence was taken from: no group is in two parts.", rich_help_panel=DATA
+    ),
+]
+Events = Annotated[
+    str,
+    typer.Option(
+        help="FILE has events: the columns of the variable and of its value, with a comma between; --time has the time "
+        "of one, --series what it is of.",
+        rich_help_panel=DATA,
+        metavar="COLUMNS",
+    ),
+]
+Unknown = Annotated[
+    str, typer.Option(help="Values of events that mean unknown, with commas between.", rich_help_panel=DATA)
+]
+Positive = Annotated[
+    str,
+    typer.Option(
+        help="Variables of which no value of 0 or less can be, with commas between.",
+        rich_help_panel=DATA,
+        metavar="VARIABLES",
+    ),
+]
+LeaveOut = Annotated[
+    str,
+    typer.Option(
+        help="Variables not to learn from: numbers of records, what is known only afterwards.",
+        rich_help_panel=DATA,
+        metavar="VARIABLES",
     ),
 ]
 Inputs = Annotated[
@@ -230,61 +258,6 @@ def forecast(
 
 
 @fit.command()
-def classify(
-    file: Source,
-    series: MaybeSeries = None,
-    target: MaybeTarget = None,
-    text: TextIn = None,
-    time: Time = None,
-    group: Group = None,
-    inputs: Inputs = "",
-    cell: Cell = "gru",
-    hidden: Hidden = 64,
-    layers: Layers = 1,
-    bidirectional: Both = False,
-    tokens: Tokens = "words",
-    epochs: Epochs = None,
-    seed: Seed = 0,
-    resume: Resume = False,
-    out: Out = MODEL,
-    report: Report = None,
-) -> None:
-    """Which label belongs to a sequence; live, a probability for each label after every step.
-
-    Sequences are those of a table; or sound: a folder whose folders are the labels
-    (WAV, FLAC, OGG), or a manifest (JSON Lines, CSV) with path and label, and maybe
-    speaker, which is then in one part only.
-
-    A row of the table is one step of a sequence. All columns that have no other
-    role are its numbers; missing values are allowed. The parts are stratified by
-    label, or by time or group where these are given. A target that changes within
-    a sequence is a label for each step; an empty cell is one that is not known.
-
-    With --text, or of JSON Lines (.jsonl) and folders of files, a sequence is a
-    text; the folders that files are in are their labels.
-
-    \b
-    recurra fit classify walks.csv --series walk --target room --group building --out walks.recurra
-    recurra fit classify commands/ --out commands.recurra
-    recurra fit classify reviews.csv --text review --y stars --out reviews.recurra --report reviews.html
-    """
-    from recurra.cells.script import load_cell
-    from recurra.tasks.classification.classifier import Classifier
-
-    reading = None if tokens == "words" else {"tokens": tokens}
-    model = Classifier(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed, reading=reading)
-    roles = {
-        "text": text,
-        "y": target,
-        "groups": group,
-        "series": series,
-        "time": time,
-        "inputs": names(inputs) or None,
-    }
-    train(model, file, out, report, resume, **roles)
-
-
-@fit.command()
 def tag(
     file: File,
     text: TextIn = None,
@@ -357,38 +330,3 @@ def transcribe(
     kind = Transducer if transducer else Transcriber
     model = kind(load_cell(cell), hidden, layers, bidirectional, pieces=pieces, epochs=epochs, seed=seed)
     train(model, file, out, report, resume)
-
-
-@fit.command()
-def regress(
-    file: File,
-    series: Series,
-    target: Target,
-    time: Time = None,
-    group: Group = None,
-    inputs: Inputs = "",
-    cell: Cell = "gru",
-    hidden: Hidden = 64,
-    layers: Layers = 1,
-    bidirectional: Both = False,
-    epochs: Epochs = None,
-    seed: Seed = 0,
-    resume: Resume = False,
-    out: Out = MODEL,
-    report: Report = None,
-) -> None:
-    """A number for a sequence; live, the number so far after every step.
-
-    A row of the table is one step of a sequence. All columns that have no other
-    role are its numbers; missing values are allowed. A target that changes within
-    a sequence is a number for each step; an empty cell is one that is not known.
-
-    \b
-    recurra fit regress engines.csv --series engine --target life --out engines.recurra
-    """
-    from recurra.cells.script import load_cell
-    from recurra.tasks.regression.regressor import Regressor
-
-    model = Regressor(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed)
-    roles = {"y": target, "groups": group, "series": series, "time": time, "inputs": names(inputs) or None}
-    train(model, file, out, report, resume, **roles)

@@ -65,6 +65,11 @@ class Transform(ABC):
     def targets(self, sequence: Any, start: int, stop: int) -> F32:
         """What the loss compares the outputs of these steps with: float32 [stop - start, ...]; NaN where missing."""
 
+    @property
+    def quantities(self) -> int:
+        """How many of a row's first numbers are quantities, which training may add noise to; the rest are flags."""
+        return len(self.inputs)
+
     def varied(self, sequence: Any, stop: int, rng: np.random.Generator) -> tuple[F32, F32] | None:
         """Rows [T, R] and targets of a sequence up to `stop` as it might have been, for training; T may be another.
         None: training reads it as it is."""

@@ -24,18 +24,25 @@ class LineFormat:
         header: the columns of CSV, which may be more and in another order; empty for JSON.
         separator: what separates the cells of CSV; where that is a semicolon, a comma may begin decimals.
         keys: the names that are no numbers.
+        extra: columns that an observation may have: taken where they are in the header, too.
     """
 
     def __init__(
-        self, names: Sequence[str], header: Sequence[str] = (), separator: str = ",", keys: Sequence[str] = ()
+        self,
+        names: Sequence[str],
+        header: Sequence[str] = (),
+        separator: str = ",",
+        keys: Sequence[str] = (),
+        extra: Sequence[str] = (),
     ) -> None:
-        names, keys = _parts(names, header), _parts(keys, header)
-        self.names, self.header, self.separator = names, list(header), separator
-        self._numbers = [name for name in names if name not in keys] if separator == ";" else []
-        self._places = [self.header.index(name) for name in names] if self.header else []
+        names, keys = _parts(names, header), [*_parts(keys, header), *extra]
+        self.names = [*names, *(name for name in extra if name in header and name not in names)]
+        self.header, self.separator = list(header), separator
+        self._numbers = [name for name in self.names if name not in keys] if separator == ";" else []
+        self._places = [self.header.index(name) for name in self.names] if self.header else []
 
     @classmethod
-    def of(cls, first: str, names: Sequence[str], keys: Sequence[str] = ()) -> LineFormat:
+    def of(cls, first: str, names: Sequence[str], keys: Sequence[str] = (), extra: Sequence[str] = ()) -> LineFormat:
         """The format of a stream whose first line this is.
 
         Raises:
@@ -53,7 +60,7 @@ class LineFormat:
         for name in _parts(names, header):
             if name not in header:
                 raise DataError(f"line 1: there is no column {name!r}; {nearest(name, header)}")
-        return cls(names, header, separator, keys)
+        return cls(names, header, separator, keys, extra)
 
     @property
     def is_json(self) -> bool:

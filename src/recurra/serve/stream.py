@@ -148,7 +148,9 @@ class _Run:
             header, separator = about["header"], about["separator"]
             if not (isinstance(separator, str) and len(separator) == 1 and isinstance(header, list)):
                 raise ValueError(f"the header is {str(header)[:40]}, the separator {str(separator)[:40]}")
-            self.format = LineFormat(self.live.names, [str(name) for name in header], separator, self.live.keys)
+            self.format = LineFormat(
+                self.live.names, [str(name) for name in header], separator, self.live.keys, self.live.extra
+            )
         text, size, place = str(about["pending"]), int(about["size"]), None
         theirs = about["file"]
         for line, size in self.journal.lines:  # noqa: B007  (the size before the last answer)
@@ -212,7 +214,7 @@ class _Run:
 
     def begin(self, first: str) -> LineFormat:
         """Learn the format of the lines, and write the header of the answers."""
-        self.format = LineFormat.of(first, self.live.names, self.live.keys)
+        self.format = LineFormat.of(first, self.live.names, self.live.keys, self.live.extra)
         head = self.format.head(self.live)
         self.save(head)
         self.write(head)

@@ -146,6 +146,7 @@ class Estimator:
         time: str | None = None,
         inputs: Sequence[str] | None = None,
         text: str | None = None,
+        events: tuple[str, str] | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
         resume: bool = False,
         progress: Callable[[Progress], None] | None = None,
@@ -161,6 +162,8 @@ class Estimator:
             inputs: the columns of a table to learn from; None: all that have no other role.
             text: the column of a table that has texts; where X is texts, it is as `recurra.data.text.read_texts` takes
                 it.
+            events: the columns of a table of events that have the variable and its value; `time` has the time of one,
+                and X may be a folder or an archive of such tables, one a history.
             checkpoint: a file that is written after every epoch.
             resume: go on from it, where it is there: the end is the same, to the last bit.
             progress: called after every update and validation, with the best naive error on the validation part.
@@ -173,7 +176,7 @@ class Estimator:
             TrainingError, CheckpointError: see `recurra.train`.
         """
         given = {"y": y, "groups": groups, "times": times, "series": series, "time": time, "columns": inputs}
-        given |= {} if text is None else {"text": text}
+        given |= {name: value for name, value in (("text", text), ("events", events)) if value is not None}
         how = {"checkpoint": checkpoint, "resume": resume, "progress": progress, "stop": stop}
         self._fit(lambda task: task.examples(X, channels_first=self.channels_first, **given), evaluate, **how)
         return self._of_source(X)

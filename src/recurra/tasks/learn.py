@@ -111,7 +111,7 @@ def loss_of(bench: Bench, network: Network, noise: float = 0.0) -> Callable[[Bat
 
     state: Any = None
     noise = 0.0 if bench.transform.tables else noise
-    numbers = len(bench.transform.inputs)
+    numbers = bench.transform.quantities
 
     def loss(batch: Batch) -> Tensor:
         nonlocal state

@@ -9,5 +9,6 @@
 from recurra.data.irregular.reading import Histories, first_hours, read_events
 from recurra.data.irregular.risk import risk_within
 from recurra.data.irregular.rows import IrregularRows
+from recurra.data.irregular.table import read_event_table
 
-__all__ = ["Histories", "IrregularRows", "first_hours", "read_events", "risk_within"]
+__all__ = ["Histories", "IrregularRows", "first_hours", "read_event_table", "read_events", "risk_within"]

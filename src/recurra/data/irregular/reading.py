@@ -149,7 +149,7 @@ def _checked(
         if not label:
             met["unnamed"] += 1
         elif label not in dropped:
-            at = _hours(when, name)
+            at = hours_of(when, name)
             try:
                 number = float(value)
             except (TypeError, ValueError):
@@ -189,7 +189,7 @@ def _steps(events: Sequence[tuple[float, str, float]], number: Mapping[str, int]
     return x
 
 
-def _hours(when: Any, name: str) -> float:
+def hours_of(when: Any, name: str) -> float:
     """A time as a number; hours and minutes as hours."""
     try:
         if isinstance(when, str) and ":" in when:

@@ -20,16 +20,18 @@ from recurra.errors import DataError
 F32: TypeAlias = NDArray[np.float32]
 Floats: TypeAlias = NDArray[np.float64]
 
+SINCE = 2  # the field that says how long ago: 1 where never
 OUTSIDE = 0.005  # the share of values at either end that scales are not learned from
+HALF = 8.0  # measurements of a variable that count as a half of many
 FAR = 4.0  # scaled values are squeezed beyond: z / (1 + |z| / FAR) is at most FAR
 
 
 @dataclass(frozen=True)
 class IrregularRows(Transform):
     """Of each of V variables at each step: its last value, scaled and squeezed; whether it was measured now; how long
-    ago it was, as d / (d + pace); and, with `summaries`, the mean, the least and the greatest value so far. And the
-    time since the step before and since the first, as numbers of that kind. A variable that was not measured yet has 0
-    everywhere, and 1 for how long ago.
+    ago it was, as d / (d + pace); and, with `summaries`, the mean, the least and the greatest value so far, and how
+    often it was measured, as n / (n + 8). And the time since the step before and since the first, as numbers of that
+    kind. A variable that was not measured yet has 0 everywhere, and 1 for how long ago.
 
     Only sums, products, quotients and comparisons are used, in the order of time: whole or live, the bits are the same.
 
@@ -40,6 +42,7 @@ class IrregularRows(Transform):
         span: the usual length of a history; half of a number for time.
         target: the scaler of the target; None where it is no quantity.
         summaries: whether rows have what was so far.
+        forgotten: the share of variables that training takes for never measured, others in each epoch.
 
     >>> steps = Steps("", np.array([[0.0, 1.0], [2.0, np.nan], [3.0, 3.0]]), np.array(1.0), "", 0.0)
     >>> learned = IrregularRows.fit([steps], [Split(3, 3, 3)], ["time", "x"], summaries=False)
@@ -53,6 +56,7 @@ class IrregularRows(Transform):
     span: float
     target: Scaler | None = None
     summaries: bool = True
+    forgotten: float = 0.0
 
     @classmethod
     def fit(
@@ -62,6 +66,7 @@ class IrregularRows(Transform):
         columns: Sequence[str],
         quantity: bool = False,
         summaries: bool = True,
+        forgotten: float = 0.0,
     ) -> Self:
         """Learn from the training part; a variable without a value there has rows of zeros."""
         train = [s.x[: split.train_end] for s, split in zip(sequences, splits, strict=True) if split.train_end]
@@ -83,7 +88,7 @@ class IrregularRows(Transform):
         if quantity:
             pairs = zip(sequences, splits, strict=True)
             target = Scaler.fit([np.ravel(s.target) for s, split in pairs if split.train_end])
-        return cls(tuple(columns[1:]), tuple(scalers), pace, span, target, summaries)
+        return cls(tuple(columns[1:]), tuple(scalers), pace, span, target, summaries, forgotten)
 
     @property
     def inputs(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -92,8 +97,8 @@ class IrregularRows(Transform):
 
     @property
     def input_size(self) -> int:  # type: ignore[override]
-        """6 V + 2, or 3 V + 2 without summaries."""
-        return (6 if self.summaries else 3) * len(self.variables) + 2
+        """7 V + 2, or 3 V + 2 without summaries."""
+        return self.fields[0] * len(self.variables) + 2
 
     @property
     def row_size(self) -> int:  # type: ignore[override]
@@ -103,7 +108,12 @@ class IrregularRows(Transform):
     @property
     def fields(self) -> tuple[int, int]:  # type: ignore[override]
         """Value, whether it is of now, how long ago it was, and the summaries: V numbers each."""
-        return 6 if self.summaries else 3, len(self.variables)
+        return 7 if self.summaries else 3, len(self.variables)
+
+    @property
+    def quantities(self) -> int:
+        """V: the values themselves."""
+        return len(self.variables)
 
     def rows(self, sequence: Steps, start: int, stop: int) -> F32:
         """See `Transform`."""
@@ -161,18 +171,29 @@ class IrregularRows(Transform):
         most = np.maximum.accumulate(np.concatenate([memory["most"][None], np.where(there, z, -np.inf)]), 0)[1:]
         if self.summaries:
             parts += [total / np.maximum(count, 1.0), np.where(known, least, 0.0), np.where(known, most, 0.0)]
+            parts += [count / (count + HALF)]
         parts += [(gap / (gap + self.pace))[:, None], (age / (age + self.span))[:, None]]
         ends = {"last": last[-1], "seen": seen[-1], "count": count[-1], "sum": total[-1]}
         ends |= {"least": least[-1], "most": most[-1], "clock": np.array([begin, t[-1]])}
         return np.concatenate(parts, 1).astype(np.float32), ends
+
+    def varied(self, sequence: Steps, stop: int, rng: np.random.Generator) -> tuple[F32, F32] | None:
+        """As if some variables had never been measured."""
+        lost = np.flatnonzero(rng.random(len(self.variables)) < self.forgotten)
+        if not len(lost):
+            return None
+        rows = self.rows(sequence, 0, stop)
+        for block in range(self.fields[0]):
+            rows[:, block * len(self.variables) + lost] = 1.0 if block == SINCE else 0.0
+        return rows, self.targets(sequence, 0 if sequence.target.ndim else stop - 1, stop)
 
     def without(self, row: F32) -> F32:
         """The row [R], and after it a row for each variable as if it had never been measured: [1 + V, R]."""
         V = len(self.variables)
         found: F32 = np.tile(row, (1 + V, 1))
         k = np.arange(V)
-        for block in range((len(row) - 2) // V):
-            found[1 + k, block * V + k] = 1.0 if block == 2 else 0.0
+        for block in range(self.fields[0]):
+            found[1 + k, block * V + k] = 1.0 if block == SINCE else 0.0
         return found
 
     def targets(self, sequence: Steps, start: int, stop: int) -> F32:
@@ -196,6 +217,7 @@ class IrregularRows(Transform):
             "span": self.span,
             "target": self.target and self.target.to_dict(),
             "summaries": self.summaries,
+            "forgotten": self.forgotten,
         }
 
     @classmethod
@@ -206,12 +228,12 @@ class IrregularRows(Transform):
             scalers = tuple(Scaler.from_dict(s) for s in described["scalers"])
             pace, span = float(described["pace"]), float(described["span"])
             target = described["target"] and Scaler.from_dict(described["target"])
-            summaries = bool(described["summaries"])
+            summaries, forgotten = bool(described["summaries"]), float(described.get("forgotten", 0.0))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DataError(f"the model's transform is unreadable ({error}): save the model again") from error
         if not 0 < len(variables) == len(scalers) <= MOST_COLUMNS or not all(0 < v < math.inf for v in (pace, span)):
             raise DataError("the model's transform contradicts itself: save the model again")
-        return cls(variables, scalers, pace, span, target, summaries)
+        return cls(variables, scalers, pace, span, target, summaries, forgotten)
 
 
 class _LiveRows:

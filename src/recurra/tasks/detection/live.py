@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from recurra.data.lagged import Lagged
 from recurra.errors import DataError
 from recurra.tasks.detection.alarms import Watcher, surprise_of
-from recurra.tasks.detection.detector import SQUEEZE, Detect
-from recurra.tasks.live.base import Remembered
+from recurra.tasks.detection.task import SQUEEZE, Detect
+from recurra.tasks.live.base import Remembered, is_empty
 from recurra.tasks.live.sequences import LiveSequences
 
 WORDS = ("right", "false", "missed")
@@ -24,10 +24,12 @@ class LiveDetector(LiveSequences):
 
     An answer has the `surprise`, its `rarity` (k where a stream without anomalies is so surprising once in 10^k steps),
     whether the step is `anomalous`, whether an `alarm` begins, `by` which column, and what was `expected`. An
-    observation that has nothing but `feedback` ("right", "false" or "missed") is an operator's word: see `feedback`.
+    observation may have a `feedback` ("right", "false" or "missed"), an operator's word on what came before it: see
+    `feedback`. One that has no number besides is no step, and has no answer.
     """
 
     task: Detect
+    extra = ("feedback",)
 
     def step(self, observation: Any, series: str = "") -> dict[str, Any] | None:
         """Take one step of a stream.
@@ -35,17 +37,18 @@ class LiveDetector(LiveSequences):
         Raises:
             DataError: something is no number, or there are more or fewer; nothing has changed.
         """
-        if isinstance(observation, Mapping) and observation.get("feedback") not in (None, ""):
-            if self.keys and not series:
-                series = self._series_of(observation, self.keys[0])
-            self.feedback(str(observation["feedback"]), series)
-            return None
         named: dict[str, Any] = {}
+        said = None
         if isinstance(observation, Mapping):
             if self.keys and not series:
                 series = self._series_of(observation, self.keys[0])
                 named = {self.keys[0]: series}
+            said = observation.get("feedback")
             observation = np.array([self._number(observation, name) for name in self.transform.inputs])
+        if said is not None and not is_empty(said):
+            self.feedback(str(said).strip(), series)
+            if np.isnan(observation).all():
+                return None
         one = self._series.get(series) or self._begun(series)
         row = one.rows.push(observation)
         self._series[series] = one

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recurra.data.irregular import Histories, IrregularRows
+from recurra.data.irregular import Histories, IrregularRows, read_event_table
 from recurra.data.sequences import Sequences
 from recurra.data.split import Split
 from recurra.data.transform import Transform
@@ -30,28 +30,46 @@ class Irregular(Input):
 
     Attributes:
         summaries: whether rows have the mean, the least and the greatest value of each variable so far.
+        forgotten: the share of variables that training takes for never measured, others in each epoch.
+        unknown, positive, leave_out: as `recurra.data.irregular.read_events` takes them, where it is to read.
     """
 
     summaries: bool = True
+    forgotten: float = 0.2
+    unknown: Sequence[float] = ()
+    positive: Sequence[str] = ()
+    leave_out: Sequence[str] = ()
     name = "irregular"
 
     @classmethod
     def takes(cls, X: Any, given: Mapping[str, Any]) -> bool:
-        """`Histories`."""
-        return isinstance(X, Histories)
+        """`Histories`, and what holds events: tables, folders, archives, of which the columns of events are named."""
+        return isinstance(X, Histories) or given.get("events") is not None
 
     def read(self, task: Task, X: Any, **given: Any) -> Sequences:
-        """They are read; targets and groups are added."""
-        task.columns, task.roles = X.columns, {}
+        """They are read where they are none yet; targets and groups are added."""
+        events, roles = given.pop("events", None), {}
+        if not isinstance(X, Histories):
+            roles = _roles(events, given)
+            X, given = self._histories(X, roles, given), {}
+        task.columns, task.roles = X.columns, {role: name for role, name in roles.items() if isinstance(name, str)}
         return _given(X, **given)
+
+    def _histories(self, X: Any, roles: Mapping[str, Any], given: Mapping[str, Any]) -> Histories:
+        how: dict[str, Any] = {"unknown": self.unknown, "positive": self.positive, "leave_out": self.leave_out}
+        return read_event_table(X, **roles, **how, variables=given.get("columns"))
 
     def again(self, task: Task, X: Any, transform: Any, targets: bool, **given: Any) -> Sequences:
         """Of the same variables, in any order; others are left out, and one that there is not was never measured."""
         if not isinstance(X, Histories):
-            raise DataError(
-                f"sequences: got a {type(X).__name__}, but the model was fitted to events, expected what "
-                "recurra.data.irregular.read_events gives"
-            )
+            if "variable" not in task.roles:
+                raise DataError(
+                    f"sequences: got a {type(X).__name__}, but the model was fitted to events, expected what "
+                    "recurra.data.irregular.read_events gives"
+                )
+            roles = {role: name for role, name in task.roles.items() if targets or role not in ("y", "groups")}
+            given = {role: given[role] for role in ("y", "series") if given.get(role) is not None}
+            X, given = self._histories(X, roles | given, {}), {}
         at = {name: k for k, name in enumerate(X.columns)}
         if not set(transform.variables) & set(X.variables):
             raise DataError(f"events: none of the variables is one of training: {', '.join(transform.variables[:12])}")
@@ -71,7 +89,7 @@ class Irregular(Input):
         if labels is not None and not task.each:
             train = [s for s, split in zip(sequences, splits, strict=True) if split.train_end]
             _check_outcomes(train, task.columns, len(labels))
-        return IrregularRows.fit(sequences, splits, task.columns, labels is None, self.summaries)
+        return IrregularRows.fit(sequences, splits, task.columns, labels is None, self.summaries, self.forgotten)
 
     def transform_from(self, described: Mapping[str, Any]) -> Transform:
         """See `IrregularRows`."""
@@ -91,6 +109,16 @@ class Irregular(Input):
         """See `Input`."""
         x = np.split(arrays["x"], np.cumsum(arrays["lengths"])[:-1])
         return Sequences(tuple(settings["names"]), tuple(x), (), None, list(settings["groups"]), arrays["time"])
+
+
+def _roles(events: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of events, and those that say what each is of."""
+    if isinstance(events, str) or len(events) != 2 or not all(isinstance(name, str) for name in events):
+        raise DataError(f"events={events!r}, expected the columns of an event's variable and of its value")
+    if given.get("times") is not None:
+        raise DataError("times: a table of events has its times in a column, expected None")
+    roles = {"variable": events[0], "value": events[1], "time": given.get("time") or "time"}
+    return roles | {role: given[role] for role in ("series", "y", "groups") if given.get(role) is not None}
 
 
 def _given(X: Histories, **given: Any) -> Histories:

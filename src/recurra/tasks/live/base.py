@@ -46,6 +46,7 @@ class Live(ABC):
         model, keys: as they were given.
         names: all columns of an observation, the keys first.
         announced: the columns of an announcement, which says what is known of a time to come; none where there is none.
+        extra: columns that an observation may have besides, as an operator's word.
         notes: what had to be made up or was missing since somebody last cleared this list.
 
     Raises:
@@ -54,6 +55,7 @@ class Live(ABC):
 
     answer: ClassVar[str] = "answer"  # what one is called
     announced: Sequence[str] = ()
+    extra: Sequence[str] = ()
     reads_anew: ClassVar[bool] = False  # whether it can serve a network of both directions
     timed: bool = False  # whether an observation says its time, by which it is known again
 
