@@ -32,6 +32,9 @@ ZOO_TABLE = {
     "minlstm": ("h", "f i n", ""),
     "ugrnn": ("h", "g n", ""),
     "gru_d": ("h", "k r z n", ""),
+    "rg_lru": ("h", "r i n", "decay"),
+    "gru_diagonal": ("h", "z r n", "u.z u.r u.n"),
+    "lstm_diagonal": ("h c", "f g o", "u.f u.g u.o p.f p.o"),
 }
 
 

@@ -262,8 +262,11 @@ def call(
     reset: np.ndarray | None,
     reverse: bool,
     every: int,
+    gradient: bool = True,
 ) -> Any:
     """`forward` and `backward` for arrays of these shapes and dtypes, to be called by address, any number of times.
+
+    Without `gradient`, what is compiled for a user's own cell is forward alone, and nothing is kept or gated.
 
     The caller answers for the addresses: C-contiguous, aligned arrays of just these shapes, lengths in int64 and within
     0 to T. `_native.pyi` has the signatures.
@@ -272,7 +275,7 @@ def call(
         ShapeError, DtypeError: an argument does not fit.
     """
     sizes, *_ = _check_forward(f"forward of {cell.name}", cell, weights, x, state, lengths, reset)
-    return _native.Call(_kernel(cell), x.dtype == np.float32, *sizes, reverse, every)
+    return _native.Call(_kernel(cell, gradient), x.dtype == np.float32, *sizes, reverse, every)
 
 
 def _check_forward(

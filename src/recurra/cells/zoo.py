@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from recurra.cells.symbols import exp, product, relu, sigmoid, tanh, where
+from recurra.cells.symbols import exp, product, relu, sigmoid, softplus, sqrt, tanh, where
 from recurra.cells.trace import cell, shelve
 
 # ruff: noqa: ANN001, ANN201, D103  (equations have symbols for arguments and a paper for a docstring)
@@ -116,7 +116,32 @@ def gru_d(x, h, *, activation=tanh, recurrent_activation=sigmoid):
     return (1 - z) * n + z * kept
 
 
+@cell(source="De et al. 2024, Griffin, eqs. 1-4 (RG-LRU), with the input projected to the units")
+def rg_lru(x, h, *, decay, recurrent_activation=sigmoid):
+    r = recurrent_activation(x.r)
+    i = recurrent_activation(x.i)
+    a = exp(-8 * softplus(-decay) * r)  # sigmoid(decay) to the power of 8 r
+    return a * h + sqrt(1 - a * a) * (i * x.n)
+
+
+@cell(source="Danieli et al. 2025, ParaRNN, the GRU with diagonal recurrent weights (ParaGRU)")
+def gru_diagonal(x, h, *, u, activation=tanh, recurrent_activation=sigmoid):
+    z = recurrent_activation(x.z + u.z * h)
+    r = recurrent_activation(x.r + u.r * h)
+    n = activation(x.n + u.n * (r * h))
+    return (1 - z) * h + z * n
+
+
+@cell(source="Danieli et al. 2025, ParaRNN, the LSTM with diagonal recurrent weights and i = 1 - f (ParaLSTM)")
+def lstm_diagonal(x, h, c, *, u, p, activation=tanh, recurrent_activation=sigmoid):
+    f = recurrent_activation(x.f + u.f * h + p.f * c)
+    g = activation(x.g + u.g * h)
+    c = f * c + (1 - f) * g
+    o = recurrent_activation(x.o + u.o * h + p.o * c)
+    return o * activation(c), c
+
+
 rnn_relu = rnn(activation=relu)
 
 shelve(rnn, rnn_relu, lstm, lstm_peephole, lstm_coupled, lstm_projected, gru, gru_reset_before)
-shelve(mgu, indrnn, mingru, minlstm, ugrnn, gru_d)
+shelve(mgu, indrnn, mingru, minlstm, ugrnn, gru_d, rg_lru, gru_diagonal, lstm_diagonal)

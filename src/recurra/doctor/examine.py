@@ -23,8 +23,10 @@ from recurra.doctor.rules import LAG, findings_of, not_finite
 from recurra.doctor.search import find_anomaly
 from recurra.errors import DoctorError
 from recurra.runtime.model import Model
+from recurra.torch import Recurrent
 from recurra.torch.bridge import stack_of
 from recurra.torch.observe import Call, Observer, Segment, longest, recurrences_of, recurrent_layers, tensors_in
+from recurra.torch.parallel import parts_for
 from recurra.traces import LayerTrace
 
 Loss: TypeAlias = "Callable[[Any, Any], Tensor]"
@@ -88,6 +90,7 @@ def examine(
         _inputs(args[0]),
         _memory(seen.work, args, seen.call),
         _trials(module, args, target, loss, optimizer, clip),
+        seen.waiting,
     )
     taken = LAG if lag is None else lag
     return Findings(findings_of(seen.layers, network, taken), seen.layers, network, taken)
@@ -103,6 +106,7 @@ class Seen:
         loss: its value.
         gradient: the norm of its gradient in all parameters.
         call: of the first recurrent layer.
+        waiting: what `Network.waiting` says.
     """
 
     work: nn.Module
@@ -110,6 +114,7 @@ class Seen:
     loss: float
     gradient: float
     call: Call
+    waiting: dict[str, str]
 
 
 def look(module: nn.Module, args: tuple[Any, ...], target: Any, loss: Loss | None, rows: int) -> Seen | Anomaly:
@@ -140,7 +145,19 @@ def look(module: nn.Module, args: tuple[Any, ...], target: Any, loss: Loss | Non
         for call, gradients in zip(calls, back, strict=True)
         for trace, names in zip(call.traces(steps_of(call, rows), gradients), _parameters(work, call), strict=True)
     ]
-    return Seen(work, layers, float(value.detach()), norm_of(by_name.values()), calls[0])
+    return Seen(work, layers, float(value.detach()), norm_of(by_name.values()), calls[0], _waiting(calls))
+
+
+def _waiting(calls: list[Call]) -> dict[str, str]:
+    """The layers that are kept from running in parallel over time, and what they run."""
+    found = {}
+    for call in calls:
+        layer, (T, B) = call.module, call.x.shape[:2]
+        if isinstance(layer, Recurrent) and layer.parallel is False:
+            parts = parts_for("auto", layer.cell, call.x, training=True)
+            if parts > 1:
+                found[call.name] = f"{T} steps of {B} rows one after the other, where {parts} parts could run at once"
+    return found
 
 
 def need_recurrent(module: nn.Module) -> None:

@@ -90,6 +90,8 @@ class Network:
         memory: how far back an input matters to the network's last output; None where inputs are ragged, or no axis of
             the input is time.
         trials: the loss before and after some steps of the optimizer on the same data, by learning rate.
+        waiting: of each layer that runs step by step, where in training it would pay here to run it in parallel over
+            time: what runs.
     """
 
     loss: float
@@ -98,6 +100,7 @@ class Network:
     inputs: list[tuple[float, float]]
     memory: Memory | None
     trials: dict[str, list[float]]
+    waiting: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from recurra.cells.unitwise import is_unitwise
 from recurra.doctor.activity import is_gated, keeper_gates
 from recurra.doctor.wrappers import BothWays, Normalised, Residual, Reversed, Scaled, Truncated
 from recurra.torch import GRU, Recurrent
@@ -27,6 +28,7 @@ REMEDIES: dict[str, str] = {
     "input_scaling": "bring each input feature to mean 0 and deviation 1, with the numbers of the training data",
     "time_reversal": "read the sequence from its end, so that what comes first is nearest to the answer",
     "bidirectional": "read it in both directions; such a network cannot be run live",
+    "parallel": "run it in parallel over time in training (parallel='auto'): faster, and the same but for rounding",
 }
 
 # In the order in which to try them.
@@ -49,6 +51,7 @@ KINDS: dict[str, tuple[str, ...]] = {
     "saturated": ("input_scaling", "orthogonal", "layer_norm", "learning_rate"),
     "dead": ("learning_rate", "orthogonal", "input_scaling", "layer_norm"),
     "clipped all the time": ("clipping", "learning_rate", "orthogonal", "truncation"),
+    "step by step": ("parallel",),
     "healthy": (),
 }
 
@@ -202,6 +205,13 @@ def _truncated(layer: Any, facts: Facts) -> nn.Module | None:
     return None if getattr(layer, "bidirectional", True) else Truncated(layer, max(1, facts.lag))
 
 
+def _parallel(layer: Any, _: Facts) -> nn.Module | None:
+    if not isinstance(layer, Recurrent) or not is_unitwise(layer.cell):
+        return None
+    layer.parallel = "auto"
+    return layer
+
+
 _CHANGES: dict[str, Callable[[Any, Facts], nn.Module | None]] = {
     "gated_cell": _gated,
     "forget_bias": _forget_bias,
@@ -210,4 +220,5 @@ _CHANGES: dict[str, Callable[[Any, Facts], nn.Module | None]] = {
     "residual": _residual,
     "bidirectional": _both_ways,
     "truncation": _truncated,
+    "parallel": _parallel,
 }

@@ -128,6 +128,9 @@ def _of_network(network: Network) -> Iterator[Finding]:
             "not seen",
             remedies_for("bad input scale"),
         )
+    for name, what in network.waiting.items():
+        cause = "the layer has parallel=False, though its recurrence is unit by unit"
+        yield Finding("step by step", name, what, cause, remedies_for("step by step"))
     if len(network.trials) == 2:
         (rate, now), (lower, then) = network.trials.items()
         start = now[0]

@@ -97,8 +97,8 @@ class Call:
         """The width of each state."""
         return [self.U.shape[1], *([self.hidden_size] * (len(self.cell.states) - 1))]
 
-    def checked(self) -> tuple[Checked, list[Tensor | None]]:
-        """The tensors as the engine takes them, and how it runs them.
+    def checked(self, gradient: bool = True) -> tuple[Checked, list[Tensor | None]]:
+        """The tensors as the engine takes them, and how it runs them, with what a gradient needs or without.
 
         Raises:
             ShapeError, DtypeError: a tensor does not fit.
@@ -107,10 +107,10 @@ class Call:
         if self.lengths is not None:
             ends = check_lengths(f"forward of {self.cell.name}", self.lengths.numpy(), *self.x.shape[:2])
             tensors[-2] = torch.from_numpy(ends)
-        key = (self.options, *[t if t is None else (t.shape, t.dtype) for t in tensors])
+        key = (self.options, gradient, *[t if t is None else (t.shape, t.dtype) for t in tensors])
         checked = _checked.get(key)
         if checked is None:
-            checked = Checked(self, tensors)
+            checked = Checked(self, tensors, gradient)
             if len(_checked) >= MOST_CHECKED:
                 _checked.clear()
             _checked[key] = checked
@@ -118,7 +118,7 @@ class Call:
 
     def forward(self, keep: bool, all: bool = False) -> tuple[list[Tensor], Saved | None]:
         """Run it on the engine."""
-        checked, tensors = self.checked()
+        checked, tensors = self.checked(keep or all)
         x = tensors[0]
         results = [_new(shape, checked.f32) for shape in checked.results]
         steps = [_new(shape, checked.f32) for shape in checked.steps] if all else []
@@ -165,13 +165,14 @@ class Call:
 class Checked:
     """How the engine runs a cell on tensors of some shapes and dtypes, checked once."""
 
-    def __init__(self, call: Call, tensors: Sequence[Tensor | None]) -> None:
+    def __init__(self, call: Call, tensors: Sequence[Tensor | None], gradient: bool) -> None:
         options = call.options
         x, W, U, b, c, R, *rest = (None if t is None else t.detach().numpy() for t in tensors)
         parameters, state = rest[: options.first_state - 6], rest[options.first_state - 6 : -2]
         weights: Any = Weights(W, U, b, c, R, dict(zip(options.cell.parameters, parameters, strict=True)))  # type: ignore[arg-type]
         begin: Any = state or None
-        self.engine = engine.call(options.cell, weights, x, begin, rest[-2], rest[-1], options.reverse, options.every)  # type: ignore[arg-type]
+        how = (options.reverse, options.every, gradient)
+        self.engine = engine.call(options.cell, weights, x, begin, rest[-2], rest[-1], *how)  # type: ignore[arg-type]
         self.name, self.results = options.cell.name, call.shapes(all=False)
         self.steps = call.shapes(all=True)[len(self.results) :]
         self.gradients: list[tuple[int, ...] | None] = [None if t is None else tuple(t.shape) for t in tensors[:-2]]

@@ -8,7 +8,7 @@ operations (`equations.py`). `scan` is how layers call it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -60,18 +60,9 @@ def scan(
     Returns:
         Output, final states, and with `all` the states and gates of every step.
     """
-    kind = x.device.type
-    autocast = torch.get_autocast_dtype(kind) if is_autocast(kind) else None
-    if autocast is not None:
-
-        def wide(t: Tensor) -> Tensor:
-            return t if t.dtype == torch.float64 else t.float()
-
-        given = [None if w is None else wide(w) for w in weights]
-        parameters, state = [*map(wide, parameters)], [*map(wide, state)]
-        with torch.autocast(kind, enabled=False):
-            results = scan(cell, wide(x), given, parameters, state, lengths, reset, reverse, every, all, stacked)
-        return [r.to(autocast) for r in results]
+    if is_autocast(x.device.type):
+        how: Any = (lengths, reset, reverse, every, all, stacked)
+        return widened(lambda *given: scan(cell, *given, *how), x, weights, parameters, state)
     if not torch.compiler.is_compiling():
         tensors = (x, *weights, *parameters, *state, lengths, reset)
         options = options_of(cell, len(parameters), len(state), reverse, every, stacked)
@@ -85,6 +76,25 @@ def scan(
             return _scan(options, tensors, False, all)[:-1]
     arrays = (x, *weights, list(parameters), list(state), lengths, reset)
     return list(torch.ops.recurra.scan.default(*arrays, cell, reverse, every, stacked, False, all)[:-1])
+
+
+def widened(
+    run: Callable[..., list[Tensor]],
+    x: Tensor,
+    weights: Sequence[Tensor | None],
+    parameters: Sequence[Tensor],
+    state: Sequence[Tensor],
+) -> list[Tensor]:
+    """What autocast makes of a run of all these: done in float32 at least, its results in autocast's dtype."""
+
+    def wide(t: Tensor) -> Tensor:
+        return t if t.dtype == torch.float64 else t.float()
+
+    kind = x.device.type
+    given = [None if w is None else wide(w) for w in weights]
+    with torch.autocast(kind, enabled=False):
+        results = run(wide(x), given, [*map(wide, parameters)], [*map(wide, state)])
+    return [r.to(torch.get_autocast_dtype(kind)) for r in results]
 
 
 def is_autocast(kind: str) -> bool:

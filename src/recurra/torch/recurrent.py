@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal, NamedTuple, NoReturn, TypeAlias
 
 import torch
@@ -14,8 +15,10 @@ from torch.fx import Proxy
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from recurra.cells.cell import Cell
+from recurra.cells.unitwise import is_unitwise
 from recurra.errors import DtypeError, ShapeError
 from recurra.torch.operator import is_autocast, scan
+from recurra.torch.parallel import Solved, not_unitwise, parts_for, scan_parallel
 from recurra.torch.segments import scan_segments
 from recurra.torch.stacked import StackedCell
 from recurra.torch.traced import as_node, is_for_onnx, refuse_onnx, refuse_script
@@ -55,11 +58,18 @@ class Recurrent(StackedCell):
             `detach_state()`, and a call with another batch size, dtype or device begins anew.
         checkpoint_every: keep only every so many steps for backward, and compute the others again: less memory.
         return_all: return every state and gate of every step as a third result.
+        parallel: whether sequences are run in parallel over time, which a cell allows whose recurrence is unit by unit
+            (`mingru`, `minlstm`, `rg_lru`, `indrnn`, `gru_diagonal`, `lstm_diagonal`, or one of your own). "auto": in
+            training, where it pays: long sequences of small batches, in float32 or float64. What it returns differs
+            from the sequence in rounding, so with "auto" a layer in `eval()` runs step by step, with the bits of a live
+            session. True: always, but while torch.compile or torch.export traces it; where the parts do not fit
+            together in the end, a warning says that the sequence was run step by step. `solved` has a `Solved` for each
+            layer and direction that the last call ran in parallel.
         device: of the parameters.
         dtype: of the parameters.
 
     Raises:
-        CellError: no cell has that name.
+        CellError: no cell has that name, or `parallel` is True and a step multiplies the states by matrices.
         ShapeError: sizes that cannot be, or options that exclude one another.
 
     >>> import torch
@@ -85,6 +95,7 @@ class Recurrent(StackedCell):
         stateful: bool = False,
         checkpoint_every: int | None = None,
         return_all: bool = False,
+        parallel: Literal["auto"] | bool = "auto",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -96,6 +107,8 @@ class Recurrent(StackedCell):
         self.stateful = stateful
         self.checkpoint_every = checkpoint_every
         self.return_all = return_all
+        self.parallel = parallel
+        self.solved: list[Solved] = []
         self._text = self.cell.text
         self._carried: list[list[Tensor]] | None = None
         self._check_options()
@@ -176,6 +189,7 @@ class Recurrent(StackedCell):
             "proj_size": 0,
             "stateful": False,
             "return_all": False,
+            "parallel": "auto",
         }
         changed = [f"{n}={getattr(self, n)!r}" for n, default in defaults.items() if getattr(self, n) != default]
         return ", ".join([sizes, *changed])
@@ -197,6 +211,15 @@ class Recurrent(StackedCell):
                 f"{call}: a bidirectional layer reads from the end, so no state can be carried: choose one"
             )
 
+        if self.parallel not in ("auto", True, False):
+            raise ShapeError(f"{call}: parallel={self.parallel!r}, expected 'auto', True or False")
+        if self.parallel is True and self.return_all:
+            raise ShapeError(
+                f"{call}: return_all asks for every step, and in parallel only the output has them: choose one"
+            )
+        if self.parallel is True and not is_unitwise(self.cell):
+            raise not_unitwise(self.cell)
+
     def _initial(self, x: Tensor, state: State | None, batched: bool) -> list[list[Tensor]] | None:
         """Each state of each layer and direction, [B, H]; None: what the layer begins with."""
         if state is not None:
@@ -215,6 +238,8 @@ class Recurrent(StackedCell):
         self, x: Tensor, initial: list[list[Tensor]] | None, lengths: Tensor | None, reset: Tensor | None
     ) -> tuple[Tensor, list[list[Tensor]], list[Steps]]:
         """All layers and directions over time-major x: the output, final states [state][place], and all steps."""
+        if self.solved:
+            self.solved = []
         final: list[list[Tensor]] = [[] for _ in self.cell.states]
         steps: list[Steps] = []
         outputs: list[Tensor] = []
@@ -232,10 +257,11 @@ class Recurrent(StackedCell):
             begin = [s[place] for s in initial] if initial is not None else [s.expand(x.shape[1], -1) for s in fresh]
             how = (bool(direction), self.checkpoint_every or 0, self.return_all)
             if reset is not None and fresh:
-                got = scan_segments(self._text, x, weights, parameters, begin, fresh, lengths, reset, *how)
+                run = partial(self._scan, weights, parameters)
+                got = scan_segments(run, x, begin, fresh, lengths, reset, *how)
             else:
                 mask = backward if direction else reset
-                got = scan(self._text, x, weights, parameters, begin, lengths, mask, *how)
+                got = self._scan(weights, parameters, x, begin, lengths, mask, *how)
             outputs.append(got[0])
             for k, s in enumerate(got[1 : 1 + count]):
                 final[k].append(s)
@@ -245,6 +271,24 @@ class Recurrent(StackedCell):
         if self.stateful:
             self._carried = final
         return torch.cat(outputs, -1) if len(outputs) > 1 else outputs[0], final, steps
+
+    def _scan(
+        self,
+        weights: Sequence[Tensor | None],
+        parameters: Sequence[Tensor],
+        x: Tensor,
+        begin: Sequence[Tensor],
+        *how: Any,
+    ) -> list[Tensor]:
+        """One layer and direction, step by step or in parallel."""
+        traced = torch.compiler.is_compiling()
+        parts = 1 if traced or self.return_all else parts_for(self.parallel, self.cell, x, self.training)
+        if parts < 2:
+            return scan(self._text, x, weights, parameters, begin, *how)
+        own: Any = (*how[:-1], parts)
+        results, solved = scan_parallel(self._text, x, weights, parameters, begin, *own)
+        self.solved.append(solved)
+        return results
 
     def _forward_packed(self, input: PackedSequence, state: State | None, lengths: Any, reset: Any) -> Any:
         if lengths is not None or reset is not None or self.return_all:

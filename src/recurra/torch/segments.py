@@ -4,19 +4,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
-from recurra.torch.operator import scan
-
 
 def scan_segments(
-    cell: str,
+    scan: Callable[..., list[Tensor]],
     x: Tensor,
-    weights: Sequence[Tensor | None],
-    parameters: Sequence[Tensor],
     begin: Sequence[Tensor],
     fresh: Sequence[Tensor],
     lengths: Tensor | None,
@@ -25,10 +21,10 @@ def scan_segments(
     every: int,
     all: bool,
 ) -> list[Tensor]:
-    """As `operator.scan`, but where `reset` [T, B] is set a row starts from `fresh` ([H] for each state).
+    """As `scan`, an operator's run of a cell with its weights, but a row starts from `fresh` at resets.
 
-    `begin` [B, H] is what each row starts from otherwise. Values and gradients are exact; a row's bits are those of
-    its parts run apart.
+    `fresh` is [H] for each state; `begin` [B, H] is what each row starts from otherwise. Values and gradients are
+    exact; a row's bits are those of its parts run apart.
     """
     T, B, _ = x.shape
     steps = torch.arange(T, device=x.device)[:, None]
@@ -47,7 +43,7 @@ def scan_segments(
     length = stop - first
     at = torch.arange(int(length.max()), device=x.device)[:, None] + first
     parts = x[at.clamp(max=T - 1), row]
-    got = scan(cell, parts, weights, parameters, states, length, None, reverse, every, all)
+    got = scan(parts, states, length, None, reverse, every, all)
 
     part = starts.T.reshape(-1).cumsum(0).reshape(B, T).T - 1
     inside, within = steps < ends, steps - first[part]
