@@ -58,3 +58,45 @@ def test_days_are_told_apart_and_their_peaks_are_foretold(task, said, tmp_path) 
     assert {p.name for p in tmp_path.iterdir()} == {f"{task}.recurra", "report.html"}
     assert said in out.getvalue()
     assert "the last answer is that of predict, to the last bit" in out.getvalue()
+
+
+@pytest.mark.parametrize("emoji", [True, False])
+def test_the_demo_of_captions(emoji, tmp_path, monkeypatch, capsys) -> None:
+    from recurra.demos import caption
+
+    if emoji and not caption.has_emoji():
+        pytest.skip("Debian's fonts-noto-color-emoji, the package emoji or raqm is not installed")
+    monkeypatch.setattr(caption, "has_emoji", lambda: emoji)
+    drawn = [caption.Named(*one) for one in caption.shape_pictures(30, caption.SIZE)]
+    monkeypatch.setattr(caption, "emoji_pictures", lambda size: tuple(drawn))
+    report = caption.run_caption_demo(tmp_path, epochs=1, count=24)
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("emoji of Debian's" in said) == emoji
+    assert ("shapes that are drawn here" in said) == (not emoji)
+    assert "pictures a second" in said
+    assert report["data"]["source"] in said
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<img ") >= len(report["sections"][0]["chosen"]) > 0
+
+
+def test_emoji_are_one_picture_each() -> None:
+    from recurra.demos import caption
+
+    if not caption.has_emoji():
+        pytest.skip("Debian's fonts-noto-color-emoji, the package emoji or raqm is not installed")
+    import emoji
+
+    known = {
+        sign: about
+        for sign, about in emoji.EMOJI_DATA.items()
+        if about["en"] in (":thumbs_up_dark_skin_tone:", ":red_heart:")
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(emoji, "EMOJI_DATA", known)
+        caption.emoji_pictures.cache_clear()
+        found = {one.name: one.picture for one in caption.emoji_pictures(32)}
+    caption.emoji_pictures.cache_clear()
+    assert set(found) == {"red heart", "thumbs up dark skin tone"}
+    heart = found["red heart"][16, 16].astype(int)
+    assert heart[0] > 180 > 80 > heart[1:].max()
+    assert (found["red heart"][0, 0] == 255).all()

@@ -11,7 +11,7 @@ import numpy as np
 
 from recurra.report.page import Part, Pictures, Shown, Text
 
-DARK = 0.22  # what is left of a place that was not looked at
+FAINT = 0.15  # what is left of a place that was not looked at
 LARGE = 128  # pixels of a side
 MOST_WORDS = 12  # of a caption of which it is shown where each looked
 
@@ -22,8 +22,8 @@ def pictured(one: Mapping[str, Any]) -> list[Part]:
     right = sum(_right(e) for e in chosen)
     found: list[Part] = [
         Text(
-            f"Chosen by chance from the test part; {right} of these {len(chosen)} captions have no error. Where a "
-            "caption has one, what was wanted stands below it. Then where each word looked: what is bright."
+            f"Chosen by chance from the test part; {right} of these {len(chosen)} captions have no error. Below the "
+            "others stands what was wanted. The small pictures show where each word looked: what is not faded."
         ),
         Pictures([_shown(e, one["grid"]) for e in chosen]),
     ]
@@ -59,15 +59,15 @@ def _decoded(content: str) -> Any:
 
 
 def _lit(picture: Any, shares: Sequence[float], grid: Sequence[int]) -> Any:
-    """A picture that is bright where the shares are large."""
+    """A picture that is faded where the shares are small."""
     from PIL import Image
 
     place = np.zeros(grid[0] * grid[1])
     place[: len(shares)] = shares
     light = np.float32(place.reshape(grid) / max(place.max(), 1e-9))
     smooth = np.asarray(Image.fromarray(light).resize(picture.size, Image.Resampling.BICUBIC))
-    lit = np.asarray(picture) * (DARK + (1 - DARK) * np.clip(smooth, 0, 1))[..., None]
-    return Image.fromarray(np.uint8(np.rint(lit)))
+    left = (FAINT + (1 - FAINT) * np.clip(smooth, 0, 1))[..., None]
+    return Image.fromarray(np.uint8(np.rint(np.asarray(picture) * left + 255 * (1 - left))))
 
 
 def _png(picture: Any) -> str:
