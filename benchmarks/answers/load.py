@@ -64,7 +64,9 @@ def forecaster(table: Any) -> tuple[float]:
     long = table.melt("date", var_name="column", value_name="value")
     dates, columns = table["date"], [name for name in table if name != "date"]
     parts = (str(dates[TRAIN]), str(dates[VALID]))
-    model = recurra.Forecaster(HORIZON, parts=parts, refit="train").fit(long, "value", time="date", series="column", evaluate=False)
+    model = recurra.Forecaster(HORIZON, parts=parts, refit="train").fit(
+        long, "value", time="date", series="column", evaluate=False
+    )
     spread = table[:TRAIN].drop(columns="date").std(ddof=0)
     known = table[["date"]].iloc[VALID:]
     total, count = 0.0, 0

@@ -220,6 +220,44 @@ void write(Session& session, const std::vector<Array>& from) {
     each_state(session, from, [](float* state, const float* array, size_t bytes) { std::memcpy(state, array, bytes); });
 }
 
+void read_one(Session& session, size_t state, const Result& to) {
+    const std::vector<StateSpec>& specs = session.shared->network.states();
+    expect(state < specs.size(), "there is no such state");
+    const int64_t count = session.rows * specs[state].width;
+    std::memcpy(pointer<float>(to, count), session.states.now()[state], count * sizeof(float));
+}
+
+// Row r of some states becomes what row order[r] was.
+void take(Session& session, const std::vector<int64_t>& order, const std::vector<size_t>& which) {
+    const std::vector<StateSpec>& specs = session.shared->network.states();
+    expect(static_cast<int64_t>(order.size()) == session.rows, "an order has other rows than its session");
+    for (const int64_t r : order) expect(r >= 0 && r < session.rows, "a row of an order is none of the session");
+    for (const size_t k : which) expect(k < specs.size(), "there is no such state");
+    for (const size_t k : which) {
+        float* const now = session.states.now()[k];
+        const int64_t width = specs[k].width;
+        const std::vector<float> before(now, now + session.rows * width);
+        for (int64_t r = 0; r < session.rows; ++r) std::memcpy(now + r * width, before.data() + order[r] * width, width * sizeof(float));
+    }
+}
+
+// The `count` largest numbers of each row of p [rows, n], the largest first, of equal ones that with the lower place first.
+void largest(const Array& p, nb::ndarray<int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu> places) {
+    const int64_t rows = static_cast<int64_t>(places.shape(0)), count = static_cast<int64_t>(places.shape(1));
+    const int64_t n = rows ? static_cast<int64_t>(p.size()) / rows : 0;
+    const float* row = pointer<float>(p, rows * n);
+    expect(count > 0 && count <= n, "there are fewer numbers than are asked for");
+    for (int64_t r = 0; r < rows; ++r, row += n) {
+        int64_t *const best = places.data() + r * count, held = 0;
+        for (int64_t v = 0; v < n; ++v) {
+            if (held == count && !(row[v] > row[best[count - 1]])) continue;
+            int64_t at = held < count ? held++ : count - 1;
+            for (; at > 0 && row[v] > row[best[at - 1]]; --at) best[at] = best[at - 1];
+            best[at] = v;
+        }
+    }
+}
+
 Tensor tensor_of(const Maybe<Array>& array) {
     if (!array) return {};
     Tensor tensor{pointer<float>(*array, static_cast<int64_t>(array->size()))};
@@ -237,6 +275,8 @@ void bind_network(nb::module_& m) {
         for (const char* name : activation_names) all[name] = i++;
         return all;
     }();
+
+    m.def("largest", &largest, "p"_a, "places"_a);
 
     nb::class_<SharedNetwork>(m, "Network")
         .def(nb::init<const std::string&, int64_t, int64_t>(), "isa"_a, "row"_a, "first"_a)
@@ -281,6 +321,8 @@ void bind_network(nb::module_& m) {
         .def("_answers", [](Session& session, int64_t steps) { return session.shared->network.answers(session.states.now(), steps); })
         .def("reset", [](Session& session) { session.states.clear(); })
         .def("_read", &read)
+        .def("_read_one", &read_one)
+        .def("_take", &take)
         .def("_write", &write);
 }
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from recurra.tasks.regression.regressor import Regressor
     from recurra.tasks.tagging.tagger import Tagger
     from recurra.tasks.trading.trader import Trader
-    from recurra.tasks.translation.translator import Translator
+    from recurra.tasks.translation.translator import Summarizer, Translator
     from recurra.weights import Weights
 
 __version__ = "0.2.0"
@@ -45,6 +45,7 @@ _NAMES = {
     "Generator": "recurra.tasks.generation.generator",
     "Recommender": "recurra.tasks.recommendation.recommender",
     "Regressor": "recurra.tasks.regression.regressor",
+    "Summarizer": "recurra.tasks.translation.translator",
     "Tagger": "recurra.tasks.tagging.tagger",
     "Trader": "recurra.tasks.trading.trader",
     "Transcriber": "recurra.tasks.transcription.transcriber",
@@ -81,6 +82,7 @@ __all__ = [
     "Generator",
     "Recommender",
     "Regressor",
+    "Summarizer",
     "Tagger",
     "Trader",
     "Transcriber",

@@ -14,15 +14,18 @@ from hypothesis import strategies as st
 from torch import nn
 
 from helpers import generator
+from recurra import _native
 from recurra.cells import gru, lstm
 from recurra.errors import ShapeError
 from recurra.models.sequence_to_sequence import SequenceToSequence, TextReader
 from recurra.runtime import Embedding, Linear, Model, Softmax, load
 from recurra.runtime.beam import Limits, _grow, search, writing
 from recurra.runtime.writer import Writer
+from recurra.torch import Readout
 from runtime.networks import F, linear, recurrent
 
 BEGIN, END, V = 1, 2, 6
+WRITTEN = 7  # symbols of the networks that read, too
 
 
 def table(*shape: int, scale: float, key: object) -> np.ndarray:
@@ -65,10 +68,13 @@ def test_a_wide_beam_finds_the_best_of_all(penalty) -> None:
 
 
 def greedy(of, begin, most: int) -> tuple[int, ...]:
-    session, out, last = of.session(), [], BEGIN
+    session, out, last, x = of.session(), [], BEGIN, np.zeros(of.input_size, F)
     session.state |= begin
+    written = of.output_size - of.input_size + 1
     for _ in range(most):
-        p = session.step(np.array([last], F)).copy()
+        x[0] = last if last < WRITTEN else 0
+        y = session.step(x)
+        p, x[1:] = y[:written].copy(), y[written:]
         p[BEGIN] = 0
         last = int(p.argmax())
         if last == END:
@@ -77,20 +83,37 @@ def greedy(of, begin, most: int) -> tuple[int, ...]:
     return tuple(out)
 
 
-def writer(cell=gru, layers: int = 2, heads: int = 3) -> tuple[SequenceToSequence, Writer]:
+def writer(cell=gru, layers: int = 2, heads: int = 3, **options) -> tuple[SequenceToSequence, Writer]:
     torch.manual_seed(3)
-    head = nn.Sequential(nn.Linear(2 * 9, 10), nn.Tanh(), nn.Dropout(0.3), nn.Linear(10, 7))
-    reader = TextReader(cell, 11, 10, 9, layers)
-    network = SequenceToSequence(reader, cell, 7, 10, 9, head, layers, heads=heads, capacity=16).eval()
+    options, copies = {"covers": False, "feeds": False, "copies": 0, **options}, options.get("copies", 0)
+    head = Readout(2 * 9, 10, 7, dropout=0.3, copies=copies, feeds=options["feeds"])
+    how = {"heads": heads, "capacity": 16, "covers": options["covers"], "wait": options.get("wait", 0)}
+    reader = TextReader(cell, 11, 10, 9, layers, both=not how["wait"])
+    network = SequenceToSequence(reader, cell, 7, 10, 9, head, layers, **how).eval()
     with torch.no_grad():
-        head[-1].bias += torch.randn(7)
-        head[-1].weight *= 6
+        head.outer.bias += torch.randn(7)
+        head.outer.weight *= 6
+        if head.gate is not None:
+            head.gate.bias -= 2
     return network, Writer(network.model())
 
 
 def sources(count: int, seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     return [rng.integers(0, 11, rng.integers(1, 17)).astype(F) for _ in range(count)]
+
+
+WRITER = writer()
+WRITERS = {
+    "plain": WRITER,
+    "all": writer(heads=1, copies=16, feeds=True, covers=True),
+    "waits": writer(lstm, 1, copies=16, wait=3),
+}
+
+
+def places_of(some: list[np.ndarray]) -> list[list[int]]:
+    """What each place may be copied as: every third is no symbol."""
+    return [[7 + m if int(s) % 3 == 0 else int(s) % 7 for m, s in enumerate(source)] for source in some]
 
 
 @given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 12))
@@ -106,24 +129,26 @@ def test_symbols_come_as_soon_as_they_are_certain(seed, beam, most) -> None:
             assert len(taken) == number
 
 
-@given(st.integers(0, 10**6))
-def test_a_beam_of_one_is_the_greedy_choice(seed) -> None:
+@settings(max_examples=40)
+@given(st.integers(0, 10**6), st.sampled_from(list(WRITERS)))
+def test_a_beam_of_one_is_the_greedy_choice(seed, kind) -> None:
     some, limits = sources(3, seed), Limits(BEGIN, END, beam=1, most=9)
-    _, made = WRITER
-    for source, found in zip(some, made.write(some, limits), strict=True):
-        assert found[0].symbols == greedy(made.decoder, made.begins(source), 9)
+    made = WRITERS[kind][1]
+    places = places_of(some)
+    for source, at, found in zip(some, places, made.write(some, limits, places), strict=True):
+        assert found[0].symbols == greedy(made.decoder, made.begins(source, at), 9)
         assert len(found) == 1
 
 
-@settings(max_examples=20)
-@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 12))
-def test_alone_or_in_company(seed, beam, most) -> None:
+@settings(max_examples=30)
+@given(st.integers(0, 10**6), st.integers(1, 5), st.integers(1, 12), st.sampled_from(list(WRITERS)))
+def test_alone_or_in_company(seed, beam, most, kind) -> None:
     """Also at lengths that end at other times, and for more sequences than fit a batch."""
     some, limits = sources(70 // beam + 1, seed), Limits(BEGIN, END, beam=beam, most=most)
-    _, made = WRITER
-    together = made.write(some, limits)
+    made, places = WRITERS[kind][1], places_of(some)
+    together = made.write(some, limits, places)
     for n in (0, len(some) // 2, len(some) - 1):
-        (alone,) = made.write([some[n]], limits)
+        (alone,) = made.write([some[n]], limits, [places[n]])
         for one, other in zip(alone, together[n], strict=True):
             assert (one.symbols, one.log_probability, one.score, one.ended) == (
                 other.symbols,
@@ -134,31 +159,36 @@ def test_alone_or_in_company(seed, beam, most) -> None:
             assert one.looked is None or (one.looked == other.looked).all()
 
 
-WRITER = writer()
-
-
-@pytest.mark.parametrize(("cell", "layers", "heads"), [(gru, 2, 3), (lstm, 2, 1), (lstm, 1, 3)])
-def test_a_model_gives_the_probabilities_of_its_network(cell, layers, heads, tmp_path) -> None:
+@pytest.mark.parametrize(
+    ("cell", "layers", "heads", "options"),
+    [
+        (gru, 2, 3, {}),
+        (lstm, 2, 1, {"wait": 3}),
+        (lstm, 1, 3, {"copies": 16}),
+        (gru, 1, 1, {"covers": True, "wait": 2}),
+        (gru, 2, 3, {"copies": 16, "feeds": True, "covers": True}),
+    ],
+)
+def test_a_model_gives_the_probabilities_of_its_network(cell, layers, heads, options, tmp_path) -> None:
     """Sources of several lengths, padded in torch, alone in the runtime; also from a file."""
-    network, made = writer(cell, layers, heads)
+    network, made = writer(cell, layers, heads, **options)
     network.model().save(tmp_path / "model")
     made = Writer(load(tmp_path / "model"))
     some = sources(4, 5)
-    padded = np.zeros((16, 4, 1), F)
+    places, padded = places_of(some), np.zeros((16, 4, 2), F)
     for b, source in enumerate(some):
-        padded[: len(source), b, 0] = source
+        padded[: len(source), b] = np.stack([source, places[b]], 1)
     target = np.concatenate([np.full((1, 4), BEGIN), np.random.default_rng(0).integers(0, 7, (5, 4))]).astype(F)
     with torch.no_grad():
-        lengths = torch.tensor([len(s) for s in some])
-        want = network(torch.from_numpy(padded), lengths, torch.from_numpy(target)[..., None]).softmax(-1).numpy()
+        given = (padded[..., : 1 + ("copies" in options)], np.array([len(s) for s in some]), target[..., None])
+        want = network(*map(torch.from_numpy, given)).softmax(-1).numpy()
     for b, source in enumerate(some):
-        session = made.decoder.session()
-        session.state |= made.begins(source)
-        got = session.run(np.ascontiguousarray(target[:, b, None]))
-        np.testing.assert_allclose(got, want[:, b], atol=2e-6)
-        other = made.decoder.session()
-        other.state |= made.begins(np.flip(source) + 1 - 2 * (np.flip(source) > 9))
-        assert np.abs(other.run(np.ascontiguousarray(target[:, b, None])) - got).max() > 1e-3
+        got = made.followed(source, target[:, b], places[b])
+        n = want.shape[-1]
+        np.testing.assert_allclose(got[:, :n], want[:, b], atol=2e-6)
+        assert not got[:, n:].any()
+        turned = made.followed(np.flip(source) + 1 - 2 * (np.flip(source) > 9), target[:, b], places[b])
+        assert np.abs(turned - got).max() > 1e-4
 
 
 def test_what_is_looked_at_is_of_each_symbol() -> None:
@@ -175,6 +205,40 @@ def test_what_is_looked_at_is_of_each_symbol() -> None:
             session.step(np.array([symbol], F))
             weights = session.state["layers.3.weights"].reshape(3, 16)[:, : len(source)]
             np.testing.assert_allclose(looked, weights.mean(0), atol=1e-6)
+
+
+def test_what_is_copied_is_a_place() -> None:
+    """A number from V on stands for a place; the network is then given the unknown symbol."""
+    made, some = WRITERS["all"][1], sources(12, 3)
+    places = places_of(some)
+    found = [h for one in made.write(some, Limits(BEGIN, END, beam=4, most=9), places) for h in one]
+    copied = [s for h in found for s in h.symbols if s >= WRITTEN]
+    assert copied
+    for source, at in zip(some, places, strict=True):
+        (one,) = made.write([source], Limits(BEGIN, END, beam=4, most=9), [at])
+        for h in one:
+            assert all(s in at for s in h.symbols if s >= WRITTEN)
+            before = [BEGIN, *(s if s < WRITTEN else 0 for s in (*h.symbols, *([END] if h.ended else [])))][:-1]
+            p = made.followed(source, np.array(before, F), at)
+            total = sum(math.log(p[t, s]) for t, s in enumerate((*h.symbols, *([END] if h.ended else []))))
+            assert h.log_probability == pytest.approx(total, abs=1e-9)
+
+
+def test_the_best_is_found_where_the_end_and_the_begin_are_likeliest() -> None:
+    """With a beam of one, neither may come, and yet the search goes on."""
+    head = Linear(np.zeros((V, 9), F), np.array([0, 9, 8, 1, 0, 0], F))
+    eager = Model([Embedding(table(V, 5, scale=1.0, key=0), (V,)), recurrent(gru, 5, 9), head, Softmax()]).program()
+    (found,) = search(eager, [{}], Limits(BEGIN, END, beam=1, most=9, least=3))
+    assert [found[0].symbols, found[0].ended] == [(3, 3, 3), True]
+
+
+@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 9))
+def test_the_largest_are_those_of_a_stable_sort(seed, rows, count) -> None:
+    rng = np.random.default_rng(seed)
+    p = rng.integers(0, 4, (rows, 9)).astype(F)  # with many equal ones
+    got = np.empty((rows, count), np.int64)
+    _native.largest(p, got)
+    assert (got == np.argsort(-p, 1, kind="stable")[:, :count]).all()
 
 
 def test_a_search_without_an_end_ends() -> None:
@@ -209,6 +273,12 @@ def test_scores_are_those_of_the_symbols() -> None:
     assert len({h.symbols for h in found}) == 5
 
 
+def odd_copies():
+    """A head that copies from fewer places than there are."""
+    last = WRITERS["all"][1].decoder.ops[-1]
+    return replace(last, copies=8, W=np.ones((10, 26), F))
+
+
 @pytest.mark.parametrize(
     ("call", "said"),
     [
@@ -219,6 +289,14 @@ def test_scores_are_those_of_the_symbols() -> None:
         (lambda: WRITER[1].begins(np.zeros(17, F)), "the source has 17 steps, expected 1 to 16"),
         (lambda: WRITER[1].begins(np.zeros(0, F)), "the source has 0 steps"),
         (lambda: Writer(Model([linear(2, 2)])), "has no program 'encoder'"),
+        (
+            lambda: Writer(
+                Model(
+                    programs=WRITER[1].model.programs | {"decoder": (*WRITERS["all"][1].decoder.ops[:-1], odd_copies())}
+                )
+            ),
+            "copies from 8 places, expected 16: its memory",
+        ),
         (
             lambda: Writer(Model(programs={**WRITER[1].model.programs, "start": [linear(5, 18)]})),
             "start is 18 to 5, expected 18 to 18",

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 import recurra
 from recurra.cli import app
 from recurra.data.text.pairs import BEGIN, END
-from recurra.errors import DataError, NotFittedError, RecurraError, SessionError, SettingError
+from recurra.errors import DataError, NotFittedError, RecurraError, SettingError
 from recurra.tasks.translation.metrics import Edits, sequences
 
 WORDS = ("one", "two", "four", "five")
@@ -32,7 +32,7 @@ def test_it_learns_to_turn_a_text_round(model) -> None:
     ours, nearest = model.report_["table"]
     assert ours["edits"] < 0.1 < 0.25 < nearest["edits"]
     assert ours["wrong"] < 0.2 < nearest["wrong"]
-    assert model.predict(["two five one"]).tolist() == ["ONE FIVE TWO"]
+    assert model.predict(["five two four"]).tolist() == ["FOUR TWO FIVE"]
     assert model.report_["parity"]["torch_difference"] < 1e-5
     assert model.report_["parity"]["differing"] == {"a text alone": 0}
 
@@ -59,7 +59,7 @@ def test_several_hypotheses_are_ranked_and_say_where_they_looked(model) -> None:
     np.testing.assert_allclose(best.attention.sum(1), 1, atol=1e-5)
     assert best.text == model.predict(["five two four"])[0]
     assert len(model.translate("five two four", longest=1)[0][0].tokens) <= 1
-    assert len(model.translate("five", least=3)[0][0].tokens) >= 3
+    assert len(model.translate("five", shortest=3)[0][0].tokens) >= 3
 
 
 def test_an_unknown_word_is_copied_from_where_it_looked(model) -> None:
@@ -90,8 +90,8 @@ def test_the_command_line(model, tmp_path, monkeypatch) -> None:
     assert "What it writes" in page
     assert "token error rate" in page
     model.save(tmp_path / "good")
-    done = run(app, ["translate", "good"], input="two five one\n\nfive\n", catch_exceptions=False)
-    assert done.output.split("\n") == ["ONE FIVE TWO", "", model.predict(["five"])[0], ""]
+    done = run(app, ["translate", "good"], input="five two four\n\nfive\n", catch_exceptions=False)
+    assert done.output.split("\n") == ["FOUR TWO FIVE", "", model.predict(["five"])[0], ""]
     done = run(app, ["translate", "good", "--json", "--best", "2"], input="five\n", catch_exceptions=False)
     (line,) = done.output.splitlines()
     said = json.loads(line)
@@ -100,6 +100,53 @@ def test_the_command_line(model, tmp_path, monkeypatch) -> None:
     written = [line.split(",")[1] for line in (tmp_path / "written.csv").read_text().splitlines()[1:]]
     assert written == model.predict(READ).tolist()
     assert run(app, ["info", "good"], catch_exceptions=False).output.count("attend") == 1
+
+
+@pytest.fixture(scope="module")
+def waiting() -> recurra.Translator:
+    """One that writes while a text arrives."""
+    settings = {"hidden": 16, "epochs": 4, "batch": 8, "refit": False, "learning_rate": 1e-2}
+    return recurra.Translator(**settings, wait=2, shortest=1, copy=True, reading={"embedding": 12}).fit(READ, WRITTEN)
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 9])
+@pytest.mark.parametrize("kind", ["model", "waiting"])
+def test_live_is_what_predict_says(kind, pieces, request) -> None:
+    """In pieces that are cut anywhere, with the answers cut, too, and a snapshot between."""
+    model = request.getfixturevalue(kind)
+    live = model.live()
+    for k, text in enumerate(READ[:12]):
+        said, cut = [], [text[at : at + pieces] for at in range(0, len(text), pieces)]
+        for n, piece in enumerate(cut):
+            said.append(live.step({"text": piece, "end": n == len(cut) - 1, "write": 1 if k % 2 else None}))
+            if k % 3 == 0:
+                other = model.live()
+                other.restore(live.snapshot())
+                assert other.snapshot() == live.snapshot()
+                live = other
+        while not said[-1]["complete"]:
+            said.append(live.step({"write": 1}))
+        assert "".join(s["written"] for s in said) == said[-1]["text"] == model.predict([text])[0]
+
+
+def test_one_that_waits_writes_before_a_text_ends(waiting) -> None:
+    """Token t once wait + t are read; one of both directions nothing."""
+    live, text = waiting.live(), max(READ, key=len) + " " + max(READ, key=len)
+    assert live.look_ahead == 2
+    written = [len(live.step(token + " ")["text"].split()) for token in text.split()]
+    assert all(n <= max(0, k - 1) for k, n in enumerate(written, 1))
+    assert written[-1] > 0
+
+
+def test_a_model_that_reads_whole_writes_at_the_end(model) -> None:
+    live = model.live()
+    assert live.look_ahead is None
+    assert live.step("five two four") == {"written": "", "text": "", "complete": False}
+    assert live.step({"end": True, "write": 1})["written"] == "FOUR"
+    with pytest.raises(DataError, match="the text before is not complete"):
+        live.step("one")
+    assert live.step({}) == {"written": " TWO FIVE", "text": "FOUR TWO FIVE", "complete": True}
+    assert live.step({"text": "one", "end": True})["text"] == model.predict(["one"])[0]
 
 
 def fitted(read, written, **settings):
@@ -119,13 +166,37 @@ def fitted(read, written, **settings):
         (lambda m: m.predict([" ".join(["one"] * 17)]), DataError, "has 17 tokens, expected at most 16"),
         (lambda m: m.translate("one", n=0), DataError, "n=0, expected 1 to 4"),
         (lambda m: m.translate("one", n=9, beam=3), DataError, "n=9, expected 1 to 3"),
-        (lambda m: m.live(), SessionError, "reads a text in both directions"),
+        (lambda m: m.live().step({"end": True}), DataError, "has 0 tokens, expected 1 to 16"),
+        (lambda m: m.live().step(" ".join(["one"] * 19)), DataError, "has 18 tokens, expected 1 to 16"),
+        (lambda m: m.live().step({"text": 3}), DataError, "expected a piece of a text"),
+        (lambda m: m.live().step({"text": "one", "write": -1}), DataError, "`write` is '-1'"),
         (lambda m: recurra.Translator().predict(["one"]), NotFittedError, "there is no model yet"),
     ],
 )
 def test_what_cannot_be_is_refused(model, call, error, said) -> None:
     with pytest.raises(error, match=said):
         call(model)
+
+
+def test_marks_and_control_characters_are_no_end() -> None:
+    """Signs that stand for begin and end, and others, in both sides."""
+    odd = [f"{r} \x02 \x03 \x00 \x1b[0m" for r in READ[:40]]
+    made = recurra.Translator(hidden=8, epochs=1, copy=True, refit=False).fit(odd, [w + " \x03" for w in WRITTEN[:40]])
+    pair = made.task_.read(odd[:1], made.transform_, True, y=["\x02 \x03 FIVE"])[0]
+    assert not {BEGIN, END} & set(made.transform_.places(pair))
+    assert made.transform_.written(pair).tolist()[:2] == [0, 0]
+    assert len(made.predict(odd[:3])) == 3
+
+
+def test_swapped_sides_are_named() -> None:
+    read, written = list(READ), list(WRITTEN)
+    for i in (3, 50):
+        read[i], written[i] = written[i], read[i]
+    notes = recurra.Translator(hidden=4, epochs=1, refit=False).fit(read, written).report_["data"]["notes"]
+    assert any("2 of 200 pairs look as if their sides were swapped (number 3, 50)" in note for note in notes)
+    assert not any(
+        "swapped" in note for note in recurra.Translator(epochs=1, hidden=4).fit(READ, READ).report_["data"]["notes"]
+    )
 
 
 @pytest.mark.parametrize("content", ["no tab\n", "a\tb\tc\n", "\n\n", "\tb\n"])

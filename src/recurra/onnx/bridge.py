@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
 from onnx import helper
 
 from recurra.errors import ExportError, OnnxError
-from recurra.onnx.equations import Builder, emit, emit_activation
+from recurra.onnx.decoders import emit_attend, emit_join, emit_readout
+from recurra.onnx.equations import Builder, Emitter, emit, emit_activation
 from recurra.onnx.graph import Node, Value
 from recurra.onnx.streams import Stream, along_features, features
 from recurra.runtime import ops
@@ -22,19 +23,6 @@ from recurra.runtime.ops.forecast import FUTURE
 Arguments = Sequence[Any]  # the values of a node's inputs, None where one is left out
 Shape = tuple[int, ...]  # of what the node gives
 Read = Callable[[Node, Stream, Arguments, int, Shape], Stream]  # the place of the stream among the inputs is the fourth
-
-
-class Emitter(Protocol):
-    """What an op needs of the graph that it is written into."""
-
-    builder: Builder
-    inputs: Mapping[str, str]
-
-    def begins(self, name: str, state: str, x: str) -> str:
-        """The value that a state of the layer begins with, [B, width]."""
-
-    def give(self, name: str, state: str, last: str) -> None:
-        """The value that it ends with."""
 
 
 class Row(NamedTuple):
@@ -156,34 +144,6 @@ def _fields(emitter: Emitter, name: str, op: ops.Fields, x: str) -> str:
     known = own | {state: f"{name}.{state}" for state in states}
     new = emit(builder, op.cell.next, lambda n, names: known[n._value])
     return builder.add("Concat", [*(new[n] for n in op.cell.next), *parts[len(states) :]], axis=-1)
-
-
-def _attend(emitter: Emitter, name: str, op: ops.Attend, x: str) -> str:
-    """Scores of all steps at once, and a softmax over the rows of the memory that are there."""
-    builder, add = emitter.builder, emitter.builder.add
-    K, V, M, P = op.sizes["K"], op.values, op.capacity, op.heads
-    keys, values, _, count = (emitter.begins(name, state, x) for state in op.states(op.sizes["I"]))
-    q = add("MatMul", [x, builder.array(f"{name}.W", op.W.T)])
-    q = add("Add", [q, builder.array(f"{name}.b", op.b)])
-    q = add("Reshape", [q, builder.numbers(0, 0, P, K // P)])  # [T, B, P, k]
-    by_head = add("Reshape", [keys, builder.numbers(0, P, K // P, M)])
-    if op.v is None:
-        scores = add("MatMul", [add("Unsqueeze", [q, builder.numbers(3)]), by_head])  # [T, B, P, 1, M]
-    else:
-        bent = add("Tanh", [add("Add", [add("Unsqueeze", [q, builder.numbers(4)]), by_head])])
-        scores = add("MatMul", [builder.array(f"{name}.v", op.v.reshape(P, 1, K // P)), bent])
-    place = builder.array(f"{name}.places", np.arange(M, dtype=np.float32))
-    there = add("Less", [place, add("Unsqueeze", [count, builder.numbers(1, 2)])])  # [B, 1, 1, M]
-    scores = add("Where", [there, scores, builder.number(float(np.finfo(np.float32).min))])
-    shares = add("Mul", [add("Softmax", [scores], axis=-1), add("Cast", [there], to=onnx.TensorProto.FLOAT)])
-    by_row = add("Reshape", [values, builder.numbers(0, M, P, V // P)])
-    found = add("MatMul", [shares, add("Transpose", [by_row], perm=[0, 2, 1, 3])])  # [T, B, P, 1, v]
-    last = add("Reshape", [shares, builder.numbers(0, 0, P * M)])
-    last = add("Slice", [last, builder.numbers(-1), builder.numbers(2**31 - 1), builder.numbers(0)])
-    for state, value in {"keys": keys, "values": values, "count": count}.items():
-        emitter.give(name, state, add("Identity", [value]))
-    emitter.give(name, "weights", add("Squeeze", [last, builder.numbers(0)]))
-    return add("Concat", [x, add("Reshape", [found, builder.numbers(0, 0, V)])], axis=-1)
 
 
 def _last(builder: Builder, name: str, op: ops.Pool, x: str) -> str:
@@ -411,7 +371,9 @@ ROWS: dict[type[Op], Row] = {
     ops.Softmax: Row(
         lambda emitter, name, op, x: emitter.builder.add("Softmax", [x], axis=-1), {"Softmax": _read_softmax}
     ),
-    ops.Attend: Row(_attend),
+    ops.Attend: Row(emit_attend),
+    ops.Readout: Row(emit_readout),
+    ops.Join: Row(emit_join),
     ops.Fields: Row(_fields),
     ops.Forecast: Row(_forecast),
     ops.Dropout: Row(lambda emitter, name, op, x: x),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import onnx
@@ -55,6 +55,19 @@ class Builder:
     def tensors(self) -> list[onnx.TensorProto]:
         """The arrays, as a graph has them."""
         return [onnx.numpy_helper.from_array(value, name) for name, value in self.arrays.items()]
+
+
+class Emitter(Protocol):
+    """What an op needs of the graph that it is written into."""
+
+    builder: Builder
+    inputs: Mapping[str, str]
+
+    def begins(self, name: str, state: str, x: str) -> str:
+        """The value that a state of the layer begins with, [B, width]."""
+
+    def give(self, name: str, state: str, last: str) -> None:
+        """The value that it ends with."""
 
 
 def emit(builder: Builder, roots: Sequence[Node], leaf: Callable[[Node, dict[Node, str]], str]) -> dict[Node, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
@@ -91,6 +91,35 @@ class Session(_native.Session):
             if name.endswith(".wait") and len(set(values[name].ravel().tolist())) > 1:
                 raise ShapeError(f"state: `{name}` differs from row to row, expected all rows at the same step")
         self._write([np.array(a) for a in values.values()])
+
+    def read(self, name: str) -> Array:
+        """A copy of one state, [width] or [B, width].
+
+        Raises:
+            ShapeError: there is none of that name.
+        """
+        widths = self.program.state_widths()
+        if name not in widths:
+            raise ShapeError(f"read: there is no state {name!r}, expected one of {', '.join(widths) or 'none'}")
+        found = np.empty((widths[name],) if self.batch is None else (self.batch, widths[name]), FLOAT)
+        self._read_one(list(widths).index(name), found)
+        return found
+
+    def take(self, order: Sequence[int], but: Collection[str] = ()) -> None:
+        """Let row r of a batch have the state that row `order[r]` had.
+
+        Args:
+            order: a row for each of B.
+            but: states that stay, as those that are the same in both rows.
+
+        Raises:
+            ShapeError: there are more or fewer rows than B, or one is none of them.
+        """
+        rows = self.batch or 1
+        if len(order) != rows or not all(0 <= r < rows for r in order):
+            raise ShapeError(f"take: the order is {str(list(order))[:60]}, expected {rows} rows from 0 to {rows - 1}")
+        which = [k for k, name in enumerate(self.program.state_widths()) if name not in but]
+        self._take(list(order), which)
 
     def fork(self) -> Session:
         """Another session with the same state, which goes its own way."""

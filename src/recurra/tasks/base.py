@@ -49,7 +49,8 @@ BUILT_IN = {
     "transduce": "transcription.transducer",
     "generate": "generation.generator",
     "recommend": "recommendation.recommender",
-    "translate": "translation.translator",
+    "translate": "translation.task",
+    "summarize": "translation.task",
     "caption": "captioning.task",
     "trade": "trading.trader",
 }

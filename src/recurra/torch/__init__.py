@@ -23,6 +23,7 @@ from recurra.torch.export import export, to_torch
 from recurra.torch.fields import Fields
 from recurra.torch.layers import GRU, LSTM, RNN
 from recurra.torch.pool import Pool
+from recurra.torch.readout import Join, Readout
 from recurra.torch.recurrent import Recurrent, Steps
 from recurra.torch.stack import Stack
 
@@ -37,7 +38,9 @@ __all__ = [
     "Embedding",
     "Fields",
     "FlatConv2d",
+    "Join",
     "Pool",
+    "Readout",
     "Recurrent",
     "Stack",
     "Steps",

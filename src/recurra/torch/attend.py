@@ -24,6 +24,9 @@ class Attend(nn.Module):
         heads: what keys and values are cut into.
         score: "product", q . key (Luong 2015), or "additive", v . tanh(q + key) (Bahdanau 2015).
         capacity: the most rows of a memory in a live session, a multiple of 16.
+        covers: whether it is told what it has looked at already; it then goes step by step.
+        shows: whether the shares of the rows are part of the output.
+        wait: how many rows the first step sees at most, each later one another one more; 0: all.
 
     Raises:
         ShapeError: `score` is neither, or K or V is no multiple of `heads`.
@@ -35,7 +38,17 @@ class Attend(nn.Module):
     """
 
     def __init__(
-        self, size: int, keys: int, values: int, *, heads: int = 1, score: str = "product", capacity: int = 64
+        self,
+        size: int,
+        keys: int,
+        values: int,
+        *,
+        heads: int = 1,
+        score: str = "product",
+        capacity: int = 64,
+        covers: bool = False,
+        shows: bool = False,
+        wait: int = 0,
     ) -> None:
         super().__init__()
         if score not in SCORES:
@@ -44,22 +57,27 @@ class Attend(nn.Module):
             raise ShapeError(f"Attend: {keys} keys and {values} values, expected multiples of heads={heads}")
         self.size, self.keys, self.values, self.heads, self.capacity = size, keys, values, heads, capacity
         self.weight, self.bias = nn.Parameter(torch.empty(keys, size)), nn.Parameter(torch.empty(keys))
+        self.shows, self.wait = shows, wait
         self.v = nn.Parameter(torch.empty(keys)) if score == "additive" else None
+        self.u = nn.Parameter(torch.empty(keys)) if covers else None
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """At first scores are of the size of one."""
         nn.init.xavier_uniform_(self.weight, gain=1.0 if self.v is not None else (self.keys // self.heads) ** -0.5)
         nn.init.zeros_(self.bias)
-        if self.v is not None:
-            nn.init.uniform_(self.v, -((self.keys // self.heads) ** -0.5), (self.keys // self.heads) ** -0.5)
+        for bent in (self.v, self.u):
+            if bent is not None:
+                nn.init.uniform_(bent, -((self.keys // self.heads) ** -0.5), (self.keys // self.heads) ** -0.5)
 
     def extra_repr(self) -> str:
         """Its sizes."""
         return f"{self.size}, {self.keys}, {self.values}, heads={self.heads}"
 
     def forward(self, x: Tensor, memory: Tensor | None = None, lengths: Tensor | None = None) -> Tensor:
-        """[T, B, I] to [T, B, I + V]; without a memory nothing is found, which is zero.
+        """[T, B, I] to [T, B, I + V], with the shares [M] behind it where they are shown.
+
+        Without a memory nothing is found, which is zero.
 
         Args:
             x: what the queries are made of.
@@ -70,21 +88,57 @@ class Attend(nn.Module):
             node: Tensor = as_node(self, x)
             return node
         if memory is None:
-            return torch.cat([x, x.new_zeros(*x.shape[:-1], self.values)], -1)
-        return torch.cat([x, self.found(x, memory, lengths)[0]], -1)
+            return torch.cat([x, x.new_zeros(*x.shape[:-1], self.values + self.capacity * self.shows)], -1)
+        found, weights = self.found(x, memory, lengths)
+        if not self.shows:
+            return torch.cat([x, found], -1)
+        shares = nn.functional.pad(weights.mean(2), (0, self.capacity - len(memory)))
+        return torch.cat([x, found, shares], -1)
 
-    def found(self, x: Tensor, memory: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """What is found, [T, B, V], and the weights, [T, B, heads, n]."""
+    def found(
+        self,
+        x: Tensor,
+        memory: Tensor,
+        lengths: Tensor | None = None,
+        covered: Tensor | None = None,
+        start: int = 0,
+    ) -> tuple[Tensor, Tensor]:
+        """What is found, [T, B, V], and the weights, [T, B, heads, n].
+
+        Args:
+            x, memory, lengths: as `forward` has them.
+            covered: [B, heads, n], the sum of the weights of the steps before; None: there were none.
+            start: how many steps there were.
+        """
+        if self.u is None or len(x) == 1:
+            return self._found(x, memory, lengths, covered, start)
+        parts = []
+        for t in range(len(x)):
+            parts.append(self._found(x[t : t + 1], memory, lengths, covered, start + t))
+            weights = parts[-1][1][0]
+            covered = weights if covered is None else covered + weights
+        found, weights = (torch.cat(some) for some in zip(*parts, strict=True))
+        return found, weights
+
+    def _found(
+        self, x: Tensor, memory: Tensor, lengths: Tensor | None, covered: Tensor | None, start: int
+    ) -> tuple[Tensor, Tensor]:
         n = len(memory)
-        q = torch.nn.functional.linear(x, self.weight, self.bias).unflatten(-1, (self.heads, -1))
+        q = nn.functional.linear(x, self.weight, self.bias).unflatten(-1, (self.heads, -1))
         keys, values = (m.unflatten(-1, (self.heads, -1)) for m in memory.split([self.keys, self.values], -1))
+        if self.u is not None and covered is not None:
+            keys = keys + covered.permute(2, 0, 1).unsqueeze(-1) * self.u.unflatten(0, (self.heads, -1))
         if self.v is None:
             scores = torch.einsum("tbhk,nbhk->tbhn", q, keys)
         else:
             bent = (q.unsqueeze(3) + keys.permute(1, 2, 0, 3)).tanh()
             scores = torch.einsum("tbhnk,hk->tbhn", bent, self.v.unflatten(0, (self.heads, -1)))
+        rows = torch.arange(n, device=x.device)
         if lengths is not None:
-            there = torch.arange(n, device=x.device) < lengths.to(x.device)[:, None]
+            there = rows < lengths.to(x.device)[:, None]
             scores = scores.masked_fill(~there[:, None, :], -torch.inf)
+        if self.wait:
+            seen = self.wait + start + torch.arange(len(x), device=x.device)
+            scores = scores.masked_fill((rows >= seen[:, None])[:, None, None, :], -torch.inf)
         weights = scores.softmax(-1)
         return torch.einsum("tbhn,nbhv->tbhv", weights, values).flatten(-2), weights

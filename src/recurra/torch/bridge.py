@@ -28,6 +28,7 @@ from recurra.torch.fields import Fields
 from recurra.torch.forecast import ForecastHead
 from recurra.torch.layers import CELLS
 from recurra.torch.pool import Pool
+from recurra.torch.readout import Join, Readout
 from recurra.torch.recurrent import Recurrent
 from recurra.torch.stack import Stack
 from recurra.weights import Array, Weights
@@ -261,16 +262,36 @@ def _of_pool(op: ops.Pool) -> nn.Module:
 
 
 def _attend(module: Attend, read: Read) -> Op:
-    return ops.Attend(
-        read(module.weight), read(module.bias), read(module.v), module.values, module.capacity, module.heads
-    )
+    sizes = (module.values, module.capacity, module.heads)
+    W, b, v, u = map(read, (module.weight, module.bias, module.v, module.u))
+    return ops.Attend(W, b, v, *sizes, u, module.shows, module.wait)
 
 
 def _of_attend(op: ops.Attend) -> nn.Module:
     K, I = op.W.shape
     score = "product" if op.v is None else "additive"
-    module = Attend(I, K, op.values, heads=op.heads, score=score, capacity=op.capacity)
-    return _filled(module, weight=op.W, bias=op.b, v=op.v)
+    how = {"covers": op.u is not None, "shows": op.shows, "wait": op.wait}
+    module = Attend(I, K, op.values, heads=op.heads, score=score, capacity=op.capacity, **how)  # type: ignore[arg-type]
+    return _filled(module, weight=op.W, bias=op.b, v=op.v, u=op.u)
+
+
+def _readout(module: Readout, read: Read) -> Op:
+    gate = module.gate
+    w, d = (None, None) if gate is None else (read(gate.weight), read(gate.bias))
+    W, b, S, c = (read(t) for layer in (module.inner, module.outer) for t in (layer.weight, layer.bias))
+    return ops.Readout(W, b, S, c, w, d, module.copies, module.feeds)
+
+
+def _of_readout(op: ops.Readout) -> nn.Module:
+    module = Readout(op.sizes["F"], op.sizes["E"], op.sizes["V"], copies=op.copies, feeds=op.feeds)
+    for part, arrays in {"inner": (op.W, op.b), "outer": (op.S, op.c), "gate": (op.w, op.d)}.items():
+        if arrays[0] is not None:
+            _filled(getattr(module, part), weight=arrays[0], bias=arrays[1])
+    return module
+
+
+def _of_join(op: ops.Join) -> nn.Module:
+    return Join(op.name, op.features)
 
 
 def _of_forecast(op: ops.Forecast) -> nn.Module:
@@ -367,6 +388,8 @@ ROWS: dict[type[Op], tuple[Row, ...]] = {
         Row((Pool,), lambda module, read: ops.Pool(module.how, read(module.v), 1 + module.bidirectional), _of_pool),
     ),
     ops.Attend: (Row((Attend,), _attend, _of_attend),),
+    ops.Readout: (Row((Readout,), _readout, _of_readout),),
+    ops.Join: (Row((Join,), lambda module, read: ops.Join(module.name, module.features), _of_join),),
     ops.Forecast: (Row((ForecastHead,), lambda module, read: module.model_layers()[0], _of_forecast),),
     ops.Dropout: (Row((nn.Dropout,), lambda module, read: ops.Dropout(module.p), lambda op: nn.Dropout(op.p)),),
     ops.Softmax: (Row((nn.Softmax,), lambda module, read: ops.Softmax(), lambda op: nn.Softmax(-1), {"dim": (-1, 2)}),),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self, TypeAlias
 
 import numpy as np
@@ -73,17 +74,44 @@ class PairSymbols(Transform):
         """See `Transform`; what is written belongs to a text as a whole: `written` has its numbers."""
         return self.source.targets(sequence, start, stop)
 
-    def written(self, pair: Pair) -> F32:
-        """The numbers of what is to be written, its end behind it: [m + 1]."""
-        return np.append(self.vocabulary.ids(pair.written), np.float32(END))
+    @cached_property
+    def _known(self) -> dict[str, int]:
+        """The number of each token that can be written; begin and end are none, whatever a text says."""
+        return {t: n for t, n in self.vocabulary.numbers.items() if n not in (0, BEGIN, END)}
+
+    def written(self, pair: Pair, copied: bool = False) -> F32:
+        """The numbers of what is to be written, its end behind it: [m + 1].
+
+        Args:
+            pair: the texts.
+            copied: whether a token that is unknown, but can be read, has the number of its place (see `places`).
+        """
+        numbers = self._known
+        ids = np.fromiter((numbers.get(t, 0) for t in pair.written), np.float32, len(pair.written))
+        if copied:
+            at = dict(zip(pair.tokens, self.places(pair), strict=True))
+            ids = np.array([n or at.get(t, n) for t, n in zip(pair.written, ids, strict=True)], np.float32)
+        return np.append(ids, np.float32(END))
+
+    def places(self, pair: Pair) -> list[int]:
+        """The number of each token that is read among what can be written: that of the symbol, or V + where it is
+        first."""
+        first: dict[str, int] = {}
+        numbers = self._known
+        return [
+            numbers[t] if t in numbers else len(self.vocabulary) + first.setdefault(t, m)
+            for m, t in enumerate(pair.tokens)
+        ]
 
     def tokens(self, symbols: Sequence[int], read: Sequence[str], looked: NDArray[Any] | None) -> tuple[str, ...]:
-        """The tokens of some symbols; one that is unknown is copied from where the network looked when it wrote it."""
-        named = self.vocabulary.named(symbols)
-        if looked is None:
-            return tuple(named)
+        """The tokens of some symbols, of which those from V on are places of what was read; one that is unknown is
+        copied from where the network looked when it wrote it."""
+        V = len(self.vocabulary)
+        named = self.vocabulary.named([symbol if symbol < V else 0 for symbol in symbols])
+        at = [0] * len(symbols) if looked is None else [int(one.argmax()) for one in looked]
         return tuple(
-            t if symbol else read[int(at.argmax())] for t, symbol, at in zip(named, symbols, looked, strict=True)
+            read[symbol - V] if symbol >= V else token if symbol or looked is None else read[place]
+            for token, symbol, place in zip(named, symbols, at, strict=True)
         )
 
     def live(self, name: str = "") -> LiveSymbols:

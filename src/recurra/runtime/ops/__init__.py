@@ -9,10 +9,12 @@ from recurra.runtime.ops.dropout import Dropout
 from recurra.runtime.ops.embedding import Embedding
 from recurra.runtime.ops.fields import Fields
 from recurra.runtime.ops.forecast import Forecast
+from recurra.runtime.ops.join import Join
 from recurra.runtime.ops.layer_norm import LayerNorm
 from recurra.runtime.ops.linear import Linear
 from recurra.runtime.ops.op import Op
 from recurra.runtime.ops.pool import Pool
+from recurra.runtime.ops.readout import Readout
 from recurra.runtime.ops.recurrent import Recurrent
 from recurra.runtime.ops.softmax import Softmax
 
@@ -26,10 +28,12 @@ __all__ = [
     "Embedding",
     "Fields",
     "Forecast",
+    "Join",
     "LayerNorm",
     "Linear",
     "Op",
     "Pool",
+    "Readout",
     "Recurrent",
     "Softmax",
 ]

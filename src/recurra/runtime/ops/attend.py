@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -23,18 +23,24 @@ class Attend(Op):
         q = W x + b                              in heads of K / heads numbers
         score_m = q . key_m                      (Luong 2015), or with v: v . tanh(q + key_m)  (Bahdanau 2015)
         a = softmax(score_1, ..., score_n)       of each head, over the n rows that are there
-        y = [x | sum a_m value_m]
+        y = [x | sum a_m value_m]                and where it shows them, the mean of the heads' a [M] behind it
+
+    With u, key_m is key_m + u covered_m in all of this, where covered_m is the sum of the a_m of the steps before: what
+    it has looked at already (coverage, See et al. 2017). With `wait`, step t (from 0 on) sees the first wait + t rows
+    only, so that a decoder need not know more (wait-k, Ma et al. 2019).
 
     The memory is the op's state, so a session has one of its own, of bounded size, and a snapshot or a fork has it too:
     `memory` makes it of n rows, each K numbers of a key and then V of a value. At the beginning it has no row, and
     what is found is zero. The weights a of the last step are a state as well.
 
-    Shapes: W [K, I], b [K], v [K]; the output is [I + V].
+    Shapes: W [K, I], b [K], v [K], u [K]; the output is [I + V], or [I + V + M].
 
     Args:
         values: V, the numbers of a value.
         capacity: M, the most rows of a memory, a multiple of 16.
         heads: what keys and values are cut into.
+        shows: whether the shares are part of the output.
+        wait: how many rows the first step sees at most; 0: all.
 
     Raises:
         ShapeError, DtypeError: the arrays do not fit one another, or K or V is no multiple of `heads`.
@@ -56,14 +62,21 @@ class Attend(Op):
     values: int = 0
     capacity: int = 0
     heads: int = 1
+    u: Array | None = None
+    shows: bool = False
+    wait: int = 0
     kind: ClassVar[str] = "attend"
-    shapes: ClassVar[Shapes] = {"W": ("K", "I"), "b": ("K",), "v": ("K",)}
-    optional = ("v",)
+    shapes: ClassVar[Shapes] = {"W": ("K", "I"), "b": ("K",), "v": ("K",), "u": ("K",)}
+    optional = ("v", "u")
 
     def __post_init__(self) -> None:
         super().__post_init__()
         for name in ("values", "capacity", "heads"):
             check_count("attend", name, getattr(self, name))
+        if self.wait:
+            check_count("attend", "wait", self.wait)
+        if not isinstance(self.shows, bool):
+            raise ShapeError(f"attend: `shows` is {str(self.shows)[:40]}, expected True or False")
         K, V, M, heads = self.sizes["K"], self.values, self.capacity, self.heads
         if K % heads or V % heads:
             raise ShapeError(f"attend: keys have {K} numbers and values {V}, expected multiples of heads={heads}")
@@ -73,13 +86,21 @@ class Attend(Op):
             )
 
     def width(self, before: int) -> int:
-        """What comes in, and what is found."""
-        return before + self.values
+        """What comes in, what is found, and the shares where they are shown."""
+        return before + self.values + self.capacity * self.shows
 
     def states(self, width: int) -> Mapping[str, int]:
-        """The memory, the weights of the last step [heads, M], and how many rows there are."""
+        """The memory, the weights of the last step [heads, M], how many rows there are; what was looked at so far
+        [heads, M], and how many steps there were."""
         M = self.capacity
-        return {"keys": self.sizes["K"] * M, "values": M * self.values, "weights": self.heads * M, "count": 1}
+        always = {"keys": self.sizes["K"] * M, "values": M * self.values, "weights": self.heads * M, "count": 1}
+        covered = {"covered": self.heads * M} if self.u is not None else {}
+        return always | covered | ({"steps": 1} if self.wait else {})
+
+    def settings(self) -> dict[str, Any]:
+        """What is not as ever is said."""
+        also = ("shows", "wait")
+        return {name: value for name, value in super().settings().items() if value or name not in also}
 
     def memory(self, rows: Array, prefix: str = "") -> dict[str, Array]:
         """The states that hold n rows [n, K + V], or [n, B, K + V] of a batch, by name.
@@ -101,8 +122,9 @@ class Attend(Op):
         keys[..., :n] = np.moveaxis(rows[..., :K], 0, -1)
         values[..., :n, :] = np.moveaxis(rows[..., K:], 0, -2)
         made = {"keys": keys.reshape(*among, -1), "values": values.reshape(*among, -1)}
-        made |= {"weights": np.zeros((*among, self.heads * M), FLOAT), "count": np.full((*among, 1), n, FLOAT)}
-        return {f"{prefix}{name}": array for name, array in made.items()}
+        made["count"] = np.full((*among, 1), n, FLOAT)
+        begin = {name: np.zeros((*among, width), FLOAT) for name, width in self.states(0).items()}
+        return {f"{prefix}{name}": array for name, array in (begin | made).items()}
 
     def _numbers(self, offsets: Mapping[str, int]) -> Sequence[float]:
-        return [self.values, self.heads, self.capacity]
+        return [self.values, self.heads, self.capacity, self.shows, self.wait]

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 from recurra.tasks.captioning.task import Caption
-from recurra.tasks.translation.translator import Translation, WritingEstimator
+from recurra.tasks.translation.estimator import WritingEstimator
+from recurra.tasks.translation.writing import Translation
 from recurra.train import Progress
 
 

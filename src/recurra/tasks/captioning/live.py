@@ -14,7 +14,7 @@ from recurra.errors import DataError
 from recurra.runtime.beam import writing
 from recurra.runtime.model import Model
 from recurra.tasks.live.base import Live
-from recurra.tasks.translation.translator import TextWriter
+from recurra.tasks.translation.writing import TextWriter
 
 
 class LiveCaptions(Live):

@@ -19,7 +19,7 @@ from recurra.tasks.bench import Bench
 from recurra.tasks.captioning.baselines import NearestPicture
 from recurra.tasks.captioning.metrics import Bleu, Edits, Exact, references
 from recurra.tasks.learn import Recipe
-from recurra.tasks.translation.translator import LOOKED, Translate
+from recurra.tasks.translation.task import LOOKED, Translate
 
 if TYPE_CHECKING:
     from torch import nn

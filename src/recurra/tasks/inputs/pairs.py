@@ -17,7 +17,7 @@ from recurra.data.text.pairs import Pair, PairSymbols
 from recurra.data.text.reading import JSON_ENDINGS, Texts, read_texts
 from recurra.data.text.tokens import Tokenizer, Words, tokenizer_of
 from recurra.data.transform import Transform
-from recurra.errors import DataError, SessionError, SettingError
+from recurra.errors import DataError, SettingError
 from recurra.tasks.inputs import Input
 
 if TYPE_CHECKING:
@@ -135,10 +135,10 @@ class Pairs(Input):
         return PairSymbols.from_dict(described)
 
     def live(self, task: Task, model: Model, transform: Any) -> Live:
-        """There is none: a text is read whole."""
-        raise SessionError(
-            "this model reads a text in both directions before it writes, so it has no live session: use predict"
-        )
+        """`LiveTranslation`."""
+        from recurra.tasks.translation.live import LiveTranslation
+
+        return LiveTranslation(model, task, transform)
 
     def pack(self, sequences: Sequence[Any]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
         """Their tokens."""

@@ -12,6 +12,8 @@ from recurra.tasks.translation.metrics import sequences
 if TYPE_CHECKING:
     from recurra.tasks.bench import Bench
 
+ENDS = (".", "!", "?", "\u3002")  # of a sentence
+
 
 class Nearest(Baseline):
     """What belongs to the text of the training part that is nearest by TF-IDF of its tokens, by scikit-learn."""
@@ -38,3 +40,20 @@ class Nearest(Baseline):
         """[1], an object."""
         near = (self.known @ self.vectors.transform([sequence.tokens]).T).toarray()[:, 0]
         return sequences([self.written[int(near.argmax())]])
+
+
+class Lead(Baseline):
+    """The first sentence of what is read: up to the first token that ends with a sign of `ENDS`."""
+
+    key, kind, words = "lead", "naive", "the first sentence of the text itself"
+    name = "first sentence"
+
+    @classmethod
+    def fit(cls, bench: Bench, params: Mapping[str, Any] | None = None) -> Self:
+        """There is nothing to learn."""
+        return cls()
+
+    def predict(self, sequence: Any, start: int, stop: int) -> Any:
+        """[1], an object."""
+        ends = (i for i, token in enumerate(sequence.tokens, 1) if token.strip()[-1:] in ENDS)
+        return sequences([sequence.tokens[: next(ends, len(sequence))]])
