@@ -264,12 +264,12 @@ class Translate(Task):
         self = super().from_dict(described)
         said = {f.name: described[f.name] for f in fields(Writing) if f.name in described}
         self.writing = Writing(**said).checked(ValueError)
-        if not self.writing.most:
-            raise ValueError("most is 0")
         return self
 
     def check_model(self, model: Model, transform: Any) -> None:
         """Its programs take what the transform makes, and give symbols of its vocabulary."""
+        if not self.writing.most:
+            raise ValueError("what it writes has no most")
         writer = Writer(model)
         found, wanted = (writer.encoder.input_size, writer.symbols), (transform.row_size, len(transform.vocabulary))
         if found != wanted:

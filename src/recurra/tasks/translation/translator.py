@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from recurra.cells import Cell
 from recurra.tasks.base import Task
-from recurra.tasks.translation.task import Summarize, Translate
 from recurra.tasks.translation.estimator import WritingEstimator
+from recurra.tasks.translation.task import Summarize, Translate
 from recurra.tasks.translation.writing import Translation
 
 __all__ = ["Summarizer", "Translation", "Translator"]
