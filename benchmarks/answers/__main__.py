@@ -11,6 +11,7 @@ from rich.table import Table
 
 from benchmarks.answers import (
     beauty,
+    chorales,
     cycles,
     digits,
     engines,
@@ -52,7 +53,15 @@ ROWS: tuple[Row, ...] = tuple(
         beauty,
     )
 )
-ROWS += (shakespeare.ROW_QUICK, shakespeare.ROW, variance.ROW, stocks.ROW)
+ROWS += (
+    chorales.ROW_ALONE,
+    chorales.ROW,
+    chorales.ROW_16TH,
+    shakespeare.ROW_QUICK,
+    shakespeare.ROW,
+    variance.ROW,
+    stocks.ROW,
+)
 COLUMNS = ("naive", "simple", "published", "ours", "reach", "", "minutes")
 
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from recurra.serve.client import connect, connect_async
     from recurra.tasks.captioning.captioner import Captioner
     from recurra.tasks.classification.classifier import Classifier
+    from recurra.tasks.composition.composer import Composer
     from recurra.tasks.detection.detector import Detector
     from recurra.tasks.estimator import open_model
     from recurra.tasks.forecasting.forecaster import Forecaster
@@ -40,6 +41,7 @@ _NAMES = {
     "Captioner": "recurra.tasks.captioning.captioner",
     "Cell": "recurra.cells",
     "Classifier": "recurra.tasks.classification.classifier",
+    "Composer": "recurra.tasks.composition.composer",
     "Detector": "recurra.tasks.detection.detector",
     "Forecaster": "recurra.tasks.forecasting.forecaster",
     "Generator": "recurra.tasks.generation.generator",
@@ -77,6 +79,7 @@ __all__ = [
     "Captioner",
     "Cell",
     "Classifier",
+    "Composer",
     "Detector",
     "Forecaster",
     "Generator",

@@ -309,3 +309,18 @@ def test_the_command_line(tmp_path, monkeypatch) -> None:
     classifier.save(tmp_path / "c.recurra")
     done = run(app, ["generate", str(tmp_path / "c.recurra")])
     assert isinstance(done.exception, ModelFileError)
+
+
+def test_its_settings_are_in_its_file_and_go_to_other_processes(of_words, tmp_path) -> None:
+    of_words.save(tmp_path / "m.recurra")
+    task = recurra.open_model(tmp_path / "m.recurra").task_
+    assert task.asked == of_words.task_.asked
+    assert (task.asked["tied"], task.asked["min_count"]) == (True, 2)
+    asked = Generate(tied=True, min_count=3, tokens="words")
+    sequences = asked.examples(LINE * 9)
+    splits = asked.split(sequences, (0.8, 0.1, 0.1), 0)
+    bench = Bench(asked, sequences, splits, asked.transform(sequences, splits))
+    assert Bench.from_bytes(bench.to_bytes()).task.asked == asked.asked
+    assert Generate.from_dict({"roles": {}, "each": False}).asked == Generate().asked
+    with pytest.raises(ValueError, match="taste"):
+        Generate.from_dict({"asked": {"taste": 1}})

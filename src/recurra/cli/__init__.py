@@ -20,6 +20,7 @@ COMMANDS = (
     "evaluate",
     "backtest",
     "generate",
+    "compose",
     "translate",
     "caption",
     "transcribe",

@@ -12,7 +12,10 @@ from recurra.formatting import printable
 
 def draw(
     thing: Annotated[
-        str, typer.Argument(metavar="MODEL|CELL", help="A model file, a cell of the zoo, or file.py:name.")
+        str,
+        typer.Argument(
+            metavar="MODEL|CELL|MIDI", help="A model file, a cell of the zoo, file.py:name, or a MIDI file."
+        ),
     ],
     unrolled: Annotated[int, typer.Option(help="How many steps.")] = 5,
     out: Annotated[
@@ -27,7 +30,7 @@ def draw(
     legend: Annotated[bool, typer.Option(help="Say what shapes and colours stand for.")] = True,
     width: Annotated[int | None, typer.Option(min=1, max=65536, help="Pixels across, of a .png.")] = None,
 ) -> None:
-    """Draw a network folded and unrolled over time, or the inside of a cell."""
+    """Draw a network folded and unrolled over time, the inside of a cell, or the notes of a MIDI file."""
     from recurra.draw import command
 
     said = command(

@@ -25,6 +25,8 @@ DEMOS = {
     "transcribe": Demo("sound", "run_transcribe", "sentences of yes and no, written down"),
     "generate": Demo("text", "run_text_demo", "a language model of Python's own help texts"),
     "caption": Demo("caption", "run_caption_demo", "what is to be seen in a picture, in words"),
+    "music": Demo("music", "run_music_demo", "chorales in four parts, composed and accompanied"),
+    "sentiment": Demo("reviews", "run_sentiment_demo", "whether a review is enthusiastic, as it is typed"),
     "trade": Demo("market", "run_market_demo", "positions in twenty stocks, judged year after year"),
 }
 

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from recurra.demos.written import written
 from recurra.terminal import Terminal
 
 CHARACTERS = 300_000
@@ -32,8 +33,6 @@ def run_text_demo(
         epochs: of training.
         text: to learn from; None: `corpus()`.
     """
-    from recurra.report import write_report
-    from recurra.report.terminal import tell
     from recurra.tasks.estimator import open_model
     from recurra.tasks.generation.generator import Generator
 
@@ -43,20 +42,14 @@ def run_text_demo(
     console.print(f"[bold]1[/]  {len(text):,} characters of {SOURCE}: what comes next?")
     console.print("   The first 90 % to train, 5 % to stop, the last 5 % to test.")
     model = Generator(hidden=192, epochs=epochs, seed=seed).fit(text)
-    console.print(f"[bold]2[/]  Trained in {model.report_['seconds']['training']:.0f} s.")
-    tell(console, model)
-    file, page = place / "generate.recurra", place / "report.html"
-    model.save(file)
-    model.report_["model_file"], model.report_["data"]["source"] = file.name, SOURCE
-    write_report(model.report_, page, model.model_)
-    console.print(f"[bold]3[/]  Written: {file} ({file.stat().st_size / 1024:.0f} KiB) and {page}")
+    file = written(model, place, "generate", SOURCE, console)
     live = open_model(file).live()
     live.feed(PROMPT)
     console.print(f"[bold]4[/]  From {PROMPT!r}, live, and from the same state with another seed:")
     for one in (0, 1):
         fork, began = live.fork(), time.perf_counter()
-        written = fork.generate(300, temperature=0.7, seed=one)
+        text = fork.generate(300, temperature=0.7, seed=one)
         took = time.perf_counter() - began
-        console.print(f"{PROMPT}{written}", highlight=False, markup=False)
+        console.print(f"{PROMPT}{text}", highlight=False, markup=False)
         console.print(f"   [dim]{300 / took:,.0f} characters a second[/]")
     return dict(model.report_)

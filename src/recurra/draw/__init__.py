@@ -26,11 +26,12 @@ from recurra.draw.named import named
 from recurra.draw.panels import panels_figure, panels_of, panels_text
 from recurra.draw.picture import Picture
 from recurra.draw.scene import Scene
+from recurra.draw.score import score
 from recurra.draw.text import cell_text, network_text
 from recurra.draw.unrolled import TASKS, network_scene, plan, title_of
 from recurra.errors import DrawError
 
-__all__ = ["TASKS", "Picture", "Scene", "cell", "network", "states"]
+__all__ = ["TASKS", "Picture", "Scene", "cell", "network", "score", "states"]
 
 
 def network(
@@ -166,6 +167,11 @@ def command(
     >>> command("rnn", inside=True).splitlines()[2]
     'h[t] = tanh(W_n x[t] + b_n + U_n h[t-1] + d_n)'
     """
+    if thing.lower().endswith((".mid", ".midi")):
+        from recurra.data.music import read_midi
+
+        picture = score(read_midi(thing), title=Path(thing).name, theme=theme)
+        return picture.text() if out is None else f"{picture.save(out, width)}: {picture.title}\n"
     found = named(thing)
     picture = cell(found, theme, wide, legend) if inside else network(found, unrolled, task, theme, wide, legend)
     if out is not None:

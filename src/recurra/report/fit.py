@@ -13,6 +13,7 @@ from recurra.formatting import duration, number, plain, share
 from recurra.report.charts import DASHED, Line, against, bars, histogram, lines, numbers, told_apart
 from recurra.report.page import Beside, Chart, Code, Part, Section, Table, Text, render
 from recurra.report.pictured import pictured
+from recurra.report.rolls import rolls
 from recurra.report.sound import spikes
 from recurra.report.written import written
 
@@ -113,6 +114,8 @@ _METRICS = {
     "valid_accuracy": "share of wrong labels",
     "valid_rmse": "squared error",
     "valid_nats": "nats",
+    "valid_nats_frame": "nats a frame",
+    "valid_ndcg_10": "1 - NDCG@10",
 }
 
 
@@ -286,6 +289,7 @@ _KINDS: dict[str, tuple[str, Callable[[Mapping[str, Any]], list[Part]]]] = {
     "scatter": ("Answers and the truth", _scatter),
     "table": ("In numbers", _table),
     "lines": ("In pictures", _lines),
+    "rolls": ("Pieces", rolls),
     "written": ("What it writes", written),
     "spikes": ("One recording as it is heard", lambda one: [spikes(one)]),
     "pictured": ("What it sees", pictured),

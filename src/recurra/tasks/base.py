@@ -48,6 +48,7 @@ BUILT_IN = {
     "transcribe": "transcription.transcriber",
     "transduce": "transcription.transducer",
     "generate": "generation.generator",
+    "compose": "composition.composer",
     "recommend": "recommendation.recommender",
     "translate": "translation.task",
     "summarize": "translation.task",

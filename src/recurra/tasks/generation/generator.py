@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -307,6 +307,20 @@ class Generate(Task):
         """Texts to go on with, or to measure it by."""
         self._transform = transform
         return read_corpus(open_texts(X), transform.tokenizer, open_end=not targets)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings that it was made with."""
+        return {**super().to_dict(), "asked": self.asked}
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any]) -> Self:
+        """From `to_dict`; files that were written before it had settings have the usual ones."""
+        asked = dict(described.get("asked", {}))
+        if not set(asked) <= set(cls.settings):
+            raise ValueError(f"settings {sorted(asked)}")
+        self = super().from_dict(described)
+        self.asked |= asked
+        return self
 
     @classmethod
     def transform_from(cls, described: Mapping[str, Any]) -> NextSymbol:

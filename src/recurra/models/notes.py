@@ -1,0 +1,84 @@
+"""`NoteHead`: from features to the notes that sound together, each by those below it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from recurra.runtime.ops import Activation, Linear, Op
+from recurra.torch.bridge import layers_of
+
+RARE = -3.0  # the score that a note begins with: few sound at a time
+
+
+class NoteHead(nn.Module):
+    """The joint distribution of P notes (NADE, Larochelle and Murray 2011, as in RNN-NADE, Boulanger-Lewandowski 2012).
+
+    Of the features of a frame come a bias for each note and what U hidden units begin with. From the lowest note
+    upwards, each that sounds adds to the biases of those above it and to the hidden units, which say of the next how
+    probable it is. Without hidden units, notes are independent.
+
+    Args:
+        width: H.
+        notes: P.
+        units: U.
+        dropout: of the features.
+    """
+
+    def __init__(self, width: int, notes: int, units: int, dropout: float) -> None:
+        super().__init__()
+        self.notes, self.units = notes, units
+        last = nn.Linear(width, notes + units)
+        nn.init.constant_(last.bias[:notes], RARE)
+        self.frame = nn.Sequential(nn.Dropout(dropout), last)
+        self.below = nn.Parameter(torch.zeros(notes, notes + units))
+        self.above = nn.Parameter(torch.zeros(notes, units))
+        for weight in (self.below[:, notes:], self.above):
+            nn.init.normal_(weight, std=0.1)
+
+    def forward(self, h: Tensor) -> Tensor:
+        """[..., H] to [..., P + U]: what is known of a frame before its first note."""
+        output: Tensor = self.frame(h)
+        return output
+
+    def added(self) -> Tensor:
+        """[P, P + U]: what each note adds, to the biases of those above it and to the hidden units."""
+        first, rest = self.below.split([self.notes, self.units], 1)
+        return torch.cat([first.triu(1), rest], 1)
+
+    def scores(self, output: Tensor, frames: Tensor) -> Tensor:
+        """The score [N, P] of each note by those below it in `frames` [N, P], of outputs [N, P + U]."""
+        if not self.units:
+            return output
+        bias, hidden = output.split([self.notes, self.units], -1)
+        to_bias, to_hidden = self.added().split([self.notes, self.units], 1)
+        below = (frames.cumsum(1) - frames).long()  # how many notes sound below each
+        many = int(frames.sum(1).max()) if len(frames) else 0
+        there, keys = (frames * torch.arange(self.notes, 0, -1)).topk(many)  # the lowest first
+        added = to_hidden[keys] * (there > 0).unsqueeze(-1)
+        states = hidden.unsqueeze(1) + torch.cat([torch.zeros_like(hidden).unsqueeze(1), added.cumsum(1)], 1)
+        scores = (torch.sigmoid(states) @ self.above.T).gather(1, below.unsqueeze(1))[:, 0]
+        result: Tensor = bias + frames @ to_bias + scores
+        return result
+
+    def loss(self, output: Tensor, targets: Tensor) -> Tensor:
+        """Nats a frame: outputs [..., P + U], targets [..., P], NaN where there is no frame."""
+        output, targets = output.flatten(0, -2), targets.flatten(0, -2)
+        there = ~targets[:, 0].isnan()
+        frames = targets[there]
+        scores = self.scores(output[there], frames)
+        return nn.functional.binary_cross_entropy_with_logits(scores, frames, reduction="sum") / there.sum().clamp(1)
+
+    def model_layers(self) -> list[Op]:
+        """What makes the output of a frame."""
+        return layers_of(self.frame)
+
+    def programs(self) -> dict[str, Sequence[Op]]:
+        """`above`: from the hidden units to scores; `below`: what each note adds."""
+        if not self.units:
+            return {}
+        above = Linear(self.above.detach().numpy().copy())
+        below = Linear(self.added().detach().T.contiguous().numpy().copy())
+        return {"above": [Activation("sigmoid"), above], "below": [below]}

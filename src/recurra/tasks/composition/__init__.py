@@ -1,0 +1,1 @@
+"""What sounds next: the `Composer`, notes that sound together, generation and accompaniment."""
