@@ -47,13 +47,14 @@ def logistic(x):
 def joint(head: NoteHead, output: np.ndarray, frame: np.ndarray) -> np.ndarray:
     """The definition, key by key from the lowest."""
     A, W = head.below.detach().numpy()[:, : head.notes], head.below.detach().numpy()[:, head.notes :]
+    at = head.intervals.detach().numpy()
     V = head.above.detach().numpy()
     found = np.empty(head.notes)
     for p in range(head.notes):
         bias, hidden = output[p], output[head.notes :].astype(np.float64)
         for q in range(p):
             if frame[q]:
-                bias, hidden = bias + A[q, p], hidden + W[q]
+                bias, hidden = bias + A[q, p] + at[p - q], hidden + W[q]
         found[p] = logistic(bias + V[p] @ logistic(hidden))
     return found
 
@@ -62,7 +63,7 @@ def joint(head: NoteHead, output: np.ndarray, frame: np.ndarray) -> np.ndarray:
 def head() -> NoteHead:
     torch.manual_seed(0)
     made = NoteHead(3, KEYS, 5, 0.0)
-    for parameter in (made.below, made.above):
+    for parameter in (made.below, made.above, made.intervals):
         torch.nn.init.normal_(parameter, std=0.7)
     return made
 

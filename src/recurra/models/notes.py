@@ -17,8 +17,8 @@ class NoteHead(nn.Module):
     """The joint distribution of P notes (NADE, Larochelle and Murray 2011, as in RNN-NADE, Boulanger-Lewandowski 2012).
 
     Of the features of a frame come a bias for each note and what U hidden units begin with. From the lowest note
-    upwards, each that sounds adds to the biases of those above it and to the hidden units, which say of the next how
-    probable it is. Without hidden units, notes are independent.
+    upwards, each that sounds adds to the biases of those above it (a number for each pair, and one for each interval)
+    and to the hidden units, which say of the next how probable it is. Without hidden units, notes are independent.
 
     Args:
         width: H.
@@ -35,6 +35,7 @@ class NoteHead(nn.Module):
         self.frame = nn.Sequential(nn.Dropout(dropout), last)
         self.below = nn.Parameter(torch.zeros(notes, notes + units))
         self.above = nn.Parameter(torch.zeros(notes, units))
+        self.intervals = nn.Parameter(torch.zeros(notes))  # what a note adds so far above it, wherever it is
         for weight in (self.below[:, notes:], self.above):
             nn.init.normal_(weight, std=0.1)
 
@@ -46,6 +47,8 @@ class NoteHead(nn.Module):
     def added(self) -> Tensor:
         """[P, P + U]: what each note adds, to the biases of those above it and to the hidden units."""
         first, rest = self.below.split([self.notes, self.units], 1)
+        keys = torch.arange(self.notes)
+        first = first + self.intervals[(keys - keys.unsqueeze(1)).clamp(0)]
         return torch.cat([first.triu(1), rest], 1)
 
     def scores(self, output: Tensor, frames: Tensor) -> Tensor:
