@@ -51,6 +51,7 @@ def doors(folder: Path, keras: bool = False) -> list[Door]:
         *_onnx(folder),
         *_conversions(folder),
         *_texts(folder, trained),
+        *_images(folder),
     ]
     return found + (_keras(folder) if keras else [])
 
@@ -330,6 +331,32 @@ def _texts(folder: Path, trained: dict[str, tuple[Path, list[Any]]]) -> list[Doo
     pq.write_table(pa.table(columns), folder / "seed.parquet")
     parquet = (folder / "seed.parquet").read_bytes()
     return [*found, Door("table, Parquet", [parquet], mutate.of_bytes, _at(folder / "t.parquet", table), 5)]
+
+
+def _images(folder: Path) -> list[Door]:
+    from PIL import Image
+
+    from recurra.data.images import read_captioned, read_picture
+    from recurra.data.images.frames import frames
+
+    seeds = []
+    picture = np.random.default_rng(0).integers(0, 256, (9, 7, 3)).astype(np.uint8)
+    for kind in ("PNG", "JPEG", "GIF", "WEBP", "TIFF", "BMP"):
+        content = io.BytesIO()
+        Image.fromarray(picture).save(content, kind)
+        seeds.append(content.getvalue())
+    (folder / "a.png").write_bytes(seeds[0])
+    captions = [b"a.png#0\ta dog\na.png#1\tit runs\n", b'image,caption\na.png,"a dog"\na.png,it runs\n']
+
+    def of_stream(content: bytes) -> None:
+        for frame in frames(io.BytesIO(content)):
+            read_picture(frame, 8)
+
+    return [
+        Door("image", seeds, mutate.of_bytes, lambda content: read_picture(content, 8), 60),
+        Door("frames", [2 * seeds[1]], mutate.of_bytes, of_stream, 10),
+        Door("captions", captions, mutate.of_text, _at(folder / "captions.txt", read_captioned), 15),
+    ]
 
 
 def _keras(folder: Path) -> list[Door]:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import json
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -58,8 +61,6 @@ def test_it_learns_what_is_to_be_seen(model) -> None:
 
 
 def test_a_file_has_all_of_it(model, tmp_path) -> None:
-    import pickle
-
     model.save(tmp_path / "model")
     again = recurra.open_model(tmp_path / "model")
     assert isinstance(again, recurra.Captioner)
@@ -67,6 +68,14 @@ def test_a_file_has_all_of_it(model, tmp_path) -> None:
     assert again.predict(PICTURES[:30]).tolist() == want
     assert pickle.loads(pickle.dumps(again)).predict(PICTURES[:5]).tolist() == want[:5]
     assert again.evaluate(PICTURES[:30], CAPTIONS[:30]) == model.evaluate(PICTURES[:30], CAPTIONS[:30])
+    code = (
+        "import sys, numpy as np, recurra; m = recurra.open_model(sys.argv[1]);"
+        "print(' '.join(m.live().words(np.load(sys.argv[2]))), 'torch' in sys.modules)"
+    )
+    np.save(tmp_path / "x.npy", PICTURES[0])
+    command = [sys.executable, "-c", code, str(tmp_path / "model"), str(tmp_path / "x.npy")]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said.split("\n")[0] == f"{want[0]} False"
 
 
 @pytest.mark.parametrize("beam", [1, 2, 4])

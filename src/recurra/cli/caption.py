@@ -175,7 +175,7 @@ def _say(captioner: Any, name: str, image: Any, beam: int | None) -> None:
 
 
 def _described(one: Any) -> dict[str, Any]:
-    attention = None if one.attention is None else one.attention.round(4).tolist()
+    attention = None if one.attention is None else one.attention.astype(float).round(4).tolist()
     return {
         "text": one.text,
         "tokens": one.tokens,

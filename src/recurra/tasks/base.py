@@ -52,7 +52,7 @@ BUILT_IN = {
     "recommend": "recommendation.recommender",
     "translate": "translation.task",
     "summarize": "translation.task",
-    "caption": "captioning.task",
+    "caption": "captioning.captioner",
     "trade": "trading.trader",
 }
 TOGETHER = 384  # steps with targets in one update of what looks at windows

@@ -203,8 +203,8 @@ def _located(one: Captioned, folders: Sequence[Path], features: str | None) -> C
         given, folders = Path(f"{given.stem}.npy"), [Path(features)]
     path = next((folder / given for folder in folders if (folder / given).is_file()), None)
     if path is None:
-        told = ", ".join(str(folder) for folder in folders[:4])
-        raise DataError(f"images: there is no file {str(given)!r} in {told}: correct the name, or leave it out")
+        told = "" if given.is_absolute() else " in " + ", ".join(str(folder) for folder in folders[:4])
+        raise DataError(f"images: there is no file {str(given)!r}{told}: correct the name, or leave it out")
     if path.suffix.lower() != ".npy" and not is_image(path):
         raise DataError(f"{path}: got a file {path.suffix or 'without an ending'}, expected one of {', '.join(KINDS)}")
     return Captioned(one.name, path, one.captions, one.group)

@@ -83,7 +83,10 @@ def read_picture(source: Any, size: int, background: str = "white", name: str = 
 
 
 def _unreadable(name: str, error: Exception) -> DataError:
-    said = " ".join(f"{error}".split())[:120] or type(error).__name__
+    from PIL import UnidentifiedImageError
+
+    known = not isinstance(error, UnidentifiedImageError)  # which names an object of Python's
+    said = (" ".join(f"{error}".split())[:120] or type(error).__name__) if known else "its format is not known"
     return DataError(f"{name}: this cannot be read as an image ({said}), expected one of {', '.join(FORMATS)}, whole")
 
 

@@ -44,7 +44,7 @@ class LiveCaptions(Live):
         """
         ((best, *_),) = self.writer.found([self._pictured(observation)])
         tokens = self.transform.tokens(best.symbols)
-        looked = None if best.looked is None else best.looked.round(4).tolist()
+        looked = None if best.looked is None else best.looked.astype(np.float64).round(4).tolist()
         return {
             "caption": self.transform.tokenizer.join(tokens),
             "score": best.score,
@@ -77,7 +77,7 @@ class LiveCaptions(Live):
             try:
                 given = base64.b64decode(given.partition(";base64,")[2] or given, validate=True)
             except (binascii.Error, ValueError) as error:
-                raise DataError(f"image: no base64 ({error}), expected the bytes of an image's file in it") from None
+                raise DataError(f"image: no base64 ({error}), expected an image's file in base64") from None
         if isinstance(given, list):
             given = _array(given, bool(self.transform.size))
         if not isinstance(given, (bytes, bytearray, np.ndarray)) and not hasattr(given, "getexif"):
