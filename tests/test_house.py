@@ -58,6 +58,7 @@ HEAVY = {
     "arch",
     "skfolio",
     "exchange_calendars",
+    "statsforecast",
 }
 # Methods of results that users call to get a page; they import the presenter when called.
 PAGES = {("doctor.findings", "report"), ("compare.run", "report")}

@@ -228,6 +228,13 @@ def forecast(
             rich_help_panel=TRAINING,
         ),
     ] = "all",
+    rivals: Annotated[
+        str,
+        typer.Option(
+            help="Models of other libraries to measure beside it: all, or some of trees, ets, theta, arima.",
+            rich_help_panel=FIT,
+        ),
+    ] = "",
     seed: Seed = 0,
     resume: Resume = False,
     out: Out = MODEL,
@@ -252,6 +259,7 @@ def forecast(
 
     roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series}
     roles |= {"zone": zone, "time_format": time_format, "static": names(static)}
+    roles |= {"rivals": names(rivals)}
     model = Forecaster(horizon, load_cell(cell), hidden, layers, epochs=epochs, refit=refit, seed=seed)
     targets = names(target)
     train(model, file, out, report, resume, target=targets if len(targets) > 1 else target, **roles)

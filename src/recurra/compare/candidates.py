@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 from recurra.cells import Cell, get, names
 from recurra.cells.script import load_cell
@@ -20,7 +21,7 @@ class Candidate:
 
     Attributes:
         name: in tables and on the command line.
-        kind: "naive", "linear", "feedforward", "cnn", "transformer" or "recurrent".
+        kind: "naive", "linear", "statistical", "trees", "feedforward", "cnn", "transformer" or "recurrent".
         words: what it is, for a reader.
         task: the only one that it can do; "" where it can do any.
         cell: the equations of a recurrent one, as text.
@@ -42,7 +43,7 @@ class Candidate:
     @property
     def tuned(self) -> bool:
         """Whether it has anything to tune."""
-        return self.kind != "naive"
+        return self.kind not in ("naive", "statistical", "trees")
 
     @property
     def windowed(self) -> bool:
@@ -76,13 +77,13 @@ NETWORKS = (
     _recurrent("bilstm", "bidirectional LSTM", True),
     _recurrent("bigru", "bidirectional GRU", True),
 )
-BASELINES = tuple(_of_baseline(task, b) for task in map(Task.named, BUILT_IN) for b in task.baselines)
+BASELINES = tuple(_of_baseline(task, b) for task in map(Task.named, BUILT_IN) for b in (*task.baselines, *task.rivals))
 CANDIDATES: dict[str, Candidate] = {c.name: c for c in (*BASELINES, *NETWORKS)}
 
 
 def candidates_of(task: type[Task]) -> dict[str, Candidate]:
     """All candidates for a task: its baselines, the naive ones first, and the networks."""
-    return {c.name: c for c in (*(_of_baseline(task, b) for b in task.baselines), *NETWORKS)}
+    return {c.name: c for c in (*(_of_baseline(task, b) for b in (*task.baselines, *task.rivals)), *NETWORKS)}
 
 
 def choose(task: type[Task], wanted: Sequence[str | Cell] | None) -> tuple[list[Candidate], dict[str, str]]:
@@ -108,16 +109,22 @@ def choose(task: type[Task], wanted: Sequence[str | Cell] | None) -> tuple[list[
         raise CompareError(
             f"candidates: {foreign.name} does not {task.name}, expected some of: {', '.join(suit)}; or a cell"
         )
-    refused = {}
+    refused = {r.key: why for r in task.rivals if (why := _lacking(r)) and any(c.name == r.key for c in found)}
     if not task.whole:
         why = "it reads each sequence from its end too, and what follows the moment of an answer is not known then"
-        refused = {c.name: why for c in found if c.bidirectional}
+        refused |= {c.name: why for c in found if c.bidirectional}
     naive = [c for c in suit.values() if c.kind == "naive"]
     rest = [c for c in found if c.name not in refused and c.kind != "naive"]
     if not rest:
         reasons = "; ".join(f"{name}: {why}" for name, why in refused.items())
         raise CompareError(f"candidates: none is left to compare ({reasons or 'only naive ones'}); name others")
     return naive + rest, refused
+
+
+def _lacking(rival: type[Baseline]) -> str:
+    """What is not installed of what a rival needs."""
+    missing = [name for name in rival.packages if find_spec(name) is None]
+    return f"{missing[0]} is not installed: pip install 'recurra[rivals]'" if missing else ""
 
 
 def _resolve(one: str | Cell, suit: dict[str, Candidate]) -> Candidate:

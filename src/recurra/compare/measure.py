@@ -159,7 +159,7 @@ def longer(bench: Bench, candidate: Candidate, predictor: Any) -> dict[str, Any]
         before, after = (_error(bench, candidate, predictor, twice) for twice in (False, True))
         handled = after <= max(WORSE * before, before + 1 / len(bench.pieces("test")))
         return {"longer": after / before if before else None, "handles_longer": handled}
-    if candidate.kind == "linear":
+    if not candidate.neural:
         return {"longer": 1.0, "handles_longer": True}
     length = predictor.encoder.context or bench.task.windows(bench)[-1]
     before, after = (_context_error(bench, predictor, n) for n in (length, LONGER * length))

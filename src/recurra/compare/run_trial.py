@@ -31,7 +31,7 @@ def run_trial(trial: Trial, bench: Bench) -> Outcome:
 
 def fit_baseline(candidate: Candidate, bench: Bench, params: dict[str, Any]) -> Any:
     """A naive or linear candidate, fitted to the training part."""
-    kind = next(b for b in bench.task.baselines if b.key == candidate.name)
+    kind = next(b for b in (*bench.task.baselines, *bench.task.rivals) if b.key == candidate.name)
     return kind.fit(bench, params)
 
 

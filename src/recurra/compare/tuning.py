@@ -32,7 +32,7 @@ def space(candidate: Candidate, bench: Bench) -> dict[str, tuple[Any, ...]]:
 
     The depth of a convolution network follows from its window.
     """
-    if candidate.kind == "naive":
+    if not candidate.tuned:
         return {}
     windows = bench.task.windows(bench)
     if not candidate.neural:

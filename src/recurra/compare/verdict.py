@@ -31,7 +31,7 @@ def verdict(found: Comparison, base: str | None) -> list[str]:
             f"{number(naive['test'])}. Go on with --resume, or give a longer budget."
         ]
     best = models[0]
-    linear = next((r for r in models if r["kind"] == "linear" and _beats_naive(r)), None)
+    linear = next((r for r in models if r["kind"] in SIMPLE and _beats_naive(r)), None)
     winner = next((r for r in models if _beats_naive(r)), None)
     if winner is None:
         sentences = _use_nothing(models, naive)
@@ -41,7 +41,7 @@ def verdict(found: Comparison, base: str | None) -> list[str]:
     else:
         sentences = [*_use(winner, models, naive), *([_unsure(best, naive)] if winner is not best else [])]
         best = winner
-    if winner is not None and best["kind"] != "linear":
+    if winner is not None and best["kind"] not in SIMPLE:
         sentences += _live(best, models)
     return [s for s in (*sentences, *_would_change(found, best, models)) if s]
 
@@ -90,7 +90,7 @@ def _use(best: Row, models: Sequence[Row], naive: Row) -> list[str]:
     ]
     linear = next((r for r in models if r["kind"] == "linear"), None)
     networks = [r for r in models if r["kind"] in NETWORKS]
-    if best["kind"] == "linear" and networks:
+    if best["kind"] in SIMPLE and networks:
         sentences.append(
             f"No network is better on validation; the best of them, {networks[0]['name']}, "
             f"{_against(networks[0], best)}."
@@ -115,6 +115,7 @@ _KINDS = {
     "transformer": "Transformer",
     "recurrent": "recurrent network",
 }
+SIMPLE = ("linear", "statistical", "trees")
 
 
 def _unsure(first: Row, naive: Row) -> str:
@@ -190,7 +191,7 @@ def _against(row: Row, best: Row) -> str:
 
 
 def _words(row: Row) -> str:
-    return row["words"].split(", of the season")[0] if row["kind"] in ("naive", "linear") else str(row["name"])
+    return row["words"].split(", of the season")[0] if row["kind"] in ("naive", *SIMPLE) else str(row["name"])
 
 
 def _span(row: Row) -> str:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from recurra.data.transform import Transform
 
-MOST_KEPT = 1 << 28  # bytes of rows that are kept between epochs; beyond it they are made again each time
+MOST_KEPT = 1 << 29  # bytes of rows that are kept between epochs; beyond it they are made again each time
 MOST_TOGETHER = 64  # sequences that are read at once outside training
 STEPS = 512  # of a chunk there
 TOGETHER = 8  # batches of sequences of about one length, so that there is little padding
@@ -98,8 +98,17 @@ class Lanes(Batches):
         self.shape = transform.targets(*self.pieces[0]).shape[1:]  # of one target
         self.kept: tuple[F32, F32] | None = None
         if self.total * (transform.row_size + math.prod(self.shape)) * 4 <= MOST_KEPT:
-            parts = [(transform.rows(*piece), transform.targets(*piece)) for piece in self.pieces]
-            self.kept = np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+            self.kept = self._all()
+
+    def _all(self) -> tuple[F32, F32]:
+        """The rows and targets of all pieces, one after the other."""
+        rows = np.empty((self.total, self.transform.row_size), np.float32)
+        targets = np.empty((self.total, *self.shape), np.float32)
+        end = 0
+        for piece in self.pieces:
+            first, end = end, end + piece.stop - piece.start
+            rows[first:end], targets[first:end] = self.transform.rows(*piece), self.transform.targets(*piece)
+        return rows, targets
 
     def epoch(self, number: int) -> Iterator[Batch]:
         """The chunks of an epoch, in the order of time."""

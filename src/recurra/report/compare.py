@@ -20,6 +20,8 @@ KINDS = {  # colour, marker and word of each kind
     "cnn": ("third", "^", "convolution"),
     "transformer": ("fourth", "D", "Transformer"),
     "linear": ("muted", "P", "linear"),
+    "statistical": ("muted", "v", "statistical"),
+    "trees": ("muted", "p", "trees"),
     "naive": ("ink", "X", "naive"),
 }
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.formatting import number, share
+from recurra.formatting import duration, number, share
 from recurra.report.charts import (
     BARS,
     COLOURS,
@@ -56,6 +56,7 @@ def forecast_page(report: Report, model: Any = None) -> str:
             "Every origin of the test part, all steps ahead. MASE divides by the error of the seasonal naive forecast "
             "on the training part: below 1 is better than that.",
         ),
+        *([_rivals(report)] if report.get("rivals", {}).get("table") else []),
         *([_targets(report)] if report.get("by_target") else []),
         _errors(report),
         training(report, "loss (pinball, scaled)"),
@@ -148,6 +149,16 @@ def _coverage(report: Report) -> Chart:
         height=2.6,
         from_zero=True,
     )
+
+
+def _rivals(report: Report) -> Section:
+    rivals = report["rivals"]
+    rows = [[r["name"], number(r["mae"], 4), number(r["mase"], 4), duration(r["seconds"])] for r in rivals["table"]]
+    text = (
+        f"Models of other libraries, each fitted to the training part, and all forecasts from the same "
+        f"{rivals['origins']} origins of the test part; the time is that of fitting and forecasting."
+    )
+    return Section("Rivals", [Table(["", f"MAE{unit_of(report)}", "MASE", "time"], rows, best=rows[0][0]), Text(text)])
 
 
 def _targets(report: Report) -> Section:

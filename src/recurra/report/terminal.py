@@ -27,6 +27,9 @@ def tell(console: Console, model: Estimator) -> None:
         )
     if report["table"]:
         console.print(table_of(report["metrics"], report["table"], "on the test part"))
+    if rivals := report.get("rivals", {}).get("table"):
+        metrics = [m for m in report["metrics"] if m["key"] in rivals[0]]
+        console.print(table_of(metrics, rivals, f"at {report['rivals']['origins']} origins of it"))
     for sentence in report["verdict"]:
         console.print(sentence, highlight=False, markup=False)
     if report.get("refit"):

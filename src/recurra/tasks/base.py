@@ -79,12 +79,14 @@ class Task(ABC):
         tags: whether a text has a target for each of its tokens.
         updates: that training aims at where nobody says how many epochs.
         both: whether an answer for each step may come from a network of both directions, which has seen the whole.
+        rivals: more, which other libraries have: in a comparison where they are installed, and where asked for.
         text_baselines: in place of `baselines` where the input is text.
     """
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
     baselines: ClassVar[tuple[type[Baseline], ...]]
+    rivals: ClassVar[tuple[type[Baseline], ...]] = ()
     whole: ClassVar[bool] = True
     noise: ClassVar[float] = 0.5
     stretch: int = 100

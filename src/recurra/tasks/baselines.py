@@ -24,7 +24,7 @@ class Baseline(ABC):
 
     Attributes:
         key: what a comparison calls it.
-        kind: "naive" or "linear".
+        kind: "naive", "linear", "statistical" or "trees".
         words: what it is, for a reader.
         name: in tables.
         parameters: how many numbers it has learned.

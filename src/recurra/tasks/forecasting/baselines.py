@@ -76,7 +76,7 @@ class Naive(Baseline):
                 break
             at = at - self.season
             found = np.where(np.isnan(found) & (at >= 0), y[np.maximum(at, 0)], found)
-        last = _filled(y[:stop])[start:, None]
+        last = filled(y[:stop])[start:, None]
         return np.where(np.isnan(found), last, found)
 
 
@@ -165,11 +165,7 @@ class LinearAutoregression(Baseline):
     def fit_to(self, series: Sequence[Series], splits: Sequence[Split]) -> Self:
         """As `fit`, of series and their splits."""
         N = self.features.horizon
-        past = np.concatenate([one.past[: split.train_end] for one, split in zip(series, splits, strict=True)])
-        if past.shape[1]:
-            self.past_mean = np.nan_to_num(np.nanmean(past, 0)) if len(past) else np.zeros(past.shape[1])
-            spread = np.nan_to_num(np.nanstd(past, 0))
-            self.past_scale = np.where(spread > 0, spread, 1.0)
+        self._scale_past(series, splits)
         grams: list[Floats] = []
         moments: list[Floats] = []
         for one, rows in self._origins(series, splits, "train"):
@@ -197,6 +193,13 @@ class LinearAutoregression(Baseline):
                 best, self.penalty, self.weights = error, penalty, weights
         self.parameters = int(self.weights.size)
         return self
+
+    def _scale_past(self, series: Sequence[Series], splits: Sequence[Split]) -> None:
+        past = np.concatenate([one.past[: split.train_end] for one, split in zip(series, splits, strict=True)])
+        if past.shape[1]:
+            self.past_mean = np.nan_to_num(np.nanmean(past, 0)) if len(past) else np.zeros(past.shape[1])
+            spread = np.nan_to_num(np.nanstd(past, 0))
+            self.past_scale = np.where(spread > 0, spread, 1.0)
 
     def predict(self, series: Series, start: int, stop: int) -> Floats:
         """Forecasts [M, N] in the target's units, of the origins start to stop."""
@@ -247,11 +250,11 @@ def _features(bench: Bench) -> Features:
 
 def _lagged(values: Floats, rows: NDArray[np.int64], lags: int) -> Floats:
     """Of each row the values 0 to lags - 1 rows before; the last known where one is missing, 0 where there is none."""
-    filled = np.nan_to_num(_filled(values))
-    return np.asarray(filled[np.maximum(rows[:, None] - np.arange(lags), 0)])
+    known = np.nan_to_num(filled(values))
+    return np.asarray(known[np.maximum(rows[:, None] - np.arange(lags), 0)])
 
 
-def _filled(values: Floats) -> Floats:
+def filled(values: Floats) -> Floats:
     """Missing values as the last one before them; NaN where there is none."""
     last = np.maximum.accumulate(np.where(np.isnan(values), 0, np.arange(len(values))))
     return np.asarray(values[last])

@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from recurra.cells import Cell
 from recurra.data import Series, Split
 from recurra.data.forecasting.extend import extended
-from recurra.errors import NotFittedError
+from recurra.errors import NotFittedError, need
 from recurra.tasks.bench import Bench
 from recurra.tasks.estimator import Estimator
 from recurra.tasks.forecasting.answer import known_residuals
 from recurra.tasks.forecasting.baselines import LinearAutoregression, Naive
 from recurra.tasks.forecasting.begin import beginning
 from recurra.tasks.forecasting.residuals import check_paths
+from recurra.tasks.forecasting.rivals import chosen_rivals
 from recurra.tasks.forecasting.tables import as_it_was_given, forecasts_of
 from recurra.tasks.forecasting.task import Forecast
 from recurra.train import Progress
@@ -74,6 +75,7 @@ class Forecaster(Estimator):
 
     task = Forecast
     series_: list[Series]
+    _rivals: bool | str | Sequence[str] = False
     pool, noise = "last", 0.0  # what a forecaster's rows have no use for
 
     def __init__(
@@ -135,6 +137,7 @@ class Forecaster(Estimator):
         progress: Callable[[Progress], None] | None = None,
         stop: Callable[[Progress], bool] | None = None,
         evaluate: bool = True,
+        rivals: bool | str | Sequence[str] = False,
         init_model: Forecaster | Model | str | os.PathLike[str] | None = None,
     ) -> Self:
         """Train on a table, and measure the result on its last part.
@@ -150,6 +153,9 @@ class Forecaster(Estimator):
             progress: called after every update and validation, with the best naive error on the validation part.
             stop: asked as often whether to end.
             evaluate: whether to make `report_`, with the linear baseline; without, it has no table.
+            rivals: what the report is to have beside the model at some origins: True for all, or some of "trees",
+                "ets", "theta", "arima" (the extra `rivals`). One that takes too long is left out, and the report says
+                so.
             init_model: a fitted forecaster, a model or its file, from whose weights training begins: for data that have
                 changed, or more of them. What it learned of columns, scales and seasons holds for the new table too.
 
@@ -161,7 +167,9 @@ class Forecaster(Estimator):
         columns = {"time": time, "known_ahead": known_ahead, "past": past, "series": series, "static": static}
         columns |= {"zone": zone, "time_format": time_format}
         how = {"checkpoint": checkpoint, "resume": resume, "progress": progress, "stop": stop}
-        self._source = data
+        self._source, self._rivals = data, rivals
+        for rival in chosen_rivals(rivals):
+            need(f"the rival {rival.name}", *rival.packages, extra="rivals")
 
         def examples(task: Forecast) -> list[Series]:
             task.begin = beginning(init_model, self.horizon, self.quantiles)
@@ -201,11 +209,15 @@ class Forecaster(Estimator):
         return self
 
     def _report(self, bench: Bench, network: Any, evaluate: bool) -> dict[str, Any]:
+        from recurra.tasks.forecasting.beside import beside_rivals, rivals_of
         from recurra.tasks.forecasting.report import build_report, mean_season_weights
 
         predictor, recipe = self._predictor(), self.recipe()
         baselines = [*Naive.each(bench), LinearAutoregression.fit(bench)] if evaluate else []
         report = build_report(bench, predictor, baselines, self.history_, recipe)
+        if evaluate and (rivals := chosen_rivals(self._rivals)):
+            report["rivals"] = rivals_of(bench, [predictor, *baselines], rivals)
+            report["verdict"] += beside_rivals(report["rivals"], predictor.name)
         return report | ({"trust": mean_season_weights(network, bench)} if evaluate else {})
 
     def predict(self, data: Any = None, origins: Literal["last", "all"] = "last") -> Any:  # type: ignore[override]

@@ -33,6 +33,7 @@ from recurra.tasks.bench import Bench, ModelPredictor
 from recurra.tasks.forecasting.answer import residuals_of
 from recurra.tasks.forecasting.baselines import LinearAutoregression, Naive, Seasonal
 from recurra.tasks.forecasting.residuals import MOST_ORIGINS, Residuals
+from recurra.tasks.forecasting.rivals import RIVALS
 from recurra.tasks.metrics import MeanAbsoluteError
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ class Forecast(Task):
     name = "forecast"
     metrics = (MeanAbsoluteError(),)
     baselines = (Naive, Seasonal, LinearAutoregression)
+    rivals = RIVALS
     whole = False
     kept = ("target", "step", "horizon")
 
