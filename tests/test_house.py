@@ -61,7 +61,7 @@ HEAVY = {
     "statsforecast",
 }
 # Methods of results that users call to get a page; they import the presenter when called.
-PAGES = {("doctor.findings", "report"), ("compare.run", "report")}
+PAGES = {("doctor.findings", "report"), ("compare.run", "report"), ("tasks.forecasting.forecaster", "report")}
 # Modules below which heavy packages may be imported at the top.
 OWNERS = {
     "torch": {"torch"},

@@ -83,3 +83,49 @@ def test_folds_out_of_range(folds) -> None:
 def test_too_few_rows() -> None:
     with pytest.raises(DataError, match="take fewer folds"):
         backtest([upto(SERIES[0], 20)], lambda fold, kept: Told(), folds=3, horizon=7, levels=LEVELS)
+
+
+def test_folds_of_a_shorter_horizon_and_a_plot_of_them(tmp_path) -> None:
+    f = Forecaster(horizon=5, hidden=3, epochs=1, seasons=(), refit="train")
+    f.fit(TABLE, "y", time="time", past="p", known_ahead="h", evaluate=False)
+    found = f.backtest(folds=3, horizon=2)
+    assert found.quantiles.shape == (3, 2, 3)
+    assert [str(time) for time in found.origin] == [str(TIMES[150 - 2 * k - 1]) for k in (3, 2, 1)]
+    said = f.predict({name: column[:149] for name, column in TABLE.items()}, origins="all")["q0.5"].reshape(149, 5)
+    assert found.quantiles[2, :1, 1] == pytest.approx(said[147, :1])
+    for horizon in (0, 6, 2.5, True):
+        with pytest.raises(SettingError, match="backtest: horizon is"):
+            f.backtest(horizon=horizon)
+    axes = f.plot(tmp_path / "p.png", folds=2).axes[0]
+    truth, *forecasts = [line for line in axes.get_lines() if len(line.get_xdata()) > 2]
+    assert np.array_equal(truth.get_ydata()[-10:], TABLE["y"][-10:])
+    assert np.array_equal(forecasts[1].get_ydata(), f.backtest(folds=2).quantiles[1, :, 1])
+    assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(DataError, match="plot: there is no series 'z'"):
+        f.plot(series="z")
+
+
+def test_the_users_own_split() -> None:
+    """A column says of each row in which part it is; what the report counts is what it says."""
+    part = np.where(np.arange(150) < 60, "train", np.where(np.arange(150) < 110, "valid", "TEST ")).astype(object)
+    table = TABLE | {"part": part}
+    f = Forecaster(horizon=3, hidden=3, epochs=1, seasons=(), refit="train").fit(table, "y", time="time", split="part")
+    assert [p["rows"] for p in f.report_["data"]["parts"]] == [60, 50, 40]
+    at = np.arange(110, 147)
+    truth = TABLE["y"][at[:, None] + 1 + np.arange(3)]
+    naive = next(row for row in f.report_["table"] if row["name"] == "last value again")
+    assert naive["mae"] == pytest.approx(np.abs(truth - TABLE["y"][at][:, None]).mean())
+    assert f.transform_.pooled.center == pytest.approx(TABLE["y"][:60].mean())
+    kept = np.r_[0:50, 70:150]  # the step that was left out is in no part's count twice
+    gap = series_of(as_table({n: c[kept] for n, c in table.items()}), "y", time="time", split="part")[0]
+    assert gap.edges == (70, 110)
+    for row, value, message in (
+        (100, "later", "is 'later', expected"),
+        (140, "train", "is train after a row of a later"),
+    ):
+        wrong = part.copy()
+        wrong[row] = value
+        with pytest.raises(DataError, match=rf"row {row}.*{message}"):
+            series_of(as_table(table | {"part": wrong}), "y", time="time", split="part")
+    with pytest.raises(DataError, match="too few for a horizon of 60"):
+        Forecaster(horizon=60, hidden=3).fit(table, "y", time="time", split="part")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -134,3 +137,10 @@ def test_rows_that_do_not_follow_are_refused(honest) -> None:
         with pytest.raises(DataError, match=r"update: the new rows begin at .*expected a time after"):
             f.update(table(T, start))
     assert f.series_ is before
+
+
+def test_a_file_opens_in_a_process_that_knows_nothing_of_forecasters(honest, tmp_path) -> None:
+    honest.save(tmp_path / "m")
+    said = "import sys, recurra; print(type(recurra.open_model(sys.argv[1])).__name__, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", said, str(tmp_path / "m")], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Forecaster", "False"]

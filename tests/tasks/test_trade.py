@@ -13,9 +13,11 @@ from recurra.data.markets import bars as bars_module
 from recurra.data.markets.bars import choose_columns, read_bars
 from recurra.data.markets.transform import outcomes
 from recurra.errors import DataError, SettingError
+from recurra.tasks.bench import Bench
 from recurra.tasks.trading import report as trading_report
 from recurra.tasks.trading.accounts import Market, benchmark_of, bought, kept
 from recurra.tasks.trading.metrics import Growth, Qlike
+from recurra.tasks.trading.rivals import Garch
 from recurra.tasks.trading.statistics import deflated, intervals, sharpe
 from recurra.tasks.trading.task import Trade
 from recurra.tasks.trading.trader import Trader
@@ -274,3 +276,28 @@ def test_the_command_line_fits_and_backtests(tmp_path) -> None:
     said = " ".join(done.output.split())
     assert "820 of these bars are of 2015-02-20 or before" in said
     assert "after costs of 5 bp" in said
+
+
+def test_garch_is_the_librarys_and_knows_nothing_of_later_bars() -> None:
+    """Of a series whose variance clusters; at the end of training arch's own forecast is the same."""
+    arch = pytest.importorskip("arch")
+    rng, variance, returns = np.random.default_rng(5), 1e-4, []
+    for _ in range(1500):
+        returns.append(np.sqrt(variance) * rng.normal())
+        variance = 2e-6 + 0.1 * returns[-1] ** 2 + 0.88 * variance
+    close = 100 * np.exp(np.cumsum(returns))
+    trader = Trader(target="variance", years=3, hidden=2, epochs=1, refit=False)
+    task = trader.make_task()
+    assert Garch in task.baselines
+    assert Garch not in Trader(target="return").make_task().baselines
+    bars = task.examples({"date": days(1500), "close": close})
+    splits = task.split(bars, None, 0)
+    bench = Bench(task, bars, splits, task.transform(bars, splits))
+    garch, end = Garch.fit(bench), splits[0].train_end
+    train = np.diff(np.log(close[:end]))
+    fitted = arch.arch_model(100 * train, mean="Zero").fit(disp="off")
+    want = float(fitted.forecast(horizon=1).variance.iloc[-1, 0]) / 1e4
+    said = garch.variance(bars[0], 1500)
+    assert said[end - 1] == pytest.approx(want, rel=1e-3)
+    assert np.array_equal(garch.variance(bars[0], end), said[:end])
+    assert np.array_equal(garch.predict(bars[0], end - 5, end)[:, 2], said[end - 5 : end])

@@ -208,6 +208,15 @@ def forecast(
             metavar="COLUMNS",
         ),
     ] = "",
+    split: Annotated[
+        str | None,
+        typer.Option(
+            help="The column that says of each row in which part it is: train, then valid, then test.",
+            rich_help_panel=DATA,
+            metavar="COLUMN",
+            show_default=False,
+        ),
+    ] = None,
     zone: Annotated[
         str | None,
         typer.Option(
@@ -259,7 +268,7 @@ def forecast(
 
     roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series}
     roles |= {"zone": zone, "time_format": time_format, "static": names(static)}
-    roles |= {"rivals": names(rivals)}
+    roles |= {"rivals": names(rivals), "split": split}
     model = Forecaster(horizon, load_cell(cell), hidden, layers, epochs=epochs, refit=refit, seed=seed)
     targets = names(target)
     train(model, file, out, report, resume, target=targets if len(targets) > 1 else target, **roles)

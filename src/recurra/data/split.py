@@ -56,7 +56,8 @@ def split_by_time(
 ) -> list[Split]:
     """One split for each series.
 
-    `parts` are three shares, or two times: the first ones of validation and of test.
+    `parts` are three shares, or two times: the first ones of validation and of test. Where a column of the table said
+    which part each row is in, that holds.
 
     Several series are cut at the same two times, so that a test never lies before the training of another series; the
     times are such that the parts have these shares of all rows. Rows that only count are cut series by series.
@@ -69,6 +70,11 @@ def split_by_time(
     [Split(train_end=14, valid_end=17, end=20)]
     """
     check_horizon(horizon)
+    if series[0].edges:
+        ends = [[min(edge, one.observed) for edge in one.edges] for one in series]
+        splits = [Split(a, b, one.observed) for (a, b), one in zip(ends, series, strict=True)]
+        _check_parts(splits, horizon, max(one.observed for one in series), None)
+        return splits
     if len(parts) == 2:
         splits = _at_times(series, parts)
         _check_parts(splits, horizon, max(one.observed for one in series), None)

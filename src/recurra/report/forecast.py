@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.data.forecasting.series import Series
 from recurra.formatting import duration, number, share
 from recurra.report.charts import (
     BARS,
@@ -26,6 +27,11 @@ from recurra.report.charts import (
 )
 from recurra.report.fit import Report, against_baselines, parity, parts_of, the_network, training, unit_of
 from recurra.report.page import Beside, Chart, Code, Section, Styled, Table, Text, render
+from recurra.runtime.ops.forecast import middle_of
+from recurra.tasks.forecasting.backtest import Backtest
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COUNT = re.compile(r"-?\d+(\.\d+)?")
 _OFFSET = re.compile(r"[+-]\d\d:\d\d$")  # from UTC, behind a time of the day
@@ -136,6 +142,32 @@ def _by_horizon(report: Report) -> Chart:
     )
 
 
+def backtest_figure(series: Series, tested: Backtest) -> Figure:
+    """What was forecast at rolling origins of a series, against what came; as a figure of Matplotlib.
+
+    Raises:
+        MissingExtraError: Matplotlib is not installed.
+    """
+    M, N, _ = tested.quantiles.shape
+    middle = middle_of(tested.levels)
+    before = len(series.target[: series.observed]) - M * N
+    shown = slice(max(0, before - 2 * N), series.observed)
+    times = _times(series.time)
+    figure, ax = axes(9.6, 3.4, ylabel=series.variable or series.name)
+    draw_lines(ax, [Line("truth", times[shown], series.target[shown], "ink", width=1.3)])
+    for k in range(M):
+        at = times[before + k * N : before + (k + 1) * N]
+        said = tested.quantiles[k]
+        name = "forecast and its interval" if k == 0 and len(tested.levels) > 1 else "" if k else "forecast"
+        if len(tested.levels) > 1:
+            ax.fill_between(at, said[:, 0], said[:, -1], color=COLOURS["accent"], alpha=0.18, linewidth=0)
+        draw_lines(ax, [Line(name, at, said[:, middle])])
+        ax.axvline(at[0], color=COLOURS["line"], linewidth=0.8)
+    _dates(ax, times[shown])
+    legend(ax, 3)
+    return figure
+
+
 def _coverage(report: Report) -> Chart:
     """How much of the truth the interval holds, horizon by horizon."""
     held = 100 * numbers(report["coverage_by_horizon"])
@@ -153,7 +185,10 @@ def _coverage(report: Report) -> Chart:
 
 def _rivals(report: Report) -> Section:
     rivals = report["rivals"]
-    rows = [[r["name"], number(r["mae"], 4), number(r["mase"], 4), duration(r["seconds"])] for r in rivals["table"]]
+    rows = [
+        [r["name"], number(r["mae"], 4), number(r["mase"], 4), duration(r["seconds"]) if r["seconds"] else ""]
+        for r in rivals["table"]
+    ]
     text = (
         f"Models of other libraries, each fitted to the training part, and all forecasts from the same "
         f"{rivals['origins']} origins of the test part; the time is that of fitting and forecasting."
@@ -224,7 +259,7 @@ def _live(report: Report) -> Section:
     )
 
 
-def _times(times: Sequence[Any]) -> NDArray[Any]:
+def _times(times: Sequence[Any] | NDArray[Any]) -> NDArray[Any]:
     """Times as an axis takes them: dates as a clock on the wall shows them; what counts, also years, as numbers."""
     if all(_COUNT.fullmatch(str(time)) for time in times):
         return np.array(times, np.float64)

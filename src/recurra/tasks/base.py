@@ -40,7 +40,7 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 
 # Modules of `recurra.tasks` with the task of that name.
 BUILT_IN = {
-    "forecast": "forecasting.task",
+    "forecast": "forecasting.forecaster",
     "classify": "classification.classifier",
     "regress": "regression.regressor",
     "detect": "detection.detector",

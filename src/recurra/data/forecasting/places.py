@@ -64,3 +64,26 @@ def off_step(times: Times, step: Step, clock: Clock, index: Rows) -> list[str]:
 
 def _of(name: str) -> str:
     return f" of {name!r}" if name else ""
+
+
+def part_edges(table: Table, name: str, rows: NDArray[np.int64], index: NDArray[np.int64]) -> tuple[int, int]:
+    """Where validation and test begin in a series, as a column says of its rows, which lie at `index` on the step.
+
+    Raises:
+        DataError: a cell is no part, or a part comes after a later one.
+    """
+    column = table.column(name, "split column")
+    last, edges = 0, [int(index[-1]) + 1] * 2
+    for row, at in zip(rows.tolist(), index.tolist(), strict=True):
+        part = str(column[row]).strip().lower()
+        if part not in ("train", "valid", "test"):
+            raise DataError(f"{table.where(row)}: the split {name!r} is {part[:40]!r}, expected train, valid or test")
+        number = ("train", "valid", "test").index(part)
+        if number < last:
+            raise DataError(
+                f"{table.where(row)}: the split {name!r} is {part} after a row of a later part, expected train, then "
+                "valid, then test in each series: what is learned must lie before what is measured"
+            )
+        edges[last:number] = [min(edge, at) for edge in edges[last:number]]
+        last = number
+    return edges[0], edges[1]

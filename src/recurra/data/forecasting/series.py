@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.data.forecasting.clock import Clock
-from recurra.data.forecasting.places import check_order, off_step, place
+from recurra.data.forecasting.places import check_order, off_step, part_edges, place
 from recurra.data.forecasting.static import Cells, static_cells
 from recurra.data.forecasting.step import Step
 from recurra.data.forecasting.times import read_times, time_column
@@ -99,6 +99,7 @@ class Series:
         notes: what was done to the table: rows filled in, values missing.
         group, variable: its name in the series column, and the target that it is of.
         static: the cells of the static columns.
+        edges: the first rows of validation and of test, where a column says so.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Series:
     group: str = ""
     variable: str = ""
     static: Cells = ()
+    edges: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.target)
@@ -133,6 +135,7 @@ def series_of(
     past: Sequence[str] | str = (),
     series: str | None = None,
     static: Sequence[str] | str = (),
+    split: str | None = None,
     zone: str | None = None,
     time_format: str | None = None,
 ) -> list[Series]:
@@ -152,6 +155,7 @@ def series_of(
         past: columns that are known up to the time of forecasting.
         series: the column that names the series of each row, where there are several.
         static: columns that have one value for each series, numbers or words.
+        split: a column that says of each row in which part it is: train, then valid, then test.
         zone: the time zone of the clock on the wall, such as "Europe/Berlin", where times do not say it.
         time_format: how times are written, where they can be meant in several ways: a pattern such as
             "%d/%m/%Y %H:%M", the order "dmy", "mdy" or "ymd", "excel" for the days of a spreadsheet, "seconds" ..
@@ -171,7 +175,7 @@ def series_of(
     name, notes = time_column(data, time, series)
     first, *others = [str(target)] if isinstance(target, (str, int)) else [str(n) for n in target] or [""]
     columns = Columns(first, _names(past), _names(known_ahead), name, series, tuple(others), _names(static))
-    made = put_on_step(data, columns, notes=notes, zone=zone, form=time_format)
+    made = put_on_step(data, columns, notes=notes, zone=zone, form=time_format, split=split)
     _check_targets(data, made)
     return made
 
@@ -185,6 +189,7 @@ def put_on_step(
     zone: str | None = None,
     notes: Sequence[str] = (),
     form: str | None = None,
+    split: str | None = None,
 ) -> list[Series]:
     """The series of a table, where its columns, and perhaps their clock and step, are known; as `series_of`."""
     data = data if columns.time is None else data.joined(columns.time)
@@ -200,7 +205,7 @@ def put_on_step(
     numbers = (values, past_values, ahead_values)
     made: list[Series] = []
     for group, rows in groups.items():
-        made += _together(data, group, rows, times, numbers, step, clock, columns, notes)
+        made += _together(data, group, rows, times, numbers, step, clock, columns, notes, split)
     names = [one.name for one in made]
     if len(set(names)) < len(names):
         doubled = next(name for name in names if names.count(name) > 1)
@@ -218,6 +223,7 @@ def _together(
     clock: Clock,
     columns: Columns,
     notes: Sequence[str],
+    split: str | None,
 ) -> list[Series]:
     """The series of all targets in a group, their rows put on the step."""
     index = place(table, rows, times[rows], clock, step, name)
@@ -249,10 +255,11 @@ def _together(
     said += off_step(times[rows], step, clock, index)
     ticks = step.add(step.anchor(int(times[rows[0]])), np.arange(T))
     static = static_cells(table, columns.static, rows, name)
+    edges = () if split is None else part_edges(table, split, rows, index)
     return [
         Series(
             columns.name(name, variable), ticks, np.ascontiguousarray(target), past, ahead, observed, step, clock,
-            columns, tuple(said), name, variable, static,
+            columns, tuple(said), name, variable, static, edges,
         )
         for variable, target in zip(columns.targets, targets.T, strict=True)
     ]  # fmt: skip

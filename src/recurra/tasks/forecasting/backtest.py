@@ -97,7 +97,7 @@ def backtest(
             )
         predictor = fitted(fold, [upto(one, end) for one, end in kept])
         for one, end in kept:
-            said = predictor.predict(upto(one, end, ahead=horizon), end - 1, end)[0]
+            said = predictor.predict(upto(one, end, ahead=horizon), end - 1, end)[0][:horizon]
             parts.append((fold, one.name, one.time[end - 1], one.target[end : end + horizon], said))
     fold_, names, origins, truth, quantiles = zip(*parts, strict=True)
     return Backtest(

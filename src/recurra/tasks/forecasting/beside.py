@@ -27,16 +27,19 @@ def rivals_of(bench: Bench, others: Sequence[Predictor], rivals: Sequence[type[B
         `origins`, how many; `table`, the least error first; `left_out`, the rivals that could not be measured, and why.
     """
     some = _some_origins(bench)
-    table, left_out = [], {}
-    for other in (*others, *rivals):
+    table: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
+    everybody: list[Any] = [*others, *rivals]
+    for other in everybody:
         began = time.perf_counter()
         try:
-            fitted = other.fit(bench) if isinstance(other, type) else other
+            fitted = other if other in others else other.fit(bench)
             row = {"name": fitted.name, "kind": fitted.kind, **_errors_at(bench, fitted, some)}
         except Exception as error:  # another library's: it is said, and the others go on
             left_out[other.name] = f"{'' if isinstance(error, RecurraError) else type(error).__name__ + ': '}{error}"
             continue
-        table.append(row | {"seconds": time.perf_counter() - began})
+        seconds = None if other in others else time.perf_counter() - began  # those are fitted already
+        table.append(row | {"seconds": seconds})
     return {"origins": len(some), "table": sorted(table, key=lambda row: row["mase"]), "left_out": left_out}
 
 

@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from recurra.cells import Cell
 from recurra.data import Series, Split
 from recurra.data.forecasting.extend import extended
-from recurra.errors import NotFittedError, need
+from recurra.data.table import nearest
+from recurra.errors import DataError, NotFittedError, SettingError, need
 from recurra.tasks.bench import Bench
 from recurra.tasks.estimator import Estimator
 from recurra.tasks.forecasting.answer import known_residuals
+from recurra.tasks.forecasting.backtest import Backtest, backtest
 from recurra.tasks.forecasting.baselines import LinearAutoregression, Naive
 from recurra.tasks.forecasting.begin import beginning
 from recurra.tasks.forecasting.residuals import check_paths
@@ -25,8 +27,9 @@ from recurra.tasks.forecasting.task import Forecast
 from recurra.train import Progress
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from recurra.runtime import Model
-    from recurra.tasks.forecasting.backtest import Backtest
     from recurra.tasks.live.base import Live
 
 
@@ -130,6 +133,7 @@ class Forecaster(Estimator):
         past: Sequence[str] | str = (),
         series: str | None = None,
         static: Sequence[str] | str = (),
+        split: str | None = None,
         zone: str | None = None,
         time_format: str | None = None,
         checkpoint: str | os.PathLike[str] | None = None,
@@ -146,8 +150,9 @@ class Forecaster(Estimator):
 
         Args:
             data: a pandas or Polars frame, a dict of arrays, a NumPy array, or the path of a CSV or Parquet file.
-            target, time, known_ahead, past, series, static, zone, time_format: columns, as `recurra.data.series_of`
-                takes them. Each of several targets is forecast from its own past by the same network.
+            target, time, known_ahead, past, series, static, split, zone, time_format: columns, as
+                `recurra.data.series_of` takes them; a split takes the place of `parts`. Each of several targets is
+                forecast from its own past by the same network.
             checkpoint: a file that is written after every epoch.
             resume: go on from it, where it is there: the end is the same, to the last bit.
             progress: called after every update and validation, with the best naive error on the validation part.
@@ -164,7 +169,14 @@ class Forecaster(Estimator):
             DataError: the table cannot be used; the message says where.
             TrainingError, CheckpointError: see `recurra.train`.
         """
-        columns = {"time": time, "known_ahead": known_ahead, "past": past, "series": series, "static": static}
+        columns = {
+            "time": time,
+            "known_ahead": known_ahead,
+            "past": past,
+            "series": series,
+            "static": static,
+            "split": split,
+        }
         columns |= {"zone": zone, "time_format": time_format}
         how = {"checkpoint": checkpoint, "resume": resume, "progress": progress, "stop": stop}
         self._source, self._rivals = data, rivals
@@ -320,7 +332,7 @@ class Forecaster(Estimator):
         """Minus the MAE of the median over all horizons and origins of a table: the larger, the better."""
         return -self.evaluate(data)["mae"]
 
-    def backtest(self, data: Any = None, folds: int = 5, refit: bool = False) -> Backtest:
+    def backtest(self, data: Any = None, folds: int = 5, refit: bool = False, horizon: int | None = None) -> Backtest:
         """What would have been forecast at rolling origins: each fold's N rows from the rows before, of each series.
 
         Args:
@@ -328,6 +340,7 @@ class Forecaster(Estimator):
             folds: how many, the last of them at the end of the data.
             refit: whether each fold has a model of its own, fitted to the rows before it alone. Else all are by this
                 model, and folds within what it was fitted to flatter it: `fit` it to earlier rows, or look at `origin`.
+            horizon: steps of a fold, at most N; None: N.
 
         Raises:
             NotFittedError: before `fit` or `load`.
@@ -340,7 +353,6 @@ class Forecaster(Estimator):
         >>> tested.residuals.shape, tested.coverage().shape, len(tested.to_dict()["truth"])
         ((3, 4), (4,), 12)
         """
-        from recurra.tasks.forecasting.backtest import backtest
 
         def fitted(fold: int, series: Sequence[Series]) -> Any:
             if not refit:
@@ -350,7 +362,41 @@ class Forecaster(Estimator):
             return one._predictor()
 
         series, task = self._given(data), self.task_
-        return backtest(series, fitted, folds=folds, horizon=task.horizon, levels=task.quantiles)
+        steps = task.horizon if horizon is None else horizon
+        if isinstance(steps, bool) or not hasattr(steps, "__index__") or not 1 <= int(steps) <= task.horizon:
+            raise SettingError(f"backtest: horizon is {horizon!r}, expected a whole number from 1 to {task.horizon}")
+        return backtest(series, fitted, folds=folds, horizon=int(steps), levels=task.quantiles)
+
+    def plot(
+        self, path: str | os.PathLike[str] | None = None, data: Any = None, folds: int = 4, series: str | None = None
+    ) -> Figure:
+        """The last forecasts of a series against the truth, with their intervals, by Matplotlib.
+
+        Args:
+            path: a file to write, PNG, SVG or PDF by its name; None: none is written.
+            data, folds: as in `backtest`; what the model was fitted to flatters it.
+            series: which one, by its name; None: the first.
+
+        Returns:
+            The figure.
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+            MissingExtraError: Matplotlib is not installed.
+            SettingError, DataError: as `backtest`; or there is no such series.
+        """
+        from recurra.report.forecast import backtest_figure
+
+        given = self._given(data)
+        one = next((s for s in given if series is None or s.name == series), None)
+        if one is None:
+            raise DataError(f"plot: there is no series {series!r}; {nearest(str(series), [s.name for s in given])}")
+        task, predictor = self.task_, self._predictor()
+        tested = backtest([one], lambda *_: predictor, folds=folds, horizon=task.horizon, levels=task.quantiles)
+        figure = backtest_figure(one, tested)
+        if path is not None:
+            figure.savefig(path, dpi=150)
+        return figure
 
     def _given(self, data: Any) -> Sequence[Series]:
         self._check_fitted()

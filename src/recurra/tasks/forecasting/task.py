@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from recurra.tasks.forecasting.live import LiveForecaster
 
 ARRAYS = ("ticks", "target", "past", "ahead")  # of a series
-SAID = ("name", "observed", "notes", "group", "variable", "static")
+SAID = ("name", "observed", "notes", "group", "variable", "static", "edges")
 
 
 class Forecast(Task):

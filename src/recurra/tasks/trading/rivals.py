@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 DECAY = 0.94  # of the exponential mean of variances, as RiskMetrics has it (1996)
 YEAR, MONTH = 252, 21
+LEAST_BARS = 250  # that a GARCH model is fitted to
+PERCENT = 100.0  # in which returns are fitted, as its library wants them
 
 
 class _Rival(Baseline):
@@ -44,6 +46,66 @@ class _Rival(Baseline):
     def _positions(self, sequence: Bars, start: int, stop: int) -> Floats:
         """Positions [M]; everything in, where a rule says nothing else."""
         return np.ones(stop - start)
+
+
+class Garch(_Rival):
+    """GARCH(1, 1) of each asset's returns, by the library `arch`; a position by that variance.
+
+    Where bars have a range, in which variance is measured here, it is scaled by how much wider or narrower that is in
+    training.
+
+    Source:
+        Bollerslev, Generalized Autoregressive Conditional Heteroskedasticity, 1986.
+    """
+
+    key, kind, words, name = "garch", "statistical", "GARCH(1, 1) of past returns", "GARCH(1, 1)"
+    packages: ClassVar[tuple[str, ...]] = ("arch",)
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench)
+        self.fitted: dict[str, tuple[float, float, float, float, float]] = {}
+
+    @classmethod
+    def fit(cls, bench: Bench, params: Mapping[str, Any] | None = None) -> Self:
+        """Each asset by itself, to the bars of the training part; with few of them it has RiskMetrics' mean."""
+        need(f"the {cls.key} baseline", *cls.packages, extra="trade")
+        self = cls(bench)
+        for one, split in zip(bench.sequences, bench.splits, strict=True):
+            returns = np.diff(one.tape.log[: split.train_end])
+            if len(returns) >= LEAST_BARS and returns.std() > 0:
+                measured = float(one.tape.last[1 : split.train_end].mean())
+                self.fitted[one.name] = _garch(returns, measured)
+        self.parameters = 3 * len(self.fitted)
+        return self
+
+    def predict(self, sequence: Bars, start: int, stop: int) -> Floats:
+        """[M, 3]."""
+        variance = self.variance(sequence, stop)[start:]
+        nothing = self.rises if self.task.target == "sign" else 0.0
+        found: Floats = self.task.placed("variance", np.full(len(variance), nothing), variance, self.transform.ratio)
+        return found
+
+    def variance(self, sequence: Bars, stop: int) -> Floats:
+        """Of the bar after each of the bars so far, [stop]."""
+        if sequence.name not in self.fitted:
+            return ewma(sequence, stop)
+        omega, alpha, beta, value, scale = self.fitted[sequence.name]
+        found = []
+        for change in np.diff(sequence.tape.log[:stop], prepend=sequence.tape.log[0]).tolist():
+            value = omega + alpha * change * change + beta * value
+            found.append(max(scale * value, FLOOR))
+        return np.array(found)
+
+
+def _garch(returns: Floats, measured: float) -> tuple[float, float, float, float, float]:
+    """Omega, alpha and beta of returns, the variance to begin with, and what variance is measured as over theirs."""
+    from arch import arch_model
+
+    model = arch_model(PERCENT * returns, mean="Zero", vol="GARCH", p=1, q=1)
+    params = model.fit(disp="off", show_warning=False).params
+    square = float((returns * returns).mean())
+    omega, alpha, beta = (float(params[name]) for name in ("omega", "alpha[1]", "beta[1]"))
+    return omega / PERCENT**2, alpha, beta, square, measured / square
 
 
 def ewma(sequence: Bars, stop: int) -> Floats:

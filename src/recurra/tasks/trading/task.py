@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +21,10 @@ from recurra.data.markets.transform import SIGNALS, WARM, MarketRows, outcomes
 from recurra.data.transform import Transform
 from recurra.errors import DataError
 from recurra.tasks.base import Floats, Task
+from recurra.tasks.baselines import Baseline
 from recurra.tasks.bench import Bench
 from recurra.tasks.trading.metrics import Brier, Growth, Qlike, ReturnError
-from recurra.tasks.trading.rivals import Hold, MarketRidge, Momentum
+from recurra.tasks.trading.rivals import Garch, Hold, MarketRidge, Momentum
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,7 +62,7 @@ class Trade(Task):
     whole = False
     noise = 0.0
     metrics = (Growth(), Qlike())
-    baselines = (Hold, Momentum, MarketRidge)
+    baselines: ClassVar[tuple[type[Baseline], ...]] = (Hold, Momentum, MarketRidge)
     kept = ("target", "accounts")
     stretch = 21
 
@@ -81,6 +82,8 @@ class Trade(Task):
         firsts = {"return": ReturnError(), "sign": Brier(), "variance": Qlike(), "position": Growth(self.cost)}
         others = [m for m in (Growth(self.cost), Qlike()) if m.key != firsts[target].key]
         self.metrics = (firsts[target], *others)  # type: ignore[assignment, misc]
+        if target == "variance":
+            self.baselines = (*self.baselines, Garch)  # type: ignore[misc]
         self.bars: BarColumns | None = None
         self.notes: list[str] = []
         self.folds: list[list[Split]] = []
