@@ -21,6 +21,8 @@ from benchmarks.answers import (
     patients,
     polarity,
     power,
+    pronunciation,
+    sentences,
     shakespeare,
     skab,
     snips,
@@ -62,6 +64,7 @@ ROWS += (
     variance.ROW,
     stocks.ROW,
 )
+ROWS += (sentences.ROW, sentences.ROW_BACK, sentences.ROW_SUMMARIES, pronunciation.ROW, pronunciation.ROW_DICTIONARY)
 COLUMNS = ("naive", "simple", "published", "ours", "reach", "", "minutes")
 
 

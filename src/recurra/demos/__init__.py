@@ -27,6 +27,8 @@ DEMOS = {
     "caption": Demo("caption", "run_caption_demo", "what is to be seen in a picture, in words"),
     "music": Demo("music", "run_music_demo", "chorales in four parts, composed and accompanied"),
     "sentiment": Demo("reviews", "run_sentiment_demo", "whether a review is enthusiastic, as it is typed"),
+    "translate": Demo("sequences", "run_translate_demo", "dates as people write them in five languages, to digits"),
+    "summarize": Demo("sequences", "run_summarize_demo", "a line for each text of Python's own documentation"),
     "trade": Demo("market", "run_market_demo", "positions in twenty stocks, judged year after year"),
 }
 

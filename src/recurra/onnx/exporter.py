@@ -19,6 +19,7 @@ from recurra.onnx.equations import Builder, emit_scan
 from recurra.onnx.graph import Value
 from recurra.onnx.standard import arrays, attributes, match
 from recurra.runtime import Model, Op, Recurrent
+from recurra.runtime.model import MAIN
 from recurra.runtime.parity import difference, random_input, refuse_difference
 from recurra.weights import Array
 
@@ -27,7 +28,7 @@ INPUT, OUTPUT = "x", "y"
 _STEPS, _ROWS = 19, 3
 
 
-def export(model: Model, path: str | os.PathLike[str]) -> dict[str, Any]:
+def export(model: Model, path: str | os.PathLike[str], program: str | None = None) -> dict[str, Any]:
     """Write a model as an ONNX file of opset 22, for any runtime.
 
     The graph takes `x` [T, B, I] (ids [T, B] of int64 for an embedding), with T and B of any size, and gives `y`
@@ -38,6 +39,9 @@ def export(model: Model, path: str | os.PathLike[str]) -> dict[str, Any]:
     A cell with the equations of the standard's RNN, LSTM or GRU becomes that node, whatever its activations and its
     gates are called; every other cell becomes a Scan over operators derived from its equations. The file has the
     model's preprocessing and card, and what its states begin with, as JSON in its metadata under `recurra`.
+
+    A model of several programs, such as a translator's, becomes a graph for each: `program` names one. Inputs beside
+    the first stand behind it in a row of `x`, in the order of `Program.inputs`.
 
     Before the file is written, it is run in ONNX Runtime as a whole and step by step, and compared with the model.
 
@@ -59,12 +63,30 @@ def export(model: Model, path: str | os.PathLike[str]) -> dict[str, Any]:
     ...     onnx.export(model, f"{folder}/model.onnx")["nodes"]
     ['Scan']
     """
+    model = _alone(model, program)
     proto, nodes = build(model)
     content = proto.SerializeToString()
     report = check(model, content)
     refuse_difference("export", f"that of {report['runtime']}", report["difference"], ExportError)
     write_atomically(path, content)
     return report | {"nodes": nodes, "state": beginnings(model)}
+
+
+def _alone(model: Model, program: str | None) -> Model:
+    """A model of one of its programs.
+
+    Raises:
+        ExportError: it has several, and none is named.
+    """
+    if program is None and len(model.programs) > 1:
+        raise ExportError(
+            f"export: the model has the programs {', '.join(model.programs)}, expected the name of one: program="
+            f"{next(iter(model.programs))!r}"
+        )
+    if program is None:
+        return model
+    about = {"preprocessing": model.preprocessing, "card": model.card, "parity": model.parity}
+    return Model(programs={MAIN: model.program(program)}, **about)
 
 
 def beginnings(model: Model) -> dict[str, Array]:
