@@ -68,6 +68,7 @@ def test_the_whole_of_it_is_seen() -> None:
     got = read_picture(np.full((3, 12, 3), 7, np.uint8), 8, "white")
     assert (got[3:5] == 7).all()
     assert (got[[0, 1, 2, 5, 6, 7]] == 255).all()
+    assert ((read_picture(np.zeros((1, 999), np.uint8), 8) == 0).all(-1).sum(0) == 1).all()  # a line stays one
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -146,6 +147,9 @@ def test_captions_of_every_kind_of_file(name, folder) -> None:
     for stem in "ab":
         np.save(features / f"{stem}.npy", np.ones(3))
     assert [one.source.name for one in read_captioned(folder / name, features=str(features))] == ["a.npy", "b.npy"]
+    other = folder / "other.npy"
+    np.save(other, np.ones(3))
+    assert read_captioned([other], features=str(features))[0].source == other
 
 
 def test_lists_folders_and_groups(folder) -> None:

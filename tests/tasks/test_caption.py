@@ -247,6 +247,7 @@ def fitted(X, y, **settings):
         (lambda m: fitted(3, None), DataError, "images: got a int"),
         (lambda m: fitted(PICTURES, CAPTIONS, reading={"size": 0}), SettingError, "size=0"),
         (lambda m: fitted(PICTURES, CAPTIONS, reading={"channels": ()}), SettingError, r"channels=\(\)"),
+        (lambda m: fitted(PICTURES, CAPTIONS, reading={"background": "whit"}), SettingError, "background='whit'"),
         (lambda m: fitted(PICTURES, CAPTIONS, reading={"shift": 64}), SettingError, "shift=64"),
         (lambda m: fitted(PICTURES, CAPTIONS, reading={"tokens": "letters"}), SettingError, "tokens='letters'"),
         (lambda m: fitted([*PICTURES[:2], np.zeros(5, F)], ["a", "b", "c"]), DataError, "expected one kind"),

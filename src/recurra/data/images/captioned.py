@@ -199,7 +199,7 @@ def _located(one: Captioned, folders: Sequence[Path], features: str | None) -> C
     if not isinstance(one.source, (str, os.PathLike)):
         return one
     given = Path(one.source)
-    if features is not None:
+    if features is not None and given.suffix.lower() != ".npy":
         given, folders = Path(f"{given.stem}.npy"), [Path(features)]
     path = next((folder / given for folder in folders if (folder / given).is_file()), None)
     if path is None:

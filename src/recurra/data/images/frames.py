@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from recurra.data.images.picture import SUFFIXES
+from recurra.data.images.captioned import KINDS
 from recurra.errors import DataError
 
 BEGIN, END = b"\xff\xd8\xff", b"\xff\xd9"  # of a JPEG
@@ -51,7 +51,7 @@ def _checked(frame: bytes, number: int) -> bytes:
 
 
 def images_of(folder: Path, follow: bool = False) -> Iterator[Path]:
-    """The images of a folder in the order of their names; with `follow`, then those that come, for ever.
+    """The images (or features) of a folder in the order of their names; with `follow`, then those that come, for ever.
 
     A file that comes is taken once its size stays the same.
     """
@@ -59,7 +59,7 @@ def images_of(folder: Path, follow: bool = False) -> Iterator[Path]:
     sizes: dict[Path, int] = {}
     first = True
     while first or follow:
-        found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file() and p not in taken)
+        found = sorted(p for p in folder.rglob("*") if p.suffix.lower() in KINDS and p.is_file() and p not in taken)
         for path in found:
             size = path.stat().st_size
             if first or sizes.get(path) == size:

@@ -53,9 +53,22 @@ def read_picture(source: Any, size: int, background: str = "white", name: str = 
     [[0, 0, 0], [7, 7, 7], [7, 7, 7], [0, 0, 0]]
     """
     need("pictures", "PIL", extra="images")
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image
 
     name = name or (str(source) if isinstance(source, (str, os.PathLike)) else "the image")
+    image = _decoded(source, size, background, name)
+    width, height = (max(1, round(side * size / max(image.size))) for side in image.size)
+    whole = Image.new("RGB", (size, size), background)
+    fitted = image.resize((width, height), Image.Resampling.LANCZOS)
+    whole.paste(fitted, ((size - width) // 2, (size - height) // 2))
+    return np.array(whole)
+
+
+def _decoded(source: Any, size: int, background: str, name: str) -> Image:
+    """An image in red, green and blue."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    broken = (UnidentifiedImageError, SyntaxError, ValueError, struct.error, zlib.error, EOFError, IndexError, KeyError)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of Pillow, on metadata; what matters is raised
@@ -66,20 +79,15 @@ def read_picture(source: Any, size: int, background: str = "white", name: str = 
                     "it smaller"
                 )
             image.draft("RGB", (size, size))  # of JPEG: decoded at a fraction of its size
-            image = ImageOps.exif_transpose(image)
-            coloured = _coloured(image, background)
-    except (Image.DecompressionBombError, UnidentifiedImageError, SyntaxError, ValueError, struct.error) as error:
-        raise error if isinstance(error, DataError) else _unreadable(name, error) from None
-    except (zlib.error, EOFError, IndexError, KeyError, TypeError, OverflowError, MemoryError) as error:
+            return _coloured(ImageOps.exif_transpose(image), background)
+    except DataError:
+        raise
+    except (*broken, TypeError, OverflowError, MemoryError, Image.DecompressionBombError) as error:
         raise _unreadable(name, error) from None
     except OSError as error:
         if error.errno is not None:
             raise
         raise _unreadable(name, error) from None
-    fitted = ImageOps.contain(coloured, (size, size), Image.Resampling.LANCZOS)
-    whole = Image.new("RGB", (size, size), background)
-    whole.paste(fitted, ((size - fitted.width) // 2, (size - fitted.height) // 2))
-    return np.array(whole)
 
 
 def _unreadable(name: str, error: Exception) -> DataError:

@@ -17,7 +17,7 @@ from recurra.data.sequences import Sequences
 from recurra.data.split import Split
 from recurra.data.text.tokens import Tokenizer, tokenizer_of
 from recurra.data.transform import Transform
-from recurra.errors import DataError, SettingError
+from recurra.errors import DataError, SettingError, need
 from recurra.tasks.inputs import Input
 
 if TYPE_CHECKING:
@@ -88,6 +88,13 @@ class Images(Input):
         for name, values, most in (("size", (self.size,), MOST_SIZE), ("channels", self.channels, 4096)):
             if not values or not all(isinstance(v, int) and 1 <= v <= most for v in values):
                 raise SettingError(f"reading: {name}={getattr(self, name)!r}, expected whole numbers from 1 to {most}")
+        need("pictures", "PIL", extra="images")
+        from PIL import ImageColor
+
+        try:
+            ImageColor.getrgb(self.background)
+        except (ValueError, AttributeError, TypeError):
+            raise SettingError(f"reading: background={self.background!r}, expected a colour, as 'white'") from None
         if isinstance(self.shift, bool) or not isinstance(self.shift, int) or not 0 <= self.shift < self.size:
             raise SettingError(f"reading: shift={self.shift!r}, expected a whole number from 0 to {self.size - 1}")
 
