@@ -1,7 +1,7 @@
 """Generated characters a second: `python -m benchmarks.generation`. One thread, a GRU of 512 with a head of 65.
 
 Ours is a live session of a model file, with sampling; beside it a loop of torch's GRUCell and Linear in inference mode,
-with torch.multinomial; and ours without sampling: the network's step alone.
+with torch.multinomial; and ours without sampling: the network's step alone. Below it, what a session remembers.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from benchmarks.task import Task
 HIDDEN, SYMBOLS, EMBEDDING, AT_ONCE = 512, 65, 32, 100
 
 
-def entrants() -> dict[str, Callable[[], object]]:
-    """Each generates AT_ONCE symbols a call, from the same weights."""
+def entrants() -> tuple[dict[str, Callable[[], object]], str]:
+    """Each generates AT_ONCE symbols a call, from the same weights; and what a session of ours remembers, in words."""
     import torch
     from torch import nn
 
@@ -41,7 +41,7 @@ def entrants() -> dict[str, Callable[[], object]]:
     session, row = model.session(), np.ones(1, np.float32)
     cell = nn.GRUCell(EMBEDDING, HIDDEN)
     cell.load_state_dict({name.removesuffix("_l0"): value for name, value in layer.state_dict().items()})
-    state: Any = torch.zeros(1, HIDDEN)
+    h: Any = torch.zeros(1, HIDDEN)
 
     def ours() -> object:
         return live.generate(AT_ONCE)
@@ -52,21 +52,25 @@ def entrants() -> dict[str, Callable[[], object]]:
         return None
 
     def theirs() -> object:
-        nonlocal state
+        nonlocal h
         symbol = torch.ones(1, dtype=torch.int64)
         with torch.inference_mode():
             for _ in range(AT_ONCE):
-                state = cell(table.weight[symbol], state)
-                symbol = torch.multinomial(torch.softmax(head(state), -1)[0], 1)
+                h = cell(table.weight[symbol], h)
+                symbol = torch.multinomial(torch.softmax(head(h), -1)[0], 1)
         return symbol
 
-    return {"recurra, with sampling": ours, "recurra, its step alone": steps, "torch, with sampling": theirs}
+    live.feed("0")
+    state = sum(array.nbytes for array in live.states().values())
+    said = f"A session: {state:,} bytes of state; {len(live.snapshot()):,} as a snapshot, with the last output."
+    return {"recurra, with sampling": ours, "recurra, its step alone": steps, "torch, with sampling": theirs}, said
 
 
 def main(quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter rounds.")] = False) -> None:
     """Print characters a second."""
     effort: Effort = QUICK if quick else FULL
-    tasks = {name: Task(run, read=lambda result: {}) for name, run in entrants().items()}
+    running, said = entrants()
+    tasks = {name: Task(run, read=lambda result: {}) for name, run in running.items()}
     table = Table(title=f"GRU({EMBEDDING}, {HIDDEN}) + Linear({HIDDEN}, {SYMBOLS}), one thread")
     for column in ("", "characters a second (quartiles)"):
         table.add_column(column)
@@ -74,6 +78,7 @@ def main(quick: Annotated[bool, typer.Option("--quick", help="Fewer and shorter 
         rate = Spread.of(AT_ONCE / seconds)
         table.add_row(name, f"{rate.median:,.0f} ({rate.low:,.0f}-{rate.high:,.0f})")
     console().print(table)
+    console().print(said)
 
 
 if __name__ == "__main__":

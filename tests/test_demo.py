@@ -100,3 +100,48 @@ def test_emoji_are_one_picture_each() -> None:
     heart = found["red heart"][16, 16].astype(int)
     assert heart[0] > 180 > 80 > heart[1:].max()
     assert (found["red heart"][0, 0] == 255).all()
+
+
+def test_music_is_composed_and_accompanied(tmp_path, capsys) -> None:
+    from recurra.data.music import read_midi
+    from recurra.data.rolls import read_rolls
+    from recurra.demos.music import run_music_demo
+    from recurra.tasks.composition.report import top_notes
+
+    chords = np.array([[48, 64, 67, 72], [53, 65, 69, 74], [55, 62, 67, 71]])
+    rng = np.random.default_rng(0)
+    pieces = list(read_rolls([np.repeat(chords[rng.integers(0, 3, 6)] + k % 5, 2, 0) for k in range(16)]).x)
+    report = run_music_demo(tmp_path, epochs=1, pieces=pieces)
+    assert {p.name for p in tmp_path.iterdir()} == {
+        "music.recurra",
+        "report.html",
+        *(f"{name}.{kind}" for name in ("composed", "accompanied") for kind in ("mid", "svg")),
+    }
+    found = [top_notes(frames) for frames in read_rolls(tmp_path / "accompanied.mid", 2).x]
+    assert any((found[0] == top_notes(piece)).all() for piece in pieces)
+    assert read_midi(tmp_path / "composed.mid")
+    assert "12 frames" in capsys.readouterr().out
+    assert (tmp_path / "report.html").read_text().count("<svg") > 3
+    assert report["table"][0]["name"] == "GRU"
+
+
+def test_chorales_of_four_parts_come_with_music21() -> None:
+    pytest.importorskip("music21")
+    from recurra.demos.music import chorales
+
+    (first,) = chorales(1)
+    assert first.shape[1] == 88
+    assert 3 < first.sum(1).mean() <= 4
+
+
+def test_a_review_is_read_as_it_is_typed(tmp_path, capsys) -> None:
+    from recurra.demos.reviews import reviews, run_sentiment_demo
+
+    texts, labels, parts = reviews()
+    assert set(labels) == {"enthusiastic", "not"}
+    assert len(texts) == len(labels) == len(parts) > 2500
+    some = slice(0, None, 25)
+    report = run_sentiment_demo(tmp_path, epochs=1, data=(texts[some], labels[some], parts[some]))
+    assert {p.name for p in tmp_path.iterdir()} == {"sentiment.recurra", "report.html"}
+    assert [row["name"] for row in report["table"]][0] == "GRU"
+    assert "µs a word" in capsys.readouterr().out

@@ -248,6 +248,13 @@ def test_what_is_wrong_with_sessions_is_said(X, how, said) -> None:
         recurra.Recommender(hidden=2, epochs=1).fit(X, **how)
 
 
+def test_an_empty_file_is_said(tmp_path) -> None:
+    for name in ("e.csv", "e.jsonl"):
+        (tmp_path / name).write_text("")
+        with pytest.raises(DataError, match=name):
+            recurra.Recommender().fit(tmp_path / name)
+
+
 def test_what_is_wrong_with_settings_is_said(fitted) -> None:
     for how in ({"best": 0}, {"negatives": 2.5}, {"again": "no"}, {"reading": {"forgotten": 1.0}}):
         with pytest.raises(SettingError, match=next(iter(how if "reading" not in how else {"forgotten": 0}))):
