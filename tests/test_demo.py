@@ -143,5 +143,5 @@ def test_a_review_is_read_as_it_is_typed(tmp_path, capsys) -> None:
     some = slice(0, None, 25)
     report = run_sentiment_demo(tmp_path, epochs=1, data=(texts[some], labels[some], parts[some]))
     assert {p.name for p in tmp_path.iterdir()} == {"sentiment.recurra", "report.html"}
-    assert [row["name"] for row in report["table"]][0] == "GRU"
+    assert next(row["name"] for row in report["table"]) == "GRU"
     assert "µs a word" in capsys.readouterr().out
