@@ -28,6 +28,7 @@ from recurra.tasks.inputs.rolls import Rolls
 PARTS = ("train", "valid", "test")
 KEYS_UP = range(-5, 7)  # semitones by which voices are moved in training
 Pieces = dict[str, list[Any]]
+HOW: dict[str, Any] = {"hidden": 256, "epochs": 200, "dropout": 0.15}
 
 
 def read() -> Pieces:
@@ -69,9 +70,6 @@ def composed(units: int) -> Callable[[Pieces], tuple[float]]:
     return answer
 
 
-HOW: dict[str, Any] = {}
-
-
 def row(name: str, units: int, reach: float, recurrent: float, said: str) -> Row:
     """One head."""
     return Row(
@@ -87,7 +85,7 @@ def row(name: str, units: int, reach: float, recurrent: float, said: str) -> Row
 
 
 ROW_ALONE = row("jsb_independent", 0, 8.40, 8.45, "independent notes")
-ROW = row("jsb", 64, 5.5, 5.56, "notes that sound together")
+ROW = row("jsb", 128, 5.5, 5.56, "notes that sound together")
 
 
 def read_voices() -> Pieces:
@@ -126,7 +124,7 @@ def in_voices(pieces: Pieces) -> tuple[float]:
     train = [voices_tokens(moved(one, by)) for one in pieces["train"] for by in KEYS_UP]
     valid = [voices_tokens(one) for one in pieces["valid"]]
     parts = ["train"] * len(train) + ["valid"] * len(valid)
-    how: dict[str, Any] = {"hidden": 256, "embedding": 32, "batch": 64, "chunk": 128, "epochs": 5, "patience": None}
+    how: dict[str, Any] = {"hidden": 256, "embedding": 32, "batch": 64, "chunk": 128, "epochs": 4, "patience": None}
     model = recurra.Generator("words", parts=parts, **how).fit(train + valid, evaluate=False)
     return (model.evaluate([voices_tokens(one) for one in pieces["test"]])["nats"],)
 

@@ -63,7 +63,7 @@ def joint(head: NoteHead, output: np.ndarray, frame: np.ndarray) -> np.ndarray:
 def head() -> NoteHead:
     torch.manual_seed(0)
     made = NoteHead(3, KEYS, 5, 0.0)
-    for parameter in (made.below, made.above, made.intervals):
+    for parameter in (made.below, made.above, made.intervals, made.before, made.moves):
         torch.nn.init.normal_(parameter, std=0.7)
     return made
 
@@ -74,14 +74,20 @@ def test_each_note_is_given_those_below_it(head) -> None:
     frames[3], frames[2, -1] = False, True
     chords = Chords({n: Program(ops) for n, ops in head.programs().items()})
     want = np.stack([joint(head, *pair) for pair in zip(output, frames, strict=True)])
-    scores = head.scores(torch.from_numpy(output), torch.from_numpy(frames.astype(np.float32)))
-    assert np.allclose(scores.sigmoid().detach(), want, atol=1e-5)
+    before, B, m = rng.random((4, KEYS)) < 0.1, head.before.detach().numpy(), head.moves.detach().numpy()
+    told = [torch.from_numpy(np.asarray(a, np.float32)) for a in (output, frames, before)]
+    moved = output.copy()
+    for n, p in np.ndindex(4, KEYS):
+        moved[n, p] += sum(B[q, p] + m[p - q + KEYS - 1] for q in np.flatnonzero(before[n]))
+    with_before = np.stack([joint(head, *pair) for pair in zip(moved, frames, strict=True)])
+    assert np.allclose(head.scores(*told).sigmoid().detach(), with_before, atol=1e-5)
+    assert np.allclose(chords.begun(output, before.astype(np.float32)), moved, atol=1e-5)
     assert np.allclose([chords.probabilities(*pair) for pair in zip(output, frames, strict=True)], want, atol=1e-5)
     nats = -np.log(np.where(frames, want, 1 - want)).sum(1)
-    targets = torch.from_numpy(frames.astype(np.float32))
-    assert head.loss(torch.from_numpy(output), targets).item() == pytest.approx(nats.mean(), rel=1e-4)
-    targets[1] = torch.nan
-    assert head.loss(torch.from_numpy(output), targets).item() == pytest.approx(nats[[0, 2, 3]].mean(), rel=1e-4)
+    targets, outputs = told[1][None].clone(), told[0][None]
+    assert head.loss(outputs, targets).item() == pytest.approx(nats.mean(), rel=1e-4)
+    targets[0, 1] = torch.nan
+    assert head.loss(outputs, targets).item() == pytest.approx(nats[[0, 2, 3]].mean(), rel=1e-4)
     assert NatsFrame().value(frames.astype(float), want) == pytest.approx(nats.mean(), rel=1e-6)
 
 
@@ -120,10 +126,11 @@ def test_temperature_is_of_frames_not_of_notes(head) -> None:
 
 def test_without_units_notes_are_independent() -> None:
     model = recurra.Composer(hidden=4, units=0, epochs=1).fit(pieces(8), evaluate=False)
-    assert list(model.model_.programs) == ["main"]
+    assert list(model.model_.programs) == ["main", "before"]
     (roll,) = read_rolls([CHORDS]).with_targets(None)
     (p,) = model.predict([CHORDS])
-    assert np.allclose(p[:4], logistic(model.model_.run(model.transform_.rows(roll, 0, 4))), atol=1e-6)
+    rows = model.transform_.rows(roll, 0, 4)
+    assert np.allclose(p[:4], logistic(model.model_.run(rows) + model.model_.program("before").run(rows)), atol=1e-6)
 
 
 def test_frames_ask_for_the_next() -> None:
@@ -231,6 +238,17 @@ def test_live_says_what_the_whole_piece_says(fitted, tmp_path) -> None:
     assert (fork.generate(5, seed=3) == a[:5]).all()
     assert (other.generate(12, seed=3) == a).all()
     assert not (other.generate(12, seed=4) == fork.generate(12, seed=3)[:12]).all()
+
+
+def test_the_model_has_the_loss_of_its_training(fitted) -> None:
+    splits = fitted.task_.split(read_rolls(pieces()).with_targets(None), fitted.parts, 0)
+    held = [piece for piece, split in zip(pieces(), splits, strict=True) if split.train_end < split.valid_end]
+    nats = count = 0.0
+    for frames, p in zip(read_rolls(held).x, fitted.predict(held), strict=True):
+        nats -= float(np.log(np.where(frames, p[:-1], 1 - p[:-1])).sum())
+        count += len(frames)
+    best = min(h["valid_error"] for h in fitted.history_.epochs)
+    assert nats / count == pytest.approx(best, rel=0.02)
 
 
 def test_it_learns_chords_and_is_measured(fitted) -> None:

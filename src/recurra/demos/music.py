@@ -14,7 +14,7 @@ from recurra.demos.written import written
 from recurra.errors import need
 from recurra.terminal import Terminal
 
-PIECES = 80
+PIECES = 60
 STEPS = 2  # frames of a quarter note
 LONGEST = 64 * STEPS  # frames of a piece
 FRAMES = 96  # that are composed
@@ -53,7 +53,7 @@ def _frames(parts: Any) -> Any:
 
 
 def run_music_demo(
-    folder: str | os.PathLike[str] = ".", *, seed: int = 0, epochs: int = 50, pieces: Sequence[Any] | None = None
+    folder: str | os.PathLike[str] = ".", *, seed: int = 0, epochs: int = 40, pieces: Sequence[Any] | None = None
 ) -> dict[str, Any]:
     """Learn chorales, write a new one, and the lower voices to a melody that it does not know.
 

@@ -18,7 +18,9 @@ class NoteHead(nn.Module):
 
     Of the features of a frame come a bias for each note and what U hidden units begin with. From the lowest note
     upwards, each that sounds adds to the biases of those above it (a number for each pair, and one for each interval)
-    and to the hidden units, which say of the next how probable it is. Without hidden units, notes are independent.
+    and to the hidden units, which say of the next how probable it is. The notes of the frame before add to the biases
+    too, so that what sounds on or moves by a step need not go through the features. Without hidden units, notes are
+    independent, given what was before.
 
     Args:
         width: H.
@@ -35,6 +37,8 @@ class NoteHead(nn.Module):
         self.frame = nn.Sequential(nn.Dropout(dropout), last)
         self.below = nn.Parameter(torch.zeros(notes, notes + units))
         self.above = nn.Parameter(torch.zeros(notes, units))
+        self.before = nn.Parameter(torch.zeros(notes, notes))
+        self.moves = nn.Parameter(torch.zeros(2 * notes - 1))  # what a note of the frame before adds so far from it
         self.intervals = nn.Parameter(torch.zeros(notes))  # what a note adds so far above it, wherever it is
         for weight in (self.below[:, notes:], self.above):
             nn.init.normal_(weight, std=0.1)
@@ -51,11 +55,18 @@ class NoteHead(nn.Module):
         first = first + self.intervals[(keys - keys.unsqueeze(1)).clamp(0)]
         return torch.cat([first.triu(1), rest], 1)
 
-    def scores(self, output: Tensor, frames: Tensor) -> Tensor:
-        """The score [N, P] of each note by those below it in `frames` [N, P], of outputs [N, P + U]."""
-        if not self.units:
-            return output
+    def carried(self) -> Tensor:
+        """[P, P]: what each note of the frame before adds to the biases of all notes."""
+        keys = torch.arange(self.notes)
+        return self.before + self.moves[keys - keys.unsqueeze(1) + self.notes - 1]
+
+    def scores(self, output: Tensor, frames: Tensor, before: Tensor) -> Tensor:
+        """The score [N, P] of each note by those below it in `frames` [N, P] and those of the frames `before` [N, P],
+        of outputs [N, P + U]."""
         bias, hidden = output.split([self.notes, self.units], -1)
+        bias = bias + before @ self.carried()
+        if not self.units:
+            return bias
         to_bias, to_hidden = self.added().split([self.notes, self.units], 1)
         below = (frames.cumsum(1) - frames).long()  # how many notes sound below each
         many = int(frames.sum(1).max()) if len(frames) else 0
@@ -67,11 +78,11 @@ class NoteHead(nn.Module):
         return result
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
-        """Nats a frame: outputs [..., P + U], targets [..., P], NaN where there is no frame."""
-        output, targets = output.flatten(0, -2), targets.flatten(0, -2)
-        there = ~targets[:, 0].isnan()
+        """Nats a frame: outputs [T, B, P + U] and targets [T, B, P] of whole pieces, NaN where there is no frame."""
+        before = torch.cat([torch.zeros_like(targets[:1]), targets[:-1]])
+        there = ~targets[..., 0].isnan()
         frames = targets[there]
-        scores = self.scores(output[there], frames)
+        scores = self.scores(output[there], frames, before[there])
         return nn.functional.binary_cross_entropy_with_logits(scores, frames, reduction="sum") / there.sum().clamp(1)
 
     def model_layers(self) -> list[Op]:
@@ -79,9 +90,10 @@ class NoteHead(nn.Module):
         return layers_of(self.frame)
 
     def programs(self) -> dict[str, Sequence[Op]]:
-        """`above`: from the hidden units to scores; `below`: what each note adds."""
+        """`before`: what the frame before adds; `above`: from the hidden units to scores; `below`: what a note adds."""
+        before = Linear(self.carried().detach().T.contiguous().numpy().copy())
         if not self.units:
-            return {}
+            return {"before": [before]}
         above = Linear(self.above.detach().numpy().copy())
         below = Linear(self.added().detach().T.contiguous().numpy().copy())
-        return {"above": [Activation("sigmoid"), above], "below": [below]}
+        return {"before": [before], "above": [Activation("sigmoid"), above], "below": [below]}

@@ -22,10 +22,11 @@ class Chords:
     """What a model says of the notes that sound together.
 
     Args:
-        programs: of a model: `above` and `below`, which are not there where notes are independent.
+        programs: of a model: `before`; `above` and `below`, which are not there where notes are independent.
     """
 
     def __init__(self, programs: Mapping[str, Program]) -> None:
+        self.before = programs["before"]
         self.joint = "above" in programs
         self.sigmoid = Program([Activation("sigmoid")], {"x": KEYS}).session()
         if self.joint:
@@ -33,6 +34,13 @@ class Chords:
             self.above = programs["above"].session()
             self.to_bias = np.ascontiguousarray(below.W[:KEYS].T)
             self.to_hidden = np.ascontiguousarray(below.W[KEYS:].T)
+
+    def begun(self, output: F32, rows: F32) -> F32:
+        """What is known of frames before their first notes, [T, 88 + U]: outputs of the network, and what the frames
+        before, its rows [T, 88], add."""
+        found = output.copy()
+        found[:, :KEYS] += self.before.run(rows)
+        return found
 
     def probabilities(self, output: F32, frame: Frames) -> F32:
         """Of each key [88] by those below it in a frame."""

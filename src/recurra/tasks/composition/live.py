@@ -37,17 +37,20 @@ class LiveMusic(Live):
 
     def _begun(self, name: str) -> Remembered:
         one = super()._begun(name)
-        one.rows.output = one.session.step(np.zeros(KEYS, np.float32))
+        self._enter(one, np.zeros(KEYS, np.float32))
         return one
+
+    def _enter(self, one: Remembered, row: F32) -> None:
+        """Let the network see a frame's row [88]."""
+        one.rows.output = self.chords.begun(one.session.step(row)[None], row[None])[0]
 
     def _one(self, series: str) -> Remembered:
         if series not in self._series:
             self._series[series] = self._begun(series)
         return self._series[series]
 
-    @staticmethod
-    def _take(one: Remembered, frame: Frames) -> None:
-        one.rows.output = one.session.step(one.rows.push(frame))
+    def _take(self, one: Remembered, frame: Frames) -> None:
+        self._enter(one, one.rows.push(frame))
 
     def feed(self, frames: Any, series: str = "") -> None:
         """Take frames [T, 88] that were played.

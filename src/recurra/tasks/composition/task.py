@@ -99,13 +99,14 @@ class Compose(Task):
 
     def answers(self, output: Floats, transform: Transform, sequence: Any, start: int) -> Floats:
         """[M, 88], by the notes below each that came; of a frame that is not known, by those that are likely."""
-        return self.answered(self.chords(), output, sequence, start)
+        rows = transform.rows(sequence, start, start + len(output))
+        return self.answered(self.chords(), output, rows, sequence, start)
 
     @staticmethod
-    def answered(chords: Chords, output: Floats, sequence: Any, start: int) -> Floats:
-        """The same by some chords."""
+    def answered(chords: Chords, output: Any, rows: Any, sequence: Any, start: int) -> Floats:
+        """The same by some chords, of the network's rows [M, 88]."""
         found = np.empty((len(output), KEYS), np.float32)
-        for m, row in enumerate(output):
+        for m, row in enumerate(chords.begun(output, rows)):
             known = start + m < len(sequence.frames)
             found[m] = chords.probabilities(row, sequence.frames[start + m]) if known else chords.likely(row)[1]
         return found
@@ -174,11 +175,18 @@ class Compose(Task):
 
     def check_model(self, model: Model, transform: Any) -> None:
         """Its programs fit one another."""
-        sizes = [model.input_size, model.output_size]
+        before = model.program("before")
+        sizes = [model.input_size, model.output_size, before.input_size, before.output_size]
         if self.units:
             above, below = model.program("above"), model.program("below")
             sizes += [above.input_size, above.output_size, below.input_size, below.output_size]
-        wanted = [KEYS, KEYS + self.units, *([self.units, KEYS, KEYS, KEYS + self.units] if self.units else [])]
+        wanted = [
+            KEYS,
+            KEYS + self.units,
+            KEYS,
+            KEYS,
+            *([self.units, KEYS, KEYS, KEYS + self.units] if self.units else []),
+        ]
         if sizes != wanted:
             raise ValueError(f"programs of {sizes} numbers, expected {wanted}")
 
@@ -205,5 +213,6 @@ class FramePredictor(ModelPredictor):
 
     def predict(self, sequence: Any, start: int, stop: int) -> Floats:
         """[M, 88]."""
-        output = self.model.session().run(self.transform.rows(sequence, 0, stop))[start:]
-        return self.composition.answered(self.chords, output, sequence, start)
+        rows = self.transform.rows(sequence, 0, stop)
+        output = self.model.session().run(rows)[start:]
+        return self.composition.answered(self.chords, output, rows[start:], sequence, start)
