@@ -219,6 +219,31 @@ def test_a_file_and_pieces_of_any_size_have_the_same_words(path, recordings, tmp
     assert whole[1].start > len(recordings[0].samples) / 16000
 
 
+def test_silence_has_no_words(path) -> None:
+    model = recurra.open_model(path)
+    assert model.predict([Recording("zeros", np.zeros(48_000, np.float32))]).tolist() == [""]
+    assert model.listen().finish() == []
+
+
+def test_files_that_are_cut_or_empty_are_one_line(path, recordings, tmp_path) -> None:
+    from typer.testing import CliRunner
+
+    from recurra.cli import app
+
+    soundfile.write(tmp_path / "cut.wav", recordings[0].samples, 16000)
+    whole = (tmp_path / "cut.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "empty.wav").write_bytes(b"")
+    soundfile.write(tmp_path / "none.wav", np.zeros(0, np.float32), 16000)
+    for name in ("cut", "empty", "none"):
+        out = tmp_path / "x.srt"
+        done = CliRunner().invoke(app, ["transcribe", str(path), str(tmp_path / f"{name}.wav"), "--srt", str(out)])
+        assert isinstance(done.exception, DataError)
+        assert f"{name}.wav" in str(done.exception)
+        assert "\n" not in str(done.exception)
+        assert not out.exists()
+
+
 def test_settled_words_do_not_change(path, recordings) -> None:
     model = recurra.open_model(path)
     for one in recordings[:6]:

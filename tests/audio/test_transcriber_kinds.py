@@ -132,3 +132,47 @@ def test_settings_that_cannot_be_are_one_line(recordings) -> None:
         assert "\n" not in str(caught.value)
     with pytest.raises(DataError, match=r"r0: its \d+ outputs are fewer"):
         fitted(recordings, strides=(16, 16))
+
+
+@pytest.mark.parametrize("rate", [8_000, 48_000])
+def test_files_of_other_rates_and_channels_have_the_words_of_a_stream(thin, recordings, tmp_path, rate: int) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    one = recordings[2].samples
+    x = np.stack([one, 0.5 * one[::-1]], 1)
+    soundfile.write(tmp_path / "x.wav", x, rate, subtype="FLOAT")
+    (whole,) = thin.transcribe([tmp_path / "x.wav"])
+    hearer = thin.listen()
+    found = [s for at in range(0, len(x), 777) for s in hearer.push(x[at : at + 777].mean(1), rate)]
+    assert [*found, *hearer.finish()] == whole
+    assert hearer.seconds == pytest.approx(len(x) / rate)
+
+
+def test_what_is_no_sound_is_refused_and_nothing_has_changed(thin, recordings) -> None:
+    x = recordings[4].samples
+    hearer, other = thin.listen(), thin.listen()
+    hearer.push(x[:9000])
+    other.push(x[:9000])
+    for bad in (
+        np.array([0.0, np.nan], np.float32),
+        np.full(9, np.inf, np.float32),
+        np.zeros((4, 2), np.float32),
+        "no",
+    ):
+        with pytest.raises(DataError) as caught:
+            hearer.push(bad)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(DataError, match="expected 16000 as before"):
+        hearer.push(x[9000:], 8000)
+    assert hearer.snapshot() == other.snapshot()
+    assert [*hearer.push(x[9000:]), *hearer.finish()] == [*other.push(x[9000:]), *other.finish()]
+    assert thin.listen().finish() == []
+
+
+def test_memory_is_bounded_however_long_somebody_speaks(thin) -> None:
+    hearer, sizes = thin.listen(thin.search(beam=4)), []
+    one = np.random.default_rng(1).standard_normal(80_000).astype(np.float32)
+    for _ in range(20):
+        hearer.push(one)
+        sizes.append(len(hearer.snapshot()))
+    assert hearer.seconds == 100
+    assert max(sizes[10:]) < 1.2 * max(sizes[:10])
