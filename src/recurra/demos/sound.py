@@ -20,7 +20,7 @@ SOURCE = (
 )
 COMMANDS = ("yes", "no", "stop", "go")
 WORDS = ("yes", "no", "stop", "go", "left", "on")
-SPEAKERS, SENTENCES, LONG = 120, 200, 5  # commands are said once by each speaker
+SPEAKERS, SENTENCES, LONG = 120, 160, 5  # commands are said once by each speaker
 
 
 def run_sound_demo(
@@ -115,7 +115,7 @@ def _transcribe(place: Path, seed: int, epochs: int | None, size: float, console
     )
     reading = {"copies": 2, "bands": 1, "pauses": 1}
     model = Transcriber(
-        hidden=96, layers=2, epochs=epochs or 25, batch=8, dropout=0.1, learning_rate=4e-3, seed=seed, reading=reading
+        hidden=96, layers=2, epochs=epochs or 40, batch=6, dropout=0.1, learning_rate=5e-3, seed=seed, reading=reading
     )
     model.fit(made)
     _written(model, place / "transcribe.recurra", place / "report.html", console)

@@ -18,12 +18,12 @@ class Augment:
     Args:
         speed: up to so much faster or slower, voice included: 0.1 is 10 %.
         gain: up to so many decibels louder or softer.
-        pad: up to so many seconds of perfect silence before it and after it.
+        pad: up to so many seconds of perfect silence before it and after it; as often as not none.
         hiss: white noise at 40 dB down to so many decibels below the recording; 0: none.
         warp: up to so much of a shift of frequencies, as a longer or shorter throat makes it (Jaitly and Hinton 2013).
         bands, band: SpecAugment (Park et al. 2019): so many bands of up to so many filters are set to their mean.
         pauses, pause: and so many stretches of up to so many steps, at most a fifth of all.
-        copies: so many changed recordings are made of each; epochs take turns.
+        copies: so many changed recordings are made of each; epochs take turns with these and the recording itself.
     """
 
     speed: float = 0.1
@@ -48,7 +48,7 @@ class Augment:
             decibels = rng.uniform(min(self.hiss, 40.0), 40.0)
             x = x + (power * 10 ** (-decibels / 20) * rng.standard_normal(len(x))).astype(np.float32)
         if self.pad:
-            before, after = (np.zeros(int(rate * rng.uniform(0, self.pad)), np.float32) for _ in range(2))
+            before, after = (np.zeros(max(0, int(rate * self.pad * rng.uniform(-1, 1))), np.float32) for _ in range(2))
             x = np.concatenate([before, x, after])
         if self.gain:
             x = x * np.float32(10 ** (self.gain * rng.uniform(-1, 1) / 20))

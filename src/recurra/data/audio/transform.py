@@ -134,8 +134,10 @@ class Hearing(Transform):
         how, y = self.augment, np.asarray(sequence.target)
         if how is None or sequence.samples is None:
             return None
-        turn = int(rng.integers(how.copies))
+        turn = int(rng.integers(1 + how.copies))
         copies = self._copies.setdefault(sequence, {})
+        if not turn and turn not in copies:
+            copies[turn] = self._alone(sequence.x)
         if turn not in copies:  # made once, whatever the epoch
             own = np.random.default_rng([turn, len(sequence.samples), stop])
             kept = replace(how, speed=0.0, pad=0.0) if y.ndim and not sequence.text else how
@@ -158,9 +160,11 @@ class Hearing(Transform):
 
     def means(self, x: F32, step: int, mean: F64) -> F64:
         """The running means [T, k F] after each step of x, the first of which is number `step`; before it is `mean`."""
+        heard = (x > self.floor).any(-1)  # perfect silence says nothing of a voice or a room
         x, out = np.maximum(x, self.floor), np.empty(x.shape, np.float64)
         for t in range(len(x)):
-            mean = mean + (x[t] - mean) / min(self.prior + step + t + 1, self.memory + self.prior)
+            if heard[t]:
+                mean = mean + (x[t] - mean) / min(self.prior + step + t + 1, self.memory + self.prior)
             out[t] = mean
         return out
 
