@@ -116,6 +116,7 @@ _METRICS = {
     "valid_nats": "nats",
     "valid_nats_frame": "nats a frame",
     "valid_ndcg_10": "1 - NDCG@10",
+    "valid_wer": "word error rate",
 }
 
 

@@ -1,0 +1,146 @@
+"""Commands in a stream: spoken digits (FSDD) between other people's speech (AN4), at one false alarm an hour.
+
+AN4's utterances that have a number in them are left out. A spotter learns digits after up to a second of other
+speech, and other speech alone. Its threshold is set on utterances of AN4's training part that it has not learned
+from, so that there is no alarm in these eight minutes. Misses, and the delay from a digit's last sample on, are those
+in a stream of AN4's test part with the digits of FSDD's official test part between the utterances; so a wrong digit
+counts twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+import recurra
+from benchmarks.answers import digits, utterances
+from benchmarks.answers.row import Metric, Row
+from recurra.data.audio import Gate, Recording, Resampler
+from recurra.tasks.live.spotter import Spotter
+
+F32 = NDArray[np.float32]
+NUMBERS = set("oh zero one two three four five six seven eight nine ten eleven twelve".split())  # noqa: SIM905
+OTHER = "other"
+LEARNED = 700  # digits, each after other speech
+LATE = 1.0  # seconds after a digit's end in which it must be detected
+AN_HOUR = 1.0
+
+
+class Data(NamedTuple):
+    """Digits by part, and other speech by what it is for."""
+
+    train: list[Recording]
+    test: list[Recording]
+    speech: list[F32]
+    background: list[F32]
+    around: list[F32]
+
+
+def read() -> Data:
+    """At 8,000 samples a second, and as loud."""
+    spoken = digits.read()
+    official = [int(one.name.split("_")[-1].split(".")[0]) < 5 for one in spoken]
+    an4 = utterances.read()
+    train, test = (
+        [_loud(Resampler(16_000, digits.RATE).push(one.samples)) for one in part if not _counts(one.text or "")]
+        for part in (an4.train, an4.test)
+    )
+    half = len(train) // 2
+    known = [one for one, held in zip(spoken, official, strict=True) if not held]
+    asked = [one for one, held in zip(spoken, official, strict=True) if held]
+    return Data(known, asked, train[:half], train[half:], test)
+
+
+def _counts(text: str) -> bool:
+    return any(word in NUMBERS or word.endswith(("teen", "ty")) for word in text.split())
+
+
+def _loud(x: F32) -> F32:
+    return (x * (0.05 / max(1e-4, float(np.sqrt(np.mean(x**2)))))).astype(np.float32)
+
+
+def examples(data: Data, rng: np.random.Generator) -> list[Recording]:
+    """Digits after other speech, and other speech alone."""
+    made = []
+    for i in range(LEARNED):
+        digit = data.train[int(rng.integers(len(data.train)))]
+        before, after = (_piece(data.speech, rng) for _ in range(2))
+        made.append(Recording(f"d{i}", np.concatenate([before, _loud(digit.samples)]), label=digit.label))
+        made.append(Recording(f"o{i}", np.concatenate([before, after]), label=OTHER))
+    return made
+
+
+def _piece(speech: Sequence[F32], rng: np.random.Generator) -> F32:
+    """Up to a second of somebody."""
+    one = speech[int(rng.integers(len(speech)))]
+    size = int(rng.integers(digits.RATE // 10, digits.RATE))
+    at = int(rng.integers(max(1, len(one) - size)))
+    return one[at : at + size]
+
+
+def stream(data: Data, rng: np.random.Generator) -> tuple[F32, list[tuple[float, str]]]:
+    """Sound of the test parts, and the end of each digit in it, in seconds, with which it is."""
+    parts, ends, total = list[F32](), list[tuple[float, str]](), 0
+    order = rng.permutation(len(data.test))
+    for k, i in enumerate(order):
+        digit = data.test[int(i)]
+        for x in (data.around[k % len(data.around)], np.zeros(1600, np.float32), _loud(digit.samples)):
+            parts.append(x)
+            total += len(x)
+        ends.append((total / digits.RATE, str(digit.label)))
+        parts.append(np.zeros(4000, np.float32))
+        total += 4000
+    room = 0.0005 * rng.standard_normal(total).astype(np.float32)
+    return np.concatenate(parts) + room, ends
+
+
+def spotter(data: Data) -> tuple[float, float, float]:
+    """`recurra.Classifier` in a `Spotter`: the share of misses, the median delay in seconds, false alarms an hour."""
+    rng = np.random.default_rng(0)
+    reading = {**digits.READING, "copies": 2}
+    model = recurra.Classifier(hidden=128, epochs=20, batch=32, dropout=0.3, refit=False, reading=reading)
+    model.fit(examples(data, rng), evaluate=False)
+    one = Spotter(model, others=[OTHER], gate=Gate(hold=15))
+    quiet = np.zeros(2400, np.float32)
+    one.calibrate((x for speech in data.background for x in (speech, quiet)), AN_HOUR)
+    sound, ends = stream(data, rng)
+    heard = [d for at in range(0, len(sound), 8000) for d in one.push(sound[at : at + 8000])]
+    return judged(heard, ends, len(sound) / digits.RATE / 3600)
+
+
+def judged(heard: Sequence[Any], ends: Sequence[tuple[float, str]], hours: float) -> tuple[float, float, float]:
+    """Misses, the median delay, and false alarms an hour; a detection answers the digit that it is nearest after."""
+    delays, used = list[float](), set[int]()
+    for end, label in ends:
+        fits = [
+            i for i, one in enumerate(heard) if i not in used and one.label == label and -0.6 <= one.time - end <= LATE
+        ]
+        if fits:
+            used.add(fits[0])
+            delays.append(max(0.0, heard[fits[0]].time - end))
+    false = len(heard) - len(used)
+    return 1 - len(delays) / len(ends), float(np.median(delays)) if delays else float("inf"), false / hours
+
+
+def never(data: Data) -> tuple[float, float, float]:
+    """Nothing is ever detected."""
+    return 1.0, float("nan"), 0.0
+
+
+ROW = Row(
+    name="spotting",
+    data="FSDD in AN4, digits in a stream",
+    split="the official test digits between AN4's test part",
+    metrics=(
+        Metric("misses", reach=0.05),
+        Metric("delay, seconds", reach=0.3),
+        Metric("false alarms an hour"),
+    ),
+    read=read,
+    naive=never,
+    simple=never,
+    ours=spotter,
+)
