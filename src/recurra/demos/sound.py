@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 SOURCE = (
     "a formant synthesiser of recurra's own (`recurra.data.audio.voice`): no recording, and no speech to train with"
 )
+OTHER = "other"  # the beginning of a word
 COMMANDS = ("yes", "no", "stop", "go")
 WORDS = ("yes", "no", "stop", "go", "left", "on")
-SPEAKERS, SENTENCES, LONG = 120, 160, 5  # commands are said once by each speaker
+SPEAKERS, SENTENCES, LONG = 90, 160, 5  # commands are said once by each speaker
 
 
 def run_sound_demo(
@@ -60,7 +61,7 @@ def run_sound_demo(
 
 
 def _commands(place: Path, seed: int, epochs: int | None, size: float, console: Console) -> dict[str, Any]:
-    from recurra.data.audio import Recording
+    from recurra.data.audio import Recording, unfinished
     from recurra.data.audio.voice import Voice
     from recurra.tasks.classification.classifier import Classifier
     from recurra.tasks.live.spotter import Spotter
@@ -71,13 +72,18 @@ def _commands(place: Path, seed: int, epochs: int | None, size: float, console: 
     for s in range(speakers):
         voice = Voice(1000 * seed + s)
         made += [Recording(f"{word} {s}", voice.say(word), label=word, speaker=f"{s}") for word in COMMANDS]
-    console.print(f"[bold]1[/]  {len(made)} words by {speakers} made-up speakers: {SOURCE}.", highlight=False)
+    console.print(
+        f"[bold]1[/]  {len(made)} words by {speakers} made-up speakers, and their beginnings: {SOURCE}.",
+        highlight=False,
+    )
     parts = ["test" if s % 5 == 4 else "valid" if s % 5 == 3 else "train" for s in range(speakers) for _ in COMMANDS]
-    reading = {"speed": 0.15, "copies": 2}
-    model = Classifier(hidden=48, epochs=epochs or 25, batch=16, parts=parts, refit=False, seed=seed, reading=reading)
+    made, parts = made + unfinished(made, OTHER, seed), 2 * parts
+    reading = {"speed": 0.15, "copies": 2, "bins": 24, "band": 4, "pauses": 1}
+    how = {"hidden": 64, "epochs": epochs or 30, "batch": 8, "dropout": 0.1, "noise": 0.15, "learning_rate": 4e-3}
+    model = Classifier(**how, parts=parts, refit=False, seed=seed, reading=reading)  # type: ignore[arg-type]
     model.fit(made)
     _written(model, place / "commands.recurra", place / "report.html", console)
-    detector = Spotter(model, 0.8)
+    detector = Spotter(model, 0.8, others=[OTHER])
     rng = np.random.default_rng(seed)
     voice, said = Voice(1000 * seed + 999), [COMMANDS[int(k)] for k in rng.integers(0, len(COMMANDS), 8)]
     quiet = [voice.say([], (0.6, 0.9)) for _ in range(len(said) + 1)]

@@ -7,7 +7,7 @@ Whole files, chunks of any size and one sample at a time give the same bits.
 from recurra.data.audio.augment import Augment
 from recurra.data.audio.filterbank import FilterBank
 from recurra.data.audio.gate import Gate
-from recurra.data.audio.recordings import Recording, is_audio, read_recordings
+from recurra.data.audio.recordings import Recording, is_audio, read_recordings, unfinished
 from recurra.data.audio.resample import Resampler
 from recurra.data.audio.sound import read_sound, stream_sound
 from recurra.data.audio.transform import Heard, Hearing
@@ -24,4 +24,5 @@ __all__ = [
     "read_recordings",
     "read_sound",
     "stream_sound",
+    "unfinished",
 ]

@@ -6,7 +6,7 @@ import csv
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -94,6 +94,25 @@ def read_recordings(X: Any, rate: int = RATE) -> list[Recording]:
         raise DataError("recordings: there are none, expected at least one")
     for one in found:
         checked_samples(one.samples, f"recording {one.name!r}")
+    return found
+
+
+def unfinished(recordings: Sequence[Recording], label: str = "other", seed: int = 0) -> list[Recording]:
+    """Recordings broken off where at most half of their energy was heard, with a label of their own.
+
+    A classifier that learns these too says nothing before a word is said: what a `Spotter` needs, since the
+    beginning of one word may sound like another.
+
+    >>> one = Recording("a", np.ones(1000, np.float32), label="yes")
+    >>> [cut] = unfinished([one])
+    >>> cut.label, 100 <= len(cut.samples) <= 500
+    ('other', True)
+    """
+    rng, found = np.random.default_rng(seed), []
+    for one in recordings:
+        heard = np.cumsum(one.samples.astype(np.float64) ** 2)
+        end = int(np.searchsorted(heard, rng.uniform(0.1, 0.5) * heard[-1])) if len(heard) else 0
+        found.append(replace(one, name=f"{one.name}, unfinished", samples=one.samples[:end], label=label))
     return found
 
 

@@ -160,7 +160,7 @@ class Hearing(Transform):
 
     def means(self, x: F32, step: int, mean: F64) -> F64:
         """The running means [T, k F] after each step of x, the first of which is number `step`; before it is `mean`."""
-        heard = (x > self.floor).any(-1)  # perfect silence says nothing of a voice or a room
+        heard = np.asarray((x > self.floor).any(-1))  # perfect silence says nothing of a voice or a room
         x, out = np.maximum(x, self.floor), np.empty(x.shape, np.float64)
         for t in range(len(x)):
             if heard[t]:

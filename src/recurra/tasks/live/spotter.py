@@ -17,6 +17,7 @@ from recurra.errors import DataError
 
 BEFORE = 10  # frames before the gate opens that are heard too
 LEAST = 20  # frames that are heard before anything is said
+SMOOTH = 12  # frames over which a probability is averaged
 
 
 class Detection(NamedTuple):
@@ -48,20 +49,28 @@ class Spotter:
     """A classifier of sound that listens: every 10 ms the probabilities of its labels, and detections.
 
     It hears what the gate lets through: where somebody begins to speak, the network begins anew. A word is detected
-    where its probability reaches the threshold, once for each time the gate opens. Steps are frames of 10 ms.
+    where the mean of its last probabilities reaches the threshold (Chen et al. 2014), once for each time the gate
+    opens. Steps are frames of 10 ms.
 
     Args:
         estimator: a `recurra.Classifier` of sound, with `stack` 1.
         threshold: of the probability.
         others: labels that are no words to detect, such as noise.
         gate: where somebody speaks.
+        smooth: frames of that mean; the more, the later a word is said, and the less its beginning is taken for
+            another.
 
     Raises:
         DataError: the classifier is none of sound, or its steps are longer.
     """
 
     def __init__(
-        self, estimator: Any, threshold: float = 0.9, others: Sequence[str] = (), gate: Gate | None = None
+        self,
+        estimator: Any,
+        threshold: float = 0.9,
+        others: Sequence[str] = (),
+        gate: Gate | None = None,
+        smooth: int = SMOOTH,
     ) -> None:
         self.model, self.transform, self.task = estimator.model_, estimator.transform_, estimator.task_
         bank = getattr(self.transform, "bank", None)
@@ -70,13 +79,15 @@ class Spotter:
                 "a spotter: the model is no classifier of sound by steps of one frame of log-mel energies, expected "
                 "recurra.Classifier fitted to recordings"
             )
+        if isinstance(smooth, bool) or not isinstance(smooth, int) or not 1 <= smooth <= 100:
+            raise DataError(f"a spotter: smooth={smooth!r}, expected a whole number of frames from 1 to 100")
         if not 0 < threshold <= 1:
             raise DataError(f"a spotter: threshold={threshold!r}, expected a number above 0, at most 1")
         labels = [str(label) for label in self.task.labels.tolist()]
         odd = next((name for name in others if name not in labels), None)
         if odd is not None:
             raise DataError(f"a spotter: there is no label {odd!r}, expected some of {', '.join(labels)}")
-        self.labels, self.threshold = labels, threshold
+        self.labels, self.threshold, self.smooth = labels, threshold, smooth
         self.wanted = np.array([k for k, label in enumerate(labels) if label not in others])
         self.gate = gate or Gate()
         self.reset()
@@ -86,6 +97,7 @@ class Spotter:
         self._bank, self._gate = self.transform.bank.live(), self.gate.live()
         self._resampler: Resampler | None = None
         self._before: deque[Any] = deque(maxlen=BEFORE)
+        self._recent: deque[Any] = deque(maxlen=self.smooth)
         self._session: Any = None
         self._fired, self._heard, self.frames = False, 0, 0
         self._mean = self.transform.center
@@ -95,7 +107,7 @@ class Spotter:
     def bytes(self) -> dict[str, int]:
         """The memory of the whole spotter: the network's numbers, its states, and what is kept of the sound."""
         numbers = sum(a.nbytes for a in self.model.arrays().values())
-        states = 4 * sum(self.model.program().state_widths().values())
+        states = 4 * (sum(self.model.program().state_widths().values()) + self.smooth * len(self.labels))
         bank = self.transform.bank
         sound = 4 * (bank.window + bank.shift + BEFORE * bank.bins) + self.transform.center.nbytes * 3
         return {"network": numbers, "states": states, "sound": sound, "all": numbers + states + sound}
@@ -121,13 +133,20 @@ class Spotter:
             if said is None:
                 continue
             shown[i] = said
-            best = int(self.wanted[said[self.wanted].argmax()])
-            if not self._fired and self._heard >= LEAST and said[best] >= self.threshold and said.argmax() == best:
+            best, level = self._best()
+            if not self._fired and level >= self.threshold:
                 self._fired = True
                 at = ((self.frames - 1) * bank.shift + bank.window) / bank.rate
-                found.append(Detection(at, self.labels[best], float(said[best])))
+                found.append(Detection(at, self.labels[best], level))
         self.probabilities = shown
         return found
+
+    def _best(self) -> tuple[int, float]:
+        """The most probable word and its mean probability; 0 where another label is more probable, or too soon."""
+        mean = np.mean(self._recent, axis=0)
+        best = int(self.wanted[mean[self.wanted].argmax()])
+        sure = self._heard >= LEAST and len(self._recent) == self.smooth and mean.argmax() == best
+        return best, float(mean[best]) if sure else 0.0
 
     def _take(self, frame: NDArray[np.float32]) -> NDArray[np.float32] | None:
         """The probabilities after a frame, where the gate is open."""
@@ -140,16 +159,20 @@ class Spotter:
             self._session, self._mean, self._heard, self._fired = self.model.session(), self.transform.center, 0, False
             new = [*self._before, frame]
             self._before.clear()
+            self._recent.clear()
         steps, hearing = np.stack(new), self.transform
         means = hearing.means(steps, self._heard, self._mean) if hearing.running else None
         rows = hearing.normalised(steps, means)
         self._mean = self._mean if means is None else means[-1]
         self._heard += len(new)
         out: NDArray[np.float32] = self._session.run(rows)[-1]
+        self._recent.append(out)
         return out
 
     def calibrate(self, background: Iterable[Any], an_hour: float = 1.0) -> Rate:
         """Set the least threshold with at most so many detections an hour in sound without the words.
+
+        Where the network was quite sure of more than that, it is above 1 and nothing is ever detected.
 
         Args:
             background: pieces of samples of one sound at the rate of training, as `stream_sound` gives them.
@@ -171,7 +194,7 @@ class Spotter:
         peaks.sort(reverse=True)
         allowed = int(an_hour * hours)
         least = peaks[allowed] if allowed < len(peaks) else 0.0
-        self.threshold = min(1.0, max(0.5, float(np.nextafter(np.float32(least), np.float32(2)))))
+        self.threshold = max(0.5, float(np.nextafter(np.float32(least), np.float32(2))))
         alarms = sum(peak >= self.threshold for peak in peaks)
         return Rate(self.threshold, alarms, hours, _upper(alarms) / hours)
 
@@ -185,9 +208,9 @@ class Spotter:
                 continue
             if was:
                 yield None
-            best = int(self.wanted[said[self.wanted].argmax()])
-            if self._heard >= LEAST and said.argmax() == best:
-                yield float(said[best])
+            level = self._best()[1]
+            if level:
+                yield level
 
 
 def _upper(count: int) -> float:
