@@ -69,7 +69,7 @@ def emoji_pictures(size: int) -> tuple[Named, ...]:
 
 
 def run_caption_demo(
-    folder: str | os.PathLike[str] = ".", *, seed: int = 0, epochs: int = 16, count: int = COUNT
+    folder: str | os.PathLike[str] = ".", *, seed: int = 0, epochs: int = 24, count: int = COUNT
 ) -> dict[str, Any]:
     """Learn captions, compare with the nearest picture, write a report, and caption pictures live.
 
@@ -93,7 +93,8 @@ def run_caption_demo(
     source = EMOJI if known else DRAWN_SHAPES
     console.print(f"[bold]1[/]  {len(chosen):,} {source}.", highlight=False)
     console.print("   70 % to train, 15 % to watch, 15 % to test, by chance.")
-    model = Captioner(hidden=128, epochs=epochs, batch=32, seed=seed, refit=False)
+    how: dict[str, Any] = {"batch": 16, "learning_rate": 2e-3, "dropout": 0.1}
+    model = Captioner(hidden=128, epochs=epochs, seed=seed, refit=False, **how)
     model.fit([one.picture for one in chosen], [one.name for one in chosen])
     console.print(f"[bold]2[/]  Trained in {model.report_['seconds']['training']:.0f} s.")
     tell(console, model)

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from recurra.data.images.picture import SUFFIXES, is_image
-from recurra.data.readers import parse_csv
-from recurra.data.table import Table
+from recurra.data.readers import parse_csv, read_table
+from recurra.data.table import Table, as_table
 from recurra.data.text.normal import decoded
-from recurra.data.text.reading import JSON_ENDINGS, read_texts
+from recurra.data.text.reading import JSON_ENDINGS, json_lines, read_texts
 from recurra.errors import DataError
 
 IMAGE_COLUMNS = ("image", "file", "filename", "file_name", "image_name", "path", "picture", "features")  # by name
@@ -98,7 +98,7 @@ def _of_table(X: Any, y: Any, image: str | None, groups: Any) -> list[Captioned]
             return _gathered(lines)
         if X.suffix.lower() == ".txt":
             X = parse_csv(X.read_bytes(), X.name, fast=False)
-    table: Table = read_table_of(X)
+    table = _table_of(X)
     column = image or _named(table, IMAGE_COLUMNS, "images", "image")
     target = y if y is not None else next((name for name in CAPTION_COLUMNS if name in table.columns), None)
     texts = read_texts(table, target, text=column, groups=groups)
@@ -108,12 +108,8 @@ def _of_table(X: Any, y: Any, image: str | None, groups: Any) -> list[Captioned]
     return _gathered((table.where(row), str(name), caption, group) for row, name, caption, group in rows)
 
 
-def read_table_of(X: Any) -> Table:
+def _table_of(X: Any) -> Table:
     """A file or a frame as a table; of JSON Lines too, where a cell may be a list."""
-    from recurra.data.readers import read_table
-    from recurra.data.table import as_table
-    from recurra.data.text.reading import json_lines
-
     if isinstance(X, Path):
         return json_lines(X.read_bytes(), X.name) if X.suffix.lower() in JSON_ENDINGS else read_table(X)
     return as_table(X)
