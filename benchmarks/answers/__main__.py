@@ -11,6 +11,7 @@ from rich.table import Table
 
 from benchmarks.answers import (
     beauty,
+    captions,
     chorales,
     cycles,
     digits,
@@ -66,7 +67,14 @@ ROWS += (
     variance.ROW,
     stocks.ROW,
 )
-ROWS += (sentences.ROW, sentences.ROW_BACK, sentences.ROW_SUMMARIES, pronunciation.ROW, pronunciation.ROW_DICTIONARY)
+ROWS += (
+    captions.ROW,
+    sentences.ROW,
+    sentences.ROW_BACK,
+    sentences.ROW_SUMMARIES,
+    pronunciation.ROW,
+    pronunciation.ROW_DICTIONARY,
+)
 COLUMNS = ("naive", "simple", "published", "ours", "reach", "", "minutes")
 
 

@@ -88,7 +88,7 @@ def _nearest(known: Sequence[np.ndarray], asked: Sequence[np.ndarray]) -> list[i
 
 
 def captioner(data: Emoji) -> tuple[float, float]:
-    """`recurra.Captioner` with more width and fewer things dropped than what was too small for the validation part."""
+    """`recurra.Captioner`: convolutions and the decoder learn from these pictures alone."""
     how: dict[str, Any] = {"hidden": 128, "epochs": 40, "batch": 16, "learning_rate": 2e-3, "dropout": 0.1}
     model = recurra.Captioner(**how, parts=data.parts, refit=False, seed=0)
     model.fit([one.picture for one in data.named], [one.name for one in data.named], evaluate=False)
@@ -105,4 +105,5 @@ ROW = Row(
     naive=nearest,
     simple=shape_and_colour,
     ours=captioner,
+    tried="on validation, channels (16, 32, 64, 128), a fifth dropped, 34 epochs, not at its end: 0.667, 85.5",
 )
