@@ -89,7 +89,7 @@ def _nearest(known: Sequence[np.ndarray], asked: Sequence[np.ndarray]) -> list[i
 
 def captioner(data: Emoji) -> tuple[float, float]:
     """`recurra.Captioner`: convolutions and the decoder learn from these pictures alone."""
-    how: dict[str, Any] = {"hidden": 128, "epochs": 40, "batch": 16, "learning_rate": 2e-3, "dropout": 0.1}
+    how: dict[str, Any] = {"hidden": 128, "epochs": 60, "batch": 16, "learning_rate": 2e-3, "dropout": 0.1}
     model = recurra.Captioner(**how, parts=data.parts, refit=False, seed=0)
     model.fit([one.picture for one in data.named], [one.name for one in data.named], evaluate=False)
     test = data.of("test")
