@@ -149,6 +149,27 @@ def test_a_model_that_reads_whole_writes_at_the_end(model) -> None:
     assert live.step({"text": "one", "end": True})["text"] == model.predict(["one"])[0]
 
 
+def test_it_is_streamed_and_served(model, tmp_path) -> None:
+    """A line of JSON an observation; a server gives token by token."""
+    from recurra.serve.served import Decoder
+
+    model.save(tmp_path / "model")
+    lines = ('{"text": "five two ", "end": false}', '{"text": "four", "end": true, "write": 1}', '{"write": 5}')
+    done = CliRunner().invoke(app, ["stream", str(tmp_path / "model")], input="\n".join(lines) + "\n")
+    said = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one["written"] for one in said] == ["", "FOUR", " TWO FIVE"]
+    served = Decoder("translator", recurra.load(tmp_path / "model"), "translator")
+    assert served.describe()["task"] == "translate"
+    state = served.begin()
+    state.step({"text": "five two four", "end": True, "write": 1})
+    again = served.restore(served.snapshot(state))
+    assert (
+        again.step({"write": 1})
+        == state.step({"write": 1})
+        == {"written": " TWO", "text": "FOUR TWO", "complete": False}
+    )
+
+
 def fitted(read, written, **settings):
     recurra.Translator(hidden=4, epochs=1, **settings).fit(read, written)
 
@@ -162,6 +183,12 @@ def fitted(read, written, **settings):
         (lambda m: fitted(["a", "b"], ["b"]), DataError, "y"),
         (lambda m: fitted(READ, WRITTEN, reading={"tokens": "letters"}), SettingError, "tokens='letters'"),
         (lambda m: fitted(READ, WRITTEN, reading={"longest": 1}), DataError, "expected at most 1"),
+        (
+            lambda m: fitted([*READ, "one " * 10_000], [*WRITTEN, "ONE"]),
+            DataError,
+            "10000 tokens, expected at most 1024",
+        ),
+        (lambda m: m.predict(["one " * 10_000]), DataError, "has 10000 tokens, expected at most 16"),
         (lambda m: fitted(READ, WRITTEN, cell="lstm_projected"), SettingError, "projects its output"),
         (lambda m: m.predict([" ".join(["one"] * 17)]), DataError, "has 17 tokens, expected at most 16"),
         (lambda m: m.translate("one", n=0), DataError, "n=0, expected 1 to 4"),

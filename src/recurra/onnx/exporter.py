@@ -85,8 +85,9 @@ def _alone(model: Model, program: str | None) -> Model:
         )
     if program is None:
         return model
-    about = {"preprocessing": model.preprocessing, "card": model.card, "parity": model.parity}
-    return Model(programs={MAIN: model.program(program)}, **about)
+    alone = Model(programs={MAIN: model.program(program)}, preprocessing=model.preprocessing)
+    alone.card = model.card
+    return alone
 
 
 def beginnings(model: Model) -> dict[str, Array]:

@@ -206,8 +206,9 @@ def _sizes(program: Program) -> tuple[int, int, int]:
 
 def _begun(program: Program, begins: Sequence[Mapping[str, Array]], beam: int) -> Session:
     """A session of all rows at their beginning."""
-    session = program.session(len(begins) * beam)
-    state = session.state
+    rows = len(begins) * beam
+    session = program.session(rows)
+    state = {name: np.repeat(a[None], rows, 0) for name, a in program.beginnings().items()}
     for n, given in enumerate(begins):
         for name, array in given.items():
             state[name][n * beam : (n + 1) * beam] = array

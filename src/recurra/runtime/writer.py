@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
 
 import numpy as np
 
 from recurra.errors import ShapeError
-from recurra.runtime.beam import Hypothesis, Limits, Search, search
+from recurra.runtime.beam import TOGETHER, Hypothesis, Limits, Search, search
 from recurra.runtime.model import Model
 from recurra.runtime.ops import Attend, Readout, Recurrent
 from recurra.weights import Array
@@ -81,23 +82,25 @@ class Writer:
         Raises:
             ShapeError: there is nothing, or more than the capacity.
         """
-        if not 0 < len(source) <= self.capacity:
-            raise ShapeError(f"a writer: the source has {len(source)} steps, expected 1 to {self.capacity}")
-        return self.begun(self.encoder.run(np.ascontiguousarray(source.reshape(len(source), -1), np.float32)), places)
+        return self._begun_together([source], [places])[0]
 
-    def begun(self, y: Array, places: Sequence[int] = ()) -> dict[str, Array]:
-        """The same, from what the encoder gives [n, H]."""
-        y = np.ascontiguousarray(y.reshape(-1, self.memory.input_size))
-        found = self.started(y[: self.wait or len(y)])
-        found |= self._attend.memory(self.memory.run(y), f"layers.{self._place}.")
-        return found | self.copied(places)
+    def _begun_together(self, sources: Sequence[Array], places: Sequence[Sequence[int]]) -> list[dict[str, Array]]:
+        """The same of sources of one length."""
+        n = len(sources[0])
+        if not 0 < n <= self.capacity:
+            raise ShapeError(f"a writer: the source has {n} steps, expected 1 to {self.capacity}")
+        x = np.stack([np.reshape(source, (n, -1)) for source in sources], 1)
+        return self.begun(self.encoder.run(np.ascontiguousarray(x, np.float32)), places)
 
-    def started(self, y: Array) -> dict[str, Array]:
-        """The states of the decoder's layers, from what the encoder gives for the symbols before it begins [n, H]."""
-        last, found, at = self.start.run(np.ascontiguousarray(y))[-1], dict[str, Array](), 0
+    def begun(self, y: Array, places: Sequence[Sequence[int]]) -> list[dict[str, Array]]:
+        """With what the decoder begins, from what the encoder gives [n, B, H], and the places of each of B."""
+        n, B, part = y.shape[0], y.shape[1], self.memory.input_size
+        y = np.ascontiguousarray(y.reshape(n, B, -1, part).swapaxes(1, 2).reshape(-1, B, part))
+        last, found, at = self.start.run(y[: self.wait or len(y)])[-1], dict[str, Array](), 0
         for name, width in self._states.items():
-            found[name], at = last[at : at + width], at + width
-        return found
+            found[name], at = last[:, at : at + width], at + width
+        found |= self._attend.memory(self.memory.run(y), f"layers.{self._place}.")
+        return [{name: a[b] for name, a in found.items()} | self.copied(places[b]) for b in range(B)]
 
     def copied(self, places: Sequence[int]) -> dict[str, Array]:
         """The state of what is to be copied; none of a decoder that does not copy."""
@@ -140,6 +143,17 @@ class Writer:
             places: of each, see `begins`.
         """
         order = sorted(range(len(sources)), key=lambda i: len(sources[i]))  # of one length together: none waits long
-        begins = [self.begins(sources[i], places[i] if places else ()) for i in order]
+        begins = list[dict[str, Array]]()
+        for _, alike in groupby(order, lambda i: np.shape(sources[i])):
+            for some in batched(alike, TOGETHER):
+                each = [places[i] if places else () for i in some]
+                begins += self._begun_together([sources[i] for i in some], each)
         found = search(self.decoder, begins, limits)
         return [one for _, one in sorted(zip(order, found, strict=True), key=lambda pair: pair[0])]
+
+
+def batched(some: Iterable[int], size: int) -> Iterator[list[int]]:
+    """So many at a time."""
+    left = iter(some)
+    while part := list(islice(left, size)):
+        yield part

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 ENDINGS = (*JSON_ENDINGS, ".tsv", ".csv", ".parquet")
 LANES = 16  # what a memory is a multiple of
+MOST_READ = 1024  # tokens of a text for which memory is kept without a word
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,8 @@ class Pairs(Input):
         written: the same of what is to be written; None: as `tokens`.
         min_count: how often a symbol comes in training at least; a rarer one is unknown.
         most: symbols of each side, the most frequent ones; of subwords, 8000 at most where nothing is said.
-        longest: tokens that are read; a longer text is an error.
+        longest: tokens that are read, for which memory is kept; a longer text is an error. 0: as many as the longest of
+            training has, up to 1024.
         embedding: numbers of a symbol.
         heads, score: of the attention, see `recurra.torch.Attend`.
     """
@@ -90,6 +92,11 @@ class Pairs(Input):
         task.columns = ("token",)
         made = _cut(found, self.tokenizers)
         longest = max(len(x) for x in made.x)
+        if not self.longest and longest > MOST_READ:
+            raise DataError(
+                f"pairs: a text has {longest} tokens, expected at most {MOST_READ} where nothing is said: cut it, or "
+                f"train with reading={{'longest': {longest}}}, and memory for as many is kept for each text"
+            )
         self.longest = self.longest or -(-max(longest, LANES) // LANES) * LANES
         self.check(made.x)
         return made

@@ -166,7 +166,7 @@ class TextInTwo:
         places = self.pairs.places(self._pair) if self.texts.how.copy else ()
         if self.search is None:
             y = np.array(self.y) if self.y else self.writer.encoder.run(np.stack(self.rows))
-            self.search = Search(self.writer.decoder, [self.writer.begun(y, places)], self.texts.limits())
+            self.search = Search(self.writer.decoder, self.writer.begun(y[:, None], [places]), self.texts.limits())
         elif self.y:
             self.writer.remember(self.search, np.array(self.y), places)
         self.search.step()
