@@ -58,15 +58,16 @@ class NoteHead(nn.Module):
     def carried(self) -> Tensor:
         """[P, P]: what each note of the frame before adds to the biases of all notes."""
         keys = torch.arange(self.notes)
-        return self.before + self.moves[keys - keys.unsqueeze(1) + self.notes - 1]
+        found: Tensor = self.before + self.moves[keys - keys.unsqueeze(1) + self.notes - 1]
+        return found
 
     def scores(self, output: Tensor, frames: Tensor, before: Tensor) -> Tensor:
         """The score [N, P] of each note by those below it in `frames` [N, P] and those of the frames `before` [N, P],
         of outputs [N, P + U]."""
         bias, hidden = output.split([self.notes, self.units], -1)
-        bias = bias + before @ self.carried()
+        told: Tensor = bias + before @ self.carried()
         if not self.units:
-            return bias
+            return told
         to_bias, to_hidden = self.added().split([self.notes, self.units], 1)
         below = (frames.cumsum(1) - frames).long()  # how many notes sound below each
         many = int(frames.sum(1).max()) if len(frames) else 0
@@ -74,7 +75,7 @@ class NoteHead(nn.Module):
         added = to_hidden[keys] * (there > 0).unsqueeze(-1)
         states = hidden.unsqueeze(1) + torch.cat([torch.zeros_like(hidden).unsqueeze(1), added.cumsum(1)], 1)
         scores = (torch.sigmoid(states) @ self.above.T).gather(1, below.unsqueeze(1))[:, 0]
-        result: Tensor = bias + frames @ to_bias + scores
+        result: Tensor = told + frames @ to_bias + scores
         return result
 
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ class LiveMusic(Live):
         model, task, transform: of a `recurra.Composer`.
     """
 
-    answer = "notes"
+    answer = "frame"
 
     def __init__(self, model: Model, task: Any, transform: FrameBefore) -> None:
         super().__init__(model, transform, [], ["notes"])
