@@ -157,7 +157,7 @@ def test_a_cell_keeps_what_prepares_its_inputs() -> None:
     ("make", "error", "words"),
     [
         (lambda: Fields(cells.gru, {}, 3), CellError, r"gru, have the gates r, z, n, expected a cell without"),
-        (lambda: TorchFields("gru", 3), CellError, r"Fields: gru has the gates r, z, n, expected a cell without"),
+        (lambda: TorchFields(cells.gru, 3), CellError, r"Fields: gru has the gates r, z, n, expected a cell without"),
         (lambda: Fields(between, {}, 3), ShapeError, r"its arrays are none, expected share\.a"),
         (
             lambda: Fields(between, {"share.a": numbers(4)}, 3),
@@ -172,8 +172,8 @@ def test_a_cell_keeps_what_prepares_its_inputs() -> None:
             r"`rest` is -1, expected a number",
         ),
         (lambda: Model([decay()]).run(numbers(2, 3, 4)), ShapeError, r"4.*expected.*23|23"),
-        (lambda: Fields.read({"size": 3}, {}), CellError, r"`cell` is no text"),
-        (lambda: Fields.read({"cell": cells.gru.text, "size": 3}, {}), CellError, r"have the gates"),
+        (lambda: Fields.read({"size": 3}, {}), CellError, r"`equations` is no text"),
+        (lambda: Fields.read({"equations": cells.gru.text, "size": 3}, {}), CellError, r"have the gates"),
     ],
 )
 def test_what_is_no_op_is_refused(make, error, words) -> None:

@@ -99,6 +99,21 @@ def watcher(**changed: Any) -> Watcher:
     return Watcher(Watch(**given, tail=Tail(0.0, 1 / math.log(10), 1.0)))  # rarity is the surprise
 
 
+def test_surprises_that_come_in_company_ring_as_often_as_was_declared() -> None:
+    """Steps that are surprising for a while, again and again: what rings is counted, not what is above a level."""
+    rng = generator("company")
+    steps, noise = 80_000, rng.normal(size=80_000)
+    slow = np.zeros(steps)
+    for t in range(1, steps):
+        slow[t] = 0.98 * slow[t - 1] + 0.2 * noise[t]
+    values = np.abs(slow + 0.3 * rng.normal(size=steps) + np.sin(np.arange(steps) / 8))
+    for per in (200, 1000):
+        tail = Tail.of(values[:20_000], apart=48)
+        watcher = Watcher(Watch(1, 0, 48, math.log10(per), tail))
+        rung = sum(watcher.push(v)[2] for v in values[20_000:].tolist())
+        assert 0.6 < rung / ((steps - 20_000) / per) < 1.6
+
+
 def test_alarms_are_apart_and_an_operator_moves_their_level() -> None:
     one = watcher()
     said = [one.push(v) for v in (1, 3, 4, 1, 1, 1, 3, 1, 1, 1, 1, 1, 3)]

@@ -29,6 +29,8 @@ DEMOS = {
     "sentiment": Demo("reviews", "run_sentiment_demo", "whether a review is enthusiastic, as it is typed"),
     "translate": Demo("sequences", "run_translate_demo", "dates as people write them in five languages, to digits"),
     "summarize": Demo("sequences", "run_summarize_demo", "a line for each text of Python's own documentation"),
+    "patient": Demo("watched", "run_patient_demo", "a risk after each measurement of a patient, and what moved it"),
+    "detect": Demo("watched", "run_detect_demo", "faults in a stream, found without labels"),
     "trade": Demo("market", "run_market_demo", "positions in twenty stocks, judged year after year"),
 }
 

@@ -136,14 +136,14 @@ def _pool(emitter: Emitter, name: str, op: ops.Pool, x: str) -> str:
 
 
 def _fields(emitter: Emitter, name: str, op: ops.Fields, x: str) -> str:
-    builder, states = emitter.builder, op.cell.states
+    builder, states = emitter.builder, op.equations.states
     parts = [f"{name}.{part}" for part in (*states, *(["rest"] if op.rest else []))]
     sizes = [op.size] * len(states) + ([op.rest] if op.rest else [])
     builder.add("Split", [x, builder.array(f"{name}.sizes", np.array(sizes, np.int64))], parts, axis=-1)
     own = {n: builder.array(f"{name}.parameters.{n}", array) for n, array in op.parameters.items()}
     known = own | {state: f"{name}.{state}" for state in states}
-    new = emit(builder, op.cell.next, lambda n, names: known[n._value])
-    return builder.add("Concat", [*(new[n] for n in op.cell.next), *parts[len(states) :]], axis=-1)
+    new = emit(builder, op.equations.next, lambda n, names: known[n._value])
+    return builder.add("Concat", [*(new[n] for n in op.equations.next), *parts[len(states) :]], axis=-1)
 
 
 def _last(builder: Builder, name: str, op: ops.Pool, x: str) -> str:

@@ -113,6 +113,7 @@ def lines(
     marks: Sequence[tuple[str, float]] = (),
     whole: bool = False,
     wide: bool = False,
+    to: float | None = None,
 ) -> Chart:
     """A chart of lines.
 
@@ -127,6 +128,7 @@ def lines(
         marks: dotted lines across: ("x" or "y", where).
         whole: whether the horizontal axis has whole numbers only.
         wide: whether it is as wide as the page.
+        to: where the vertical axis ends; None: by the curves.
     """
     figure, ax = axes(9.6 if wide else 4.7, height, xlabel=x, ylabel=y)
     draw_lines(ax, curves)
@@ -138,6 +140,8 @@ def lines(
         (ax.axvline if axis == "x" else ax.axhline)(at, color=COLOURS["muted"], linewidth=0.8, linestyle=":")
     if from_zero:
         ax.set_ylim(bottom=0)
+    if to is not None:
+        ax.set_ylim(top=1.02 * to)
     if whole:
         ax.xaxis.get_major_locator().set_params(integer=True)
     legend(ax)

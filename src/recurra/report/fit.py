@@ -13,6 +13,7 @@ from recurra.formatting import duration, number, plain, share
 from recurra.report.charts import DASHED, Line, against, bars, histogram, lines, numbers, told_apart
 from recurra.report.page import Beside, Chart, Code, Part, Section, Table, Text, render
 from recurra.report.pictured import pictured
+from recurra.report.risk import honest, moves, risks
 from recurra.report.rolls import rolls
 from recurra.report.sound import spikes
 from recurra.report.written import written
@@ -286,6 +287,9 @@ def _stream(one: Mapping[str, Any]) -> list[Part]:
 _KINDS: dict[str, tuple[str, Callable[[Mapping[str, Any]], list[Part]]]] = {
     "confusion": ("Label by label", _confusion),
     "calibration": ("What its probabilities are worth", _calibration),
+    "risks": ("Risks over time", risks),
+    "moves": ("What moves risks", moves),
+    "reliability": ("Are the risks honest?", honest),
     "stream": ("The stream and its alarms", _stream),
     "scatter": ("Answers and the truth", _scatter),
     "table": ("In numbers", _table),

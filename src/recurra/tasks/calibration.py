@@ -36,3 +36,19 @@ def reliability(said: ArrayLike, happened: ArrayLike, bins: int = 10) -> dict[st
         "ece": sum(n * abs(a - b) for a, b, n in rows) / len(risk),
         "rows": rows,
     }
+
+
+def auroc(said: ArrayLike, happened: ArrayLike) -> float:
+    """The area under the curve: the chance that one of what happened was given the greater risk; ties count half. NaN
+    where all or nothing happened.
+
+    >>> auroc([0.1, 0.4, 0.4, 0.8], [0, 1, 0, 1])
+    0.875
+    """
+    risk, positive = np.asarray(said, np.float64), np.asarray(happened) > 0
+    n = int(positive.sum())
+    if n in (0, len(risk)):
+        return float("nan")
+    _, place, counts = np.unique(risk, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
+    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(risk) - n)))

@@ -300,13 +300,13 @@ def _of_forecast(op: ops.Forecast) -> nn.Module:
 
 
 def _fields(module: Fields, read: Read) -> Op:
-    arrays = {name: read(getattr(module.step, f"{name.replace('.', '_')}_l0")) for name in module.cell.parameters}
-    return ops.Fields(module.cell, arrays, module.size, module.rest)
+    arrays = {name: read(getattr(module.step, f"{name.replace('.', '_')}_l0")) for name in module.equations.parameters}
+    return ops.Fields(module.equations, arrays, module.size, module.rest)
 
 
 def _of_fields(op: ops.Fields) -> nn.Module:
     named = {f"step.{name.replace('.', '_')}_l0": array for name, array in op.parameters.items()}
-    return _filled(Fields(op.cell, op.size, op.rest), **named)
+    return _filled(Fields(op.equations, op.size, op.rest), **named)
 
 
 def _of_embedding(op: ops.Embedding) -> nn.Module:

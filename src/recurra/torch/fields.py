@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.fx import Proxy
 
 from recurra.cells import Cell
-from recurra.cells.trace import get
 from recurra.errors import CellError
 from recurra.torch.recurrent import Recurrent
 from recurra.torch.traced import as_node
@@ -19,7 +18,7 @@ class Fields(nn.Module):
     Letters: V numbers of a field, R of a row, of which the first K V are fields.
 
     Args:
-        cell: without products, as `input_decay`.
+        equations: a cell without products, as `input_decay`.
         size: V.
         rest: R - K V, the numbers that stay as they are.
 
@@ -34,14 +33,13 @@ class Fields(nn.Module):
     torch.Size([10, 4, 8])
     """
 
-    def __init__(self, cell: str | Cell, size: int, rest: int = 0) -> None:
+    def __init__(self, equations: Cell, size: int, rest: int = 0) -> None:
         super().__init__()
-        self.cell, self.size, self.rest = get(cell), size, rest
-        if self.cell.gates or self.cell.projection is not None:
-            raise CellError(
-                f"Fields: {self.cell.name} has the gates {', '.join(self.cell.gates)}, expected a cell without products"
-            )
-        self.step = Recurrent(self.cell, 1, size)
+        self.equations, self.size, self.rest = equations, size, rest
+        if self.equations.gates or self.equations.projection is not None:
+            gates = ", ".join(self.equations.gates)
+            raise CellError(f"Fields: {self.equations.name} has the gates {gates}, expected a cell without products")
+        self.step = Recurrent(self.equations, 1, size)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -50,8 +48,8 @@ class Fields(nn.Module):
             nn.init.uniform_(parameter, 0.0, self.size**-0.5)
 
     def extra_repr(self) -> str:
-        """The cell and the sizes."""
-        return f"{self.cell.name}, {self.size}, rest={self.rest}"
+        """The equations and the sizes."""
+        return f"{self.equations.name}, {self.size}, rest={self.rest}"
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., R] to [..., R]."""
@@ -59,7 +57,7 @@ class Fields(nn.Module):
             node: Tensor = as_node(self, x)
             return node
         rows = x.reshape(-1, x.shape[-1])
-        *fields, rest = rows.split([self.size] * len(self.cell.states) + [self.rest], -1)
+        *fields, rest = rows.split([self.size] * len(self.equations.states) + [self.rest], -1)
         states = tuple(field.contiguous()[None] for field in fields)
         new = self.step(x.new_zeros(1, len(rows), 1), states if len(states) > 1 else states[0])[1]
         new = new if isinstance(new, tuple) else (new,)

@@ -36,29 +36,29 @@ class Fields(Op):
     [[8.0, 5.0], [4.0, 5.0], [1.0, 5.0]]
     """
 
-    cell: Cell
+    equations: Cell
     parameters: Mapping[str, Array]
     size: int
     rest: int = 0
     kind: ClassVar[str] = "fields"
 
     def __post_init__(self) -> None:
-        if self.cell.gates or self.cell.projection is not None:
+        if self.equations.gates or self.equations.projection is not None:
             raise CellError(
-                f"the equations of fields, {self.cell.name}, have the gates {', '.join(self.cell.gates)}, expected a "
-                "cell without products, as input_decay"
+                f"the equations of fields, {self.equations.name}, have the gates {', '.join(self.equations.gates)}, "
+                "expected a cell without products, as input_decay"
             )
         check_count(self.kind, "size", self.size)
         if isinstance(self.rest, bool) or not isinstance(self.rest, int) or not 0 <= self.rest <= MOST_NUMBERS:
             raise ShapeError(f"fields: `rest` is {str(self.rest)[:80]}, expected a number from 0 to {MOST_NUMBERS}")
-        check_names(set(self.cell.parameters), self.parameters)
+        check_names(set(self.equations.parameters), self.parameters)
         for name, array in self.parameters.items():
             check_array("a fields layer", name, array, FLOAT, (self.size,))
 
     @property
     def input_size(self) -> int:
         """The fields and the rest."""
-        return len(self.cell.states) * self.size + self.rest
+        return len(self.equations.states) * self.size + self.rest
 
     @property
     def output_size(self) -> int:
@@ -67,18 +67,18 @@ class Fields(Op):
 
     def settings(self) -> dict[str, Any]:
         """The equations, and the sizes."""
-        return {"cell": self.cell.text, "size": self.size, "rest": self.rest}
+        return {"equations": self.equations.text, "size": self.size, "rest": self.rest}
 
     def arrays(self) -> dict[str, Array]:
         """The cell's parameters."""
-        return {name: self.parameters[name] for name in self.cell.parameters}
+        return {name: self.parameters[name] for name in self.equations.parameters}
 
     @classmethod
     def read(cls, settings: Settings, arrays: Arrays) -> Fields:
         """The equations from their text, without running any code of the file."""
-        text = settings.get("cell")
+        text = settings.get("equations")
         if not isinstance(text, str) or len(text) > MOST_CELL_TEXT:
-            raise CellError(f"`cell` is no text of at most {MOST_CELL_TEXT} characters")
+            raise CellError(f"`equations` is no text of at most {MOST_CELL_TEXT} characters")
         try:
             cell = from_text(text)
             _check_size(cell)
@@ -88,8 +88,7 @@ class Fields(Op):
 
     def add_to(self, network: Any, width: int, offsets: Mapping[str, int]) -> None:
         """The cell's own routine."""
-        shapes = Weights.shapes(self.cell, 1, self.size)
-        weights = Weights.of(self.cell, {n: np.zeros(s, FLOAT) for n, s in shapes.items()} | self.arrays())
-        network.add_fields(
-            _kernel(self.cell, gradient=False), _native_weights(self.cell, weights), self.size, self.input_size
-        )
+        shapes = Weights.shapes(self.equations, 1, self.size)
+        weights = Weights.of(self.equations, {n: np.zeros(s, FLOAT) for n, s in shapes.items()} | self.arrays())
+        kernel = _kernel(self.equations, gradient=False)
+        network.add_fields(kernel, _native_weights(self.equations, weights), self.size, self.input_size)

@@ -169,7 +169,7 @@ class Classify(Task):
             "of": "steps" if self.each else "sequences",
         }
         calibration = {"kind": "calibration", **_calibration(answers.max(-1), said == truth)}
-        return [*([] if self.each else self.input.sections(bench, predictor)), confusion, calibration]
+        return [*self.input.sections(bench, predictor), confusion, calibration]
 
     def to_dict(self) -> dict[str, Any]:
         """The labels."""

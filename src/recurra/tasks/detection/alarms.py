@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating[Any]]
 
-TAIL = 0.9  # the share of surprises below the level at which the tail begins
-PEAKS = 8  # that a tail has at least, else it begins lower
+SHARES = (0.998, 0.995, 0.99, 0.98, 0.95, 0.9, 0.8, 0.65, 0.5)  # of surprises below the level at which a tail begins
+PEAKS, MANY = 8, 20  # that a tail has at least, and that are enough
 MOST = 12.0  # rarity ends here: once in 10^12 steps
 
 
@@ -41,14 +41,12 @@ class Tail:
 
     @classmethod
     def of(cls, surprises: Floats, apart: int) -> Self:
-        """Of surprises in their order; passages less than `apart` steps from one another have one peak."""
+        """Of surprises in their order. What counts is what would ring: one that passes the level, and none for `apart`
+        steps after it. The tail begins at the highest level that enough of these pass."""
         values = np.asarray(surprises, np.float64)
         apart = min(apart, max(1, len(values) // (2 * PEAKS)))
-        for share in (TAIL, 0.8, 0.65, 0.5):
-            level = float(np.quantile(values, share))
-            peaks = _peaks(values, level, apart)
-            if len(peaks) >= PEAKS:
-                break
+        tails = [(float(level), _peaks(values, float(level), apart)) for level in np.quantile(values, SHARES)]
+        level, peaks = next(tail for enough in (MANY, PEAKS, 0) for tail in tails if len(tail[1]) >= enough)
         spread = max(float(values.std()), 1e-6)
         scale = max(float(np.mean(peaks - level)) if len(peaks) else spread, 0.05 * spread)
         return cls(level, scale, max(len(peaks), 1) / len(values))
@@ -60,12 +58,13 @@ class Tail:
 
 
 def _peaks(values: Floats, level: float, apart: int) -> Floats:
-    """The greatest value of each passage above a level."""
-    above = np.flatnonzero(values > level)
-    if not len(above):
-        return np.zeros(0)
-    runs = np.split(above, np.flatnonzero(np.diff(above) >= apart) + 1)
-    return np.array([values[run].max() for run in runs])
+    """The greatest value of the `apart` steps from each one on that would ring at a level."""
+    found, free = [], 0
+    for t in np.flatnonzero(values > level).tolist():
+        if t >= free:
+            found.append(values[t : t + apart].max())
+            free = t + apart
+    return np.array(found)
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,13 @@ from recurra.data.sequences import Sequences
 from recurra.data.split import Split
 from recurra.data.transform import Transform
 from recurra.errors import DataError, LeakageError
+from recurra.tasks.calibration import auroc
 from recurra.tasks.inputs import Input
 
 if TYPE_CHECKING:
     from recurra.runtime.model import Model
     from recurra.tasks.base import Task
+    from recurra.tasks.bench import Bench, ModelPredictor
     from recurra.tasks.live.base import Live
 
 TELLS = 0.99  # the area under the curve from which on a variable is the outcome
@@ -35,7 +37,7 @@ class Irregular(Input):
     """
 
     summaries: bool = True
-    forgotten: float = 0.2
+    forgotten: float = 0.0
     unknown: Sequence[float] = ()
     positive: Sequence[str] = ()
     leave_out: Sequence[str] = ()
@@ -101,6 +103,12 @@ class Irregular(Input):
 
         return LiveEvents(model, task, transform)
 
+    def sections(self, bench: Bench, predictor: ModelPredictor) -> list[dict[str, Any]]:
+        """Risks over time, what moves them, and whether they are honest."""
+        from recurra.tasks.classification.risks import risk_sections
+
+        return risk_sections(bench, predictor)
+
     def pack(self, sequences: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """Their steps one after the other."""
         return {"x": np.concatenate([s.x for s in sequences])}, {}
@@ -151,19 +159,9 @@ def _check_outcomes(train: Sequence[Any], columns: Sequence[str], labels: int) -
             continue
         last = np.array([s.x[np.isfinite(s.x[:, k]), k][-1] for s, one in zip(train, have, strict=True) if one])
         of = y[have]
-        areas = [max(a, 1 - a) for a in (_area(last, of == label) for label in range(labels)) if a == a]
+        areas = [max(a, 1 - a) for a in (auroc(last, of == label) for label in range(labels)) if a == a]
         if areas and min(areas) > TELLS:
             raise LeakageError(
                 f"the variable {columns[k]!r} tells the label (area under the curve {min(areas):.3f}): it is the "
                 "outcome, or known only afterwards: leave it out"
             )
-
-
-def _area(values: np.ndarray[Any, Any], positive: np.ndarray[Any, Any]) -> float:
-    """The chance that one of the positive has the greater value; ties count half."""
-    n = int(positive.sum())
-    if n == 0 or n == len(values):
-        return float("nan")
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ranks = (np.cumsum(counts) - (counts - 1) / 2)[place]
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(values) - n)))

@@ -171,7 +171,7 @@ class Text(Input):
         """Texts of the test part, right ones and wrong ones, and the words that made their label most probable."""
         from recurra.tasks.classification.occlusion import examples
 
-        return [examples(bench, predictor)]
+        return [] if bench.task.each else [examples(bench, predictor)]
 
     def baselines(self, task: Task) -> tuple[type[Baseline], ...]:
         """A linear model of the words that there are, where an answer is for a text as a whole."""
