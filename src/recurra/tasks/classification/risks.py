@@ -40,7 +40,8 @@ def moved(predictor: ModelPredictor, sequence: Any) -> Floats:
     rows = np.stack([transform.without(row) for row in transform.rows(sequence, 0, len(sequence))])
     outputs = predictor.model.session(batch=rows.shape[1]).run(rows)[-1]
     risks: Floats = predictor.task.decode(outputs, transform, sequence.name)[:, -1].astype(np.float64)
-    return risks[0] - risks[1:]
+    moves: Floats = risks[0] - risks[1:]
+    return moves
 
 
 def _chosen(predictor: ModelPredictor, sequences: list[Any]) -> list[Any]:
