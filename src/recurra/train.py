@@ -37,7 +37,7 @@ class Settings:
     """How to train.
 
     Attributes:
-        epochs: at most so many; the learning rate falls to its floor by the last.
+        epochs: at most so many; the learning rate falls to its floor by the last, or the last `planned` one.
         learning_rate: at its highest, after `warm_up` updates.
         weight_decay: of AdamW, on matrices only.
         clip: the largest norm of all gradients together.
@@ -45,6 +45,7 @@ class Settings:
             weights are those of the last epoch.
         warm_up: updates over which the learning rate rises from zero.
         seed: of all chance in training.
+        planned: epochs over which the learning rate falls; None: `epochs`.
     """
 
     epochs: int = 30
@@ -54,6 +55,7 @@ class Settings:
     patience: int | None = 10
     warm_up: int = 50
     seed: int = 0
+    planned: int | None = None
 
 
 @dataclass(frozen=True)
@@ -329,7 +331,7 @@ def learning_rate(settings: Settings, update: int, updates: int) -> float:
     >>> [round(learning_rate(Settings(epochs=10, learning_rate=1.0, warm_up=10), u, 10), 2) for u in (0, 9, 50, 99)]
     [0.1, 0.98, 0.51, 0.02]
     """
-    total = max(1, settings.epochs * updates)
+    total = max(1, (settings.planned or settings.epochs) * updates)
     cosine = FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(update, total) / total))
     return settings.learning_rate * cosine * min(1.0, (update + 1) / max(1, min(settings.warm_up, total // 5)))
 

@@ -12,6 +12,8 @@ from helpers import generator
 from recurra import Forecaster
 from recurra.data.batches import Lanes
 from recurra.errors import DataError, SettingError
+from recurra.tasks import learn
+from recurra.train import learning_rate, train
 
 T, N = 300, 4
 SMALL = {"horizon": N, "hidden": 5, "epochs": 3, "seasons": (11,)}
@@ -52,6 +54,12 @@ def test_it_is_trained_with_the_updates_that_validation_chose(monkeypatch) -> No
         own(self, *args)
         made.append(self)
 
+    def planned(module, batches, loss, validate, settings, **how):
+        plans.append(settings)
+        return train(module, batches, loss, validate, settings, **how)
+
+    plans: list = []
+    monkeypatch.setattr(learn, "train", planned)
     monkeypatch.setattr(Lanes, "__init__", counted)
     f = Forecaster(**SMALL | {"epochs": 10}, patience=3, batch=1, chunk=20, learning_rate=0.02)
     f.fit(table(), **ROLES, evaluate=False)
@@ -60,6 +68,12 @@ def test_it_is_trained_with_the_updates_that_validation_chose(monkeypatch) -> No
     epochs = round(f.history_.best_epoch * made[0].total / made[1].total)
     assert made[1].total == T - N
     assert abs(epochs * made[1].updates - chosen) <= made[1].updates
+    first, again = plans
+    assert (first.epochs, first.planned) == (10, None)
+    assert (again.epochs, again.planned) == (epochs, round(10 * made[0].total / made[1].total))
+    for update in (0, chosen // 2, chosen - 1):  # each has the rate that it had
+        rates = [learning_rate(s, update, m.updates) for s, m in zip(plans, made, strict=True)]
+        assert rates[0] == pytest.approx(rates[1], rel=0.1)
 
 
 @pytest.mark.parametrize("refit", ["some", None, 2])

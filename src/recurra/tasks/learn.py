@@ -224,9 +224,9 @@ def learn_again(
     network = bench.task.network(everything, recipe)
     with torch_threads(1 if recipe.hidden <= ALONE else None):
         share = _steps(bench) / _steps(everything) if recipe.patience else 1.0
-        recipe = replace(recipe, epochs=max(1, round(history.best_epoch * share)))
+        until = max(1, round(history.best_epoch * share))
         try:
-            went = _train(everything, network, recipe, None, progress=progress, stop=stop)
+            went = _train(everything, network, recipe, None, until, share, progress=progress, stop=stop)
         except KeyboardInterrupt:
             return None
         if went.ended not in ("complete", "early"):
@@ -241,14 +241,23 @@ def _steps(bench: Bench) -> int:
 
 
 def _train(
-    bench: Bench, network: Network, recipe: Recipe, validate: Callable[[], dict[str, float]] | None, **how: Any
+    bench: Bench,
+    network: Network,
+    recipe: Recipe,
+    validate: Callable[[], dict[str, float]] | None,
+    until: int | None = None,
+    share: float = 1.0,
+    **how: Any,
 ) -> History:
+    """With `until`, for so many epochs of a plan that was made for a `share` of these data, so that each update has the
+    learning rate that it had there."""
     batches = bench.task.batches(
         bench.transform, bench.pieces("train"), network.encoder, recipe.batch, recipe.chunk, recipe.seed
     )
-    epochs = recipe.epochs or int(np.clip(-(-bench.task.updates // batches.updates), *EPOCHS))
+    epochs = recipe.epochs or int(np.clip(-(-bench.task.updates // max(1, round(batches.updates * share))), *EPOCHS))
     settings = Settings(
-        epochs=epochs,
+        epochs=until or epochs,
+        planned=max(until, round(epochs * share)) if until else None,
         learning_rate=recipe.learning_rate,
         clip=recipe.clip,
         patience=recipe.patience,

@@ -23,7 +23,8 @@ def extended(known: Sequence[Series], new: Sequence[Series]) -> list[Series]:
         DataError: new rows begin before the known ones end, or off their step, or much later.
 
     >>> from recurra.data import as_table, series_of
-    >>> one, two = (series_of(as_table({"year": years, "y": [1.0, 2.0, 4.0]}), "y") for years in ([1, 2, 3], [5, 6, 7]))
+    >>> tables = [as_table({"week": weeks, "y": [1.0, 2.0, 4.0]}) for weeks in ([1, 2, 3], [5, 6, 7])]
+    >>> one, two = (series_of(table, "y", time="week") for table in tables)
     >>> extended(one, two)[0].target
     array([ 1.,  2.,  4., nan,  1.,  2.,  4.])
     """

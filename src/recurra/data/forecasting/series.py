@@ -60,8 +60,8 @@ class Columns:
     def name(self, group: str, target: str) -> str:
         """The name of one target's series in a group, which is what the series column names.
 
-        >>> Columns("load").name("north", "load"), Columns("load", others=("wind",)).name("north", "wind")
-        ('north', 'north, wind')
+        >>> Columns("load", series="site", others=("wind",)).name("north", "wind")
+        'north, wind'
         """
         if not self.others:
             return group
