@@ -238,6 +238,9 @@ def test_the_outcome_among_the_variables_is_refused() -> None:
     leaky = Histories(found.names, x, (*found.columns, "discharge"), None, None, None, {})
     with pytest.raises(LeakageError, match=r"the variable 'discharge' tells the label .*: leave it out"):
         Classifier(**SMALL).fit(leaky, LABELS)
+    each = [np.full(len(one), label) for one, label in zip(found.x, LABELS, strict=True)]
+    with pytest.raises(LeakageError, match=r"the variable 'discharge' tells the label"):
+        Classifier(**SMALL).fit(leaky, each)
 
 
 def test_one_patient_is_in_one_part() -> None:

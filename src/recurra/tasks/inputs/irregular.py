@@ -88,7 +88,7 @@ class Irregular(Input):
             LeakageError: one tells the labels of training.
         """
         labels = getattr(task, "labels", None)
-        if labels is not None and not task.each:
+        if labels is not None:
             train = [s for s, split in zip(sequences, splits, strict=True) if split.train_end]
             _check_outcomes(train, task.columns, len(labels))
         return IrregularRows.fit(sequences, splits, task.columns, labels is None, self.summaries, self.forgotten)
@@ -151,8 +151,10 @@ def _given(X: Histories, **given: Any) -> Histories:
 
 
 def _check_outcomes(train: Sequence[Any], columns: Sequence[str], labels: int) -> None:
-    """Refuse a variable whose last value tells the labels apart."""
-    y = np.array([float(s.target) for s in train])
+    """Refuse a variable whose last value tells the labels apart; of labels for each step, the last one."""
+    y = np.array(
+        [known[-1] if len(known := np.ravel(s.target)[np.isfinite(np.ravel(s.target))]) else np.nan for s in train]
+    )
     for k in range(1, len(columns)):
         have = np.array([np.isfinite(s.x[:, k]).any() for s in train])
         if have.mean() < OFTEN:
