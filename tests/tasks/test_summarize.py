@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from rouge_score.rouge_scorer import RougeScorer
@@ -79,6 +82,13 @@ def test_each_option_is_the_same_live_as_trained_alone_as_in_company(options) ->
     assert made.model_.parity["differing"] == {"a text alone": 0}
     alone = [made.predict([text])[0] for text in READ[:9]]
     assert made.predict(READ[:9]).tolist() == alone
+
+
+def test_its_file_opens_in_a_fresh_process(model, tmp_path) -> None:
+    model.save(tmp_path / "model")
+    call = "import recurra, sys; print(type(recurra.open_model(sys.argv[1])).__name__, 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", call, tmp_path / "model"], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["Summarizer", "False"]
 
 
 def test_rouge_is_that_of_rouge_score() -> None:

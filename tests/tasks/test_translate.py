@@ -13,6 +13,7 @@ import recurra
 from recurra.cli import app
 from recurra.data.text.pairs import BEGIN, END
 from recurra.errors import DataError, NotFittedError, RecurraError, SettingError
+from recurra.report.written import written
 from recurra.tasks.translation.metrics import Edits, sequences
 
 WORDS = ("one", "two", "four", "five")
@@ -35,6 +36,17 @@ def test_it_learns_to_turn_a_text_round(model) -> None:
     assert model.predict(["five two four"]).tolist() == ["FOUR TWO FIVE"]
     assert model.report_["parity"]["torch_difference"] < 1e-5
     assert model.report_["parity"]["differing"] == {"a text alone": 0}
+
+
+def test_a_report_shows_what_is_wrong_too() -> None:
+    """Of a network that has hardly learned, among the texts that chance did not choose."""
+    report = recurra.Translator(hidden=4, epochs=1, refit=False).fit(READ, WRITTEN).report_
+    (section,) = report["sections"]
+    assert len(section["examples"]) == 12
+    assert len(section["wrong"]) == 6
+    assert all(tuple(one["written"]) != tuple(one["wanted"]) for one in section["wrong"])
+    page = "".join(str(part) for part in written(section))
+    assert "Others that have an error:" in page
 
 
 def test_a_file_has_all_of_it(model, tmp_path) -> None:

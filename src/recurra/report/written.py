@@ -12,16 +12,15 @@ WIDEST = 14  # tokens that fit a page beside one another
 
 
 def written(one: Mapping[str, Any]) -> list[Part]:
-    """Examples chosen by chance, and of the short ones what each token looked at."""
+    """Examples chosen by chance, some that have an error, and of the short ones what each token looked at."""
     examples = one["examples"]
     right = sum(list(e["written"]) == list(e["wanted"]) for e in examples)
     found: list[Part] = [
         Text(f"Chosen by chance from the test part; {right} of these {len(examples)} have no error."),
-        Table(
-            ["read", "wanted", "written"],
-            [[_text(e[side]) for side in ("read", "wanted", "written")] for e in examples],
-        ),
+        _table(examples),
     ]
+    if one.get("wrong"):
+        found += [Text("Others that have an error:"), _table(one["wrong"])]
     short = [e for e in examples if e["looked"] and len(e["read"]) <= WIDEST][:SHOWN]
     if short:
         found.append(Text("What each token that was written looked at, of what was read, in per cent:"))
@@ -34,6 +33,11 @@ def written(one: Mapping[str, Any]) -> list[Part]:
             Table(["", *e["read"]], rows, unbroken=True, shades=[[0.75 * s for s in row] for row in e["looked"]])
         )
     return found
+
+
+def _table(examples: Sequence[Mapping[str, Any]]) -> Table:
+    sides = ("read", "wanted", "written")
+    return Table([*sides], [[_text(e[side]) for side in sides] for e in examples])
 
 
 def _text(tokens: Sequence[str]) -> str:

@@ -50,8 +50,8 @@ BUILT_IN = {
     "generate": "generation.generator",
     "compose": "composition.composer",
     "recommend": "recommendation.recommender",
-    "translate": "translation.task",
-    "summarize": "translation.task",
+    "translate": "translation.translator",
+    "summarize": "translation.translator",
     "caption": "captioning.captioner",
     "trade": "trading.trader",
 }

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 WATCHED = 100  # pairs of the validation part that are written after each epoch
 LOOKED = 12  # examples in a report
+SEARCHED, WRONG = 200, 6  # texts among which it looks for errors, and those with one that it shows besides
 LONGER = 2  # what is written is at most so many times as long as the longest in training
 PARITY = 8  # pairs on which the model is held against its network
 
@@ -234,17 +235,19 @@ class Translate(Task):
         return suspicions(bench)
 
     def sections(self, bench: Bench, predictor: Any) -> list[dict[str, Any]]:
-        """What is written for some texts of the test part, chosen by chance, and where it looked."""
+        """What is written for some texts of the test part, chosen by chance, and where it looked; and some of those
+        that have an error."""
         transform: Any = bench.transform
         pieces = bench.pieces("test")
-        chosen = np.random.default_rng(0).permutation(len(pieces))[:LOOKED]
+        chosen = np.random.default_rng(0).permutation(len(pieces))[:SEARCHED]
         pairs = [pieces[int(i)].sequence for i in chosen]
         shown = []
         for pair, found in zip(pairs, predictor.found(pairs), strict=True):
             made = transform.tokens(found[0].symbols, pair.tokens, found[0].looked)
             looked = [] if found[0].looked is None else found[0].looked.round(3).tolist()
             shown.append({"read": pair.tokens, "wanted": pair.written, "written": made, "looked": looked})
-        return [{"kind": "written", "examples": shown}]
+        wrong = [one for one in shown[LOOKED:] if tuple(one["written"]) != tuple(one["wanted"])][:WRONG]
+        return [{"kind": "written", "examples": shown[:LOOKED], "wrong": wrong}]
 
     def pack(self, sequences: Sequence[Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """As JSON; their numbers as one array, of which a fingerprint is made."""
