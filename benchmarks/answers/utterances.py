@@ -23,12 +23,10 @@ from recurra.tasks.transcription.transcriber import Transcriber
 VALID = 100
 POCKETSPHINX = 0.137
 SETTINGS = {
-    "hidden": 192,
-    "epochs": 60,
-    "dropout": 0.2,
+    "epochs": 70,
     "noise": 0.1,
     "learning_rate": 3e-3,
-    "reading": {"stack": 4, "copies": 3, "pause": 6},
+    "reading": {"stack": 4, "copies": 4, "pause": 6},
 }
 
 

@@ -100,13 +100,13 @@ class TransducerBeam(PrefixBeam):
         return np.maximum(np.log(np.maximum(shares.astype(np.float64), 1e-13)), FLOOR)
 
     def _read(self, prefix: Any) -> None:
-        """Let the network of letters go on from the prefix before."""
-        if prefix.before is not None and prefix.before.features is None:
-            self._read(prefix.before)
-        prefix.session = (
-            self.model.session(program="written") if prefix.before is None else prefix.before.session.fork()
-        )
-        prefix.features = prefix.session.step(prefix.letter)
+        """Let the network of letters go on from the last prefix that it has read."""
+        unread = [prefix]
+        while unread[-1].before is not None and unread[-1].before.features is None:
+            unread.append(unread[-1].before)
+        for one in reversed(unread):
+            one.session = self.model.session(program="written") if one.before is None else one.before.session.fork()
+            one.features = one.session.step(one.letter)
 
     def state(self) -> list[Any]:
         """All that it remembers, ready for JSON; the network of letters reads again what was written."""
