@@ -47,6 +47,7 @@ HEAVY = {
     "pandas",
     "keras",
     "networkx",
+    "triton",
     "llvmlite",
     "matplotlib",
     "plotly",

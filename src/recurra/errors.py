@@ -25,6 +25,10 @@ class IsaError(RecurraError, RuntimeError):
     """`RECURRA_ISA` names an instruction set that is unknown or that this machine lacks."""
 
 
+class GpuError(RecurraError, RuntimeError):
+    """A cell's kernels cannot run on a GPU: there is none, it is too old, or its memory is too small."""
+
+
 class ConversionError(RecurraError, RuntimeError):
     """A converted model does not compute what it computed before; nothing was changed."""
 

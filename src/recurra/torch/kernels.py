@@ -1,4 +1,4 @@
-"""The operator's implementations: on the engine where it has a kernel, as equations elsewhere, as shapes while tracing.
+"""The operator's implementations: on the engine or a GPU's kernels where these are, else equations; shapes for tracers.
 
 What backward needs stays in native memory, owned by the `tape` output: a one-number tensor that only names it. Where
 that tensor was copied or stored and its owner is gone, the forward run is done again.
@@ -21,6 +21,8 @@ from torch import Tensor
 from recurra.errors import ShapeError
 from recurra.torch.call import Call, Saved
 from recurra.torch.equations import run_equations
+from recurra.torch.gpu import run as gpu
+from recurra.torch.gpu.plan import DTYPES as GPU_DTYPES
 
 NATIVE_DTYPES = (torch.float32, torch.float64)
 
@@ -87,15 +89,35 @@ def scan_elsewhere(*arguments: Any) -> list[Tensor]:
     return _run_equations(Call.of(rest), all)
 
 
+def scan_cuda(*arguments: Any) -> list[Tensor]:
+    """Forward on a GPU: by the cell's kernels, in float64 as torch operations."""
+    *rest, keep, all = arguments
+    call = Call.of(rest)
+    return gpu.forward(call, keep, all) if call.x.dtype in GPU_DTYPES else _run_equations(call, all)
+
+
+def backward_cuda(
+    tape: Tensor, d_output: Tensor | None, d_state: Sequence[Tensor | None], want_x: bool, *rest: Any
+) -> list[Tensor]:
+    """As `backward_cpu`, on a GPU."""
+    call = Call.of(rest)
+    if call.x.dtype not in GPU_DTYPES:
+        return differentiate(d_output, d_state, want_x, call)
+    return gpu.backward(call, tape, d_output, d_state, want_x)
+
+
 def _run_equations(call: Call, all: bool) -> list[Tensor]:
     return [*run_equations(call, all), torch.zeros(1, dtype=torch.int64, device=call.x.device)]
 
 
 def scan_fake(*arguments: Any) -> list[Tensor]:
     """The shapes of forward, for tracers and the meta device."""
-    *rest, _, all = arguments
+    *rest, keep, all = arguments
     call = Call.of(rest)
-    return [*(call.x.new_empty(s) for s in call.shapes(all)), call.x.new_empty(1, dtype=torch.int64)]
+    results = [call.x.new_empty(s) for s in call.shapes(all)]
+    if call.x.device.type == "cuda" and call.x.dtype in GPU_DTYPES:
+        return [*results, call.x.new_empty(gpu.tape_size(call, keep), dtype=torch.float32)]
+    return [*results, call.x.new_empty(1, dtype=torch.int64)]
 
 
 def backward_cpu(

@@ -1,7 +1,7 @@
 """One operator for every cell: `torch.ops.recurra.scan`, its gradient, and the gradient of its gradient.
 
-On the CPU in float32 and float64 it is the engine. Elsewhere, and for second derivatives, the equations run as torch
-operations (`equations.py`). `scan` is how layers call it.
+On the CPU in float32 and float64 it is the engine, on CUDA in up to 32 bits the cell's own kernels (`gpu`). Elsewhere,
+and for second derivatives, the equations run as torch operations (`equations.py`). `scan` is how layers call it.
 """
 
 # ruff: noqa: A001, A002  (`input` is torch's name for it, `all` is the operator's)
@@ -41,6 +41,7 @@ def scan(
     every: int = 0,
     all: bool = False,
     stacked: bool = False,
+    equations: bool = False,
 ) -> list[Tensor]:
     """Run a cell, given as its text, over a batch in one direction. Under autocast it computes in float32.
 
@@ -56,13 +57,17 @@ def scan(
         every: keep only every so many steps for backward; 0: all.
         all: also return each state of every step and the gates [gates, T, B, H], without gradients.
         stacked: final states are [1, B, H], as torch's layers return them, and not [B, H].
+        equations: run it as torch operations, whatever the device has kernels for.
 
     Returns:
         Output, final states, and with `all` the states and gates of every step.
     """
     if is_autocast(x.device.type):
-        how: Any = (lengths, reset, reverse, every, all, stacked)
+        how: Any = (lengths, reset, reverse, every, all, stacked, equations)
         return widened(lambda *given: scan(cell, *given, *how), x, weights, parameters, state)
+    if equations:
+        options = options_of(cell, len(parameters), len(state), reverse, every, stacked)
+        return run_equations(Call(options, (x, *weights, *parameters, *state, lengths, reset)), all)
     if not torch.compiler.is_compiling():
         tensors = (x, *weights, *parameters, *state, lengths, reset)
         options = options_of(cell, len(parameters), len(state), reverse, every, stacked)
@@ -326,11 +331,16 @@ def _second(ctx: Any, seeds: Sequence[Tensor | None], call: Call, dd: Sequence[T
     return None, None, None, None, *back, None, None
 
 
-for _name, _cpu, _elsewhere, _autograd, _fake in (
-    ("scan", kernels.scan_cpu, kernels.scan_elsewhere, _scan_autograd, kernels.scan_fake),
-    ("scan_backward", kernels.backward_cpu, kernels.backward_elsewhere, _backward_autograd, kernels.backward_fake),
+for _name, _cpu, _cuda, _elsewhere, _autograd, _fake in (
+    ("scan", kernels.scan_cpu, kernels.scan_cuda, kernels.scan_elsewhere, _scan_autograd, kernels.scan_fake),
+    (
+        "scan_backward",
+        *(kernels.backward_cpu, kernels.backward_cuda, kernels.backward_elsewhere),
+        *(_backward_autograd, kernels.backward_fake),
+    ),
 ):
     _library.impl(_name, _cpu, "CPU")
+    _library.impl(_name, _cuda, "CUDA")
     _library.impl(_name, _elsewhere, "CompositeExplicitAutograd")
     _library.impl(_name, _autograd, "Autograd")
     torch.library.register_fake(f"recurra::{_name}", _fake, lib=_library)

@@ -13,7 +13,7 @@ the same linear recurrence, whose coefficients are known.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Any, Literal
@@ -127,6 +127,7 @@ def scan_parallel(
     reverse: bool,
     every: int,
     parts: int,
+    scan: Callable[..., list[Tensor]] = scan,
 ) -> tuple[list[Tensor], Solved]:
     """As `operator.scan`, with the sequence in so many parts; step by step where these do not fit together in the end.
 
@@ -134,7 +135,7 @@ def scan_parallel(
         CellError: the recurrence is not unit by unit.
         MissingExtraError: SymPy, or on a CPU llvmlite, is not installed.
     """
-    how: Any = (lengths, reset, reverse, every, parts)
+    how: Any = (lengths, reset, reverse, every, parts, scan)
     if is_autocast(x.device.type):
         inside: list[Solved] = []
 
@@ -149,7 +150,7 @@ def scan_parallel(
         raise not_unitwise(cell_of(cell))
     H = weights[1].shape[1]  # type: ignore[union-attr]
     begin = list(state) or [x.new_zeros(x.shape[1], H) for _ in cell_of(cell).states]
-    problem = _Problem(of, cell, _Folded.of(x, lengths, reset, parts), weights, parameters, begin, reverse)
+    problem = _Problem(of, cell, _Folded.of(x, lengths, reset, parts), weights, parameters, begin, reverse, scan)
     with torch.no_grad():
         found = problem.solve()
     if found.converged:
@@ -190,7 +191,9 @@ class _Problem:
         parameters: Sequence[Tensor],
         state: Sequence[Tensor],
         reverse: bool,
+        scan: Callable[..., list[Tensor]],
     ) -> None:
+        self.scan = scan
         self.of, self.cell, self.folded, self.reverse = of, cell, folded, reverse
         self.weights, self.parameters, self.state = weights, parameters, torch.stack([*state])
 
@@ -242,8 +245,10 @@ class _Problem:
             output, *final = self._run(tangent.text, unit + states, 0)
             outputs.append(output)
             over[:, :, k] = torch.stack([self._parts(d) for d in final[:n]], 1)
-        for k in {*range(n)} - {*self.of.carried} if self.folded.lengths is not None else ():
-            over[:, k, k] = self._parts(self.folded.lengths.eq(0).to(begin.dtype)[:, None])  # no step: it stays
+        ends = self.folded.lengths
+        for k in {*range(n)} - {*self.of.carried} if ends is not None else ():
+            assert ends is not None
+            over[:, k, k] = self._parts(ends.eq(0).to(begin.dtype)[:, None])  # no step: it stays
         last = torch.stack([self._parts(s) for s in final[n:]], 1) if self.of.tangents else begin
         return last, over, outputs
 
@@ -256,7 +261,7 @@ class _Problem:
 
     def _run(self, cell: str, states: Sequence[Tensor], every: int) -> list[Tensor]:
         f = self.folded
-        return scan(cell, f.x, self.weights, self.parameters, states, f.lengths, f.reset, self.reverse, every)
+        return self.scan(cell, f.x, self.weights, self.parameters, states, f.lengths, f.reset, self.reverse, every)
 
     def _rows(self, t: Tensor) -> Tensor:
         """[parts * B, H] in the order of time, of [parts, B, H] in the order of reading."""

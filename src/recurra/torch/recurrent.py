@@ -65,6 +65,9 @@ class Recurrent(StackedCell):
             session. True: always, but while torch.compile or torch.export traces it; where the parts do not fit
             together in the end, a warning says that the sequence was run step by step. `solved` has a `Solved` for each
             layer and direction that the last call ran in parallel.
+        backend: "kernels": the engine on a CPU, the cell's kernels on a GPU, which need Triton; where there are none,
+            in float64 on a GPU or in 16 bits on a CPU, torch operations (`backend_for` says which). "equations": torch
+            operations everywhere.
         device: of the parameters.
         dtype: of the parameters.
 
@@ -96,6 +99,7 @@ class Recurrent(StackedCell):
         checkpoint_every: int | None = None,
         return_all: bool = False,
         parallel: Literal["auto"] | bool = "auto",
+        backend: Literal["kernels", "equations"] = "kernels",
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
@@ -108,6 +112,7 @@ class Recurrent(StackedCell):
         self.checkpoint_every = checkpoint_every
         self.return_all = return_all
         self.parallel = parallel
+        self.backend = backend
         self.solved: list[Solved] = []
         self._text = self.cell.text
         self._carried: list[list[Tensor]] | None = None
@@ -190,6 +195,7 @@ class Recurrent(StackedCell):
             "stateful": False,
             "return_all": False,
             "parallel": "auto",
+            "backend": "kernels",
         }
         changed = [f"{n}={getattr(self, n)!r}" for n, default in defaults.items() if getattr(self, n) != default]
         return ", ".join([sizes, *changed])
@@ -213,6 +219,8 @@ class Recurrent(StackedCell):
 
         if self.parallel not in ("auto", True, False):
             raise ShapeError(f"{call}: parallel={self.parallel!r}, expected 'auto', True or False")
+        if self.backend not in ("kernels", "equations"):
+            raise ShapeError(f"{call}: backend={self.backend!r}, expected 'kernels' or 'equations'")
         if self.parallel is True and self.return_all:
             raise ShapeError(
                 f"{call}: return_all asks for every step, and in parallel only the output has them: choose one"
@@ -281,11 +289,12 @@ class Recurrent(StackedCell):
         *how: Any,
     ) -> list[Tensor]:
         """One layer and direction, step by step or in parallel."""
+        run: Any = partial(scan, equations=True) if self.backend == "equations" else scan
         traced = torch.compiler.is_compiling()
         parts = 1 if traced or self.return_all else parts_for(self.parallel, self.cell, x, self.training)
         if parts < 2:
-            return scan(self._text, x, weights, parameters, begin, *how)
-        own: Any = (*how[:-1], parts)
+            return list(run(self._text, x, weights, parameters, begin, *how))
+        own: Any = (*how[:-1], parts, run)
         results, solved = scan_parallel(self._text, x, weights, parameters, begin, *own)
         self.solved.append(solved)
         return results
