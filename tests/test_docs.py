@@ -82,7 +82,6 @@ def test_the_readme_runs_from_its_first_line_to_its_last(tmp_path: Path, monkeyp
     from recurra.cli import app
     from recurra.tasks import learn
 
-    monkeypatch.setattr(learn, "UPDATES", 1)
     monkeypatch.setattr(learn, "EPOCHS", (1, 1))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "examples").symlink_to(ROOT / "examples")

@@ -8,7 +8,7 @@ The package itself can be called, as above; `forecasters`, `classifiers` and `re
 
 >>> import recurra
 >>> list(recurra.compare.CANDIDATES)[:6]
-['last', 'seasonal', 'linear', 'majority', 'logistic', 'mean']
+['last', 'seasonal', 'linear', 'trees', 'ets', 'theta']
 """
 
 from __future__ import annotations

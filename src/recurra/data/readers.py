@@ -118,7 +118,7 @@ def parse_csv(content: bytes, source: str, *, fast: bool) -> Table:
 
 
 def _has_units(below: bytes, separator: str) -> bool:
-    """Whether the first line below a header has the units of columns: words where the next line has numbers.
+    r"""Whether the first line below a header has the units of columns: words where the next line has numbers.
 
     >>> _has_units(b",MW,C\n2024-01-01,5.1,3\n", ","), _has_units(b"Oslo,NA,3\nRome,5,7\n", ",")
     (True, False)

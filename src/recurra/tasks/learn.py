@@ -199,7 +199,7 @@ def learn(
         identity: what a checkpoint must agree on.
     """
     network = bench.task.network(bench, recipe)
-    how = {"checkpoint": checkpoint, "resume": resume, "identity": identity, "stop": stop}
+    how: dict[str, Any] = {"checkpoint": checkpoint, "resume": resume, "identity": identity, "stop": stop}
     told = progress and (lambda p: progress(replace(p, baseline_error=baseline)))
     with torch_threads(1 if recipe.hidden <= ALONE else None):
         history = _train(bench, network, recipe, bench.task.validation(bench, network), progress=told, **how)
