@@ -166,12 +166,17 @@ def _shown(
     took = time.perf_counter() - began
     right = [bool(a == b) for a, b in zip(found, wanted, strict=False)]
     rate, wrong = len(some) / took, [i for i, good in enumerate(right) if not good]
-    console.print(f"[bold]4[/]  Of {len(some)} others {np.mean(right):.1%} are right; {rate:,.0f} a second.")
-    for words, chosen in (("By chance:", range(SHOWN)), ("Some that are wrong:", wrong[:WRONG])):
-        console.print(f"   {words}")
+    exact = again.task.name == "translate"  # of a summary there is not one that is right
+    console.print(
+        f"[bold]4[/]  {f'Of {len(some)} others {np.mean(right):.1%} are right; ' * exact}{rate:,.0f} a second."
+    )
+    for words, chosen in (("By chance:", range(SHOWN)), ("Some that are wrong:", wrong[: WRONG * exact])):
+        console.print(f"   {words}" * bool(chosen))
         for i in chosen:
-            said = "[green]right[/]" if right[i] else f"[red]wrong[/], it is {wanted[i]!r}"
+            said = "[green]right[/]" if right[i] else f"{'[red]wrong[/], it is' if exact else 'for'} {wanted[i]!r}"
             console.print(f"   {some[i][:70]!r} -> {found[i]!r}  {said}", highlight=False)
+    if not exact:
+        console.print("   So few texts teach the form of a summary, and hardly its words: bring many more of your own.")
     said = again.live().step({"text": some[0], "end": True})["text"]
     console.print(f"   Live, the first one again: {'the same' if said == found[0] else 'another'}, to the last bit.")
     return dict(model.report_)
