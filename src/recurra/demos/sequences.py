@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from recurra.demos.written import written
 from recurra.terminal import Terminal
 
 DATES = 6_000
@@ -104,9 +105,8 @@ def run_translate_demo(
     model = Translator(
         hidden=96, epochs=epochs, batch=32, seed=seed, refit=False, reading={"tokens": "characters", "embedding": 48}
     ).fit(said, digits)
-    model.report_["data"]["source"] = "dates that were made"
     fresh = dates(min(count, 1_000), seed + 1_000_003)
-    return _shown(console, model, Path(folder), "translate", *fresh)
+    return _shown(console, model, Path(folder), "dates that were made", *fresh)
 
 
 def run_summarize_demo(
@@ -129,10 +129,10 @@ def run_summarize_demo(
     model = Summarizer(
         hidden=96, epochs=epochs, batch=32, seed=seed, refit=False, reading={"embedding": 64, "min_count": 3}
     ).fit(texts, lines, modules)
-    model.report_["data"]["source"] = "Python's documentation"
     at = np.random.default_rng(seed).permutation(len(texts))
     held = [i for i in at if modules[i] in _tested(modules, seed)] or list(at)
-    return _shown(console, model, Path(folder), "summarize", [texts[i] for i in held], [lines[i] for i in held])
+    texts, lines = [texts[i] for i in held], [lines[i] for i in held]
+    return _shown(console, model, Path(folder), "Python's documentation", texts, lines)
 
 
 def _tested(modules: Sequence[str], seed: int) -> set[str]:
@@ -144,21 +144,13 @@ def _tested(modules: Sequence[str], seed: int) -> set[str]:
 
 
 def _shown(
-    console: Terminal, model: Any, place: Path, name: str, texts: Sequence[str], wanted: Sequence[str]
+    console: Terminal, model: Any, place: Path, source: str, texts: Sequence[str], wanted: Sequence[str]
 ) -> dict[str, Any]:
     """The table, the files, and what is written for some texts: good and bad, as chance has it."""
-    from recurra.report import write_report
-    from recurra.report.terminal import tell
     from recurra.tasks.estimator import open_model
 
-    console.print(f"[bold]2[/]  Trained in {model.report_['seconds']['training']:.0f} s.")
-    tell(console, model)
     place.mkdir(parents=True, exist_ok=True)
-    file, page = place / f"{name}.recurra", place / "report.html"
-    model.save(file)
-    model.report_["model_file"] = file.name
-    write_report(model.report_, page, model.model_)
-    console.print(f"[bold]3[/]  Written: {file} ({file.stat().st_size / 1024:.0f} KiB) and {page}")
+    file = written(model, place, model.task.name, source, console)
     again = open_model(file)
     some = [str(text) for text in texts[:500]]
     began = time.perf_counter()
