@@ -3,6 +3,7 @@
 import pytest
 
 from recurra import cells, compare
+from recurra.compare import candidates
 from recurra.compare.candidates import CANDIDATES, choose
 from recurra.compare.settings import Settings, cores, seconds_of
 from recurra.errors import CellError, CompareError, DataError
@@ -111,3 +112,9 @@ def test_the_package_can_be_called():
         compare({"y": [1.0, 2.0]})
     with pytest.raises(DataError, match="9 rows are too few"):
         compare({"y": list(range(9))}, target="y", horizon=3)
+
+
+def test_a_name_means_one_candidate_whatever_the_task() -> None:
+    meant: dict[str, str] = {}
+    for one in candidates.BASELINES:
+        assert meant.setdefault(one.name, one.words) == one.words

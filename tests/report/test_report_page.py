@@ -12,7 +12,7 @@ from recurra.draw.themes import PAGE
 from recurra.errors import MissingExtraError
 from recurra.report import page as pages
 from recurra.report.charts import Line, against, bars, histogram, lines
-from recurra.report.page import Beside, Chart, Code, Points, Section, Styled, Table, Text, render
+from recurra.report.page import Beside, Chart, Code, Pictures, Points, Section, Shown, Styled, Table, Text, render
 
 EVIL = '<b onclick="x">&'
 PARTS = {
@@ -21,6 +21,7 @@ PARTS = {
     "code": Code(f"if a < b:\n    {EVIL}"),
     "table": Table(["", EVIL], [[EVIL, 1], ["other", EVIL]], best=EVIL),
     "chart": Chart("<svg><path/></svg>", EVIL),
+    "pictures": Pictures([Shown(EVIL, "", EVIL, [EVIL], [(EVIL, "")])]),
     "beside": Beside([Text(EVIL)]),
 }
 

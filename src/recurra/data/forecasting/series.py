@@ -173,7 +173,8 @@ def series_of(
     """
     time, series = (None if n is None else str(n) for n in (time, series))
     name, notes = time_column(data, time, series)
-    first, *others = [str(target)] if isinstance(target, (str, int)) else [str(n) for n in target] or [""]
+    several = isinstance(target, (list, tuple)) and str(target) not in data.columns  # or a label that is a tuple
+    first, *others = ([str(n) for n in target] or [""]) if several else [str(target)]  # type: ignore[union-attr]
     columns = Columns(first, _names(past), _names(known_ahead), name, series, tuple(others), _names(static))
     made = put_on_step(data, columns, notes=notes, zone=zone, form=time_format, split=split)
     _check_targets(data, made)

@@ -197,7 +197,7 @@ def _located(one: Captioned, folders: Sequence[Path], features: str | None) -> C
     given = Path(one.source)
     if features is not None and given.suffix.lower() != ".npy":
         given, folders = Path(f"{given.stem}.npy"), [Path(features)]
-    path = next((folder / given for folder in folders if (folder / given).is_file()), None)
+    path = next((folder / given for folder in folders if os.path.isfile(folder / given)), None)  # of any length
     if path is None:
         told = "" if given.is_absolute() else " in " + ", ".join(str(folder) for folder in folders[:4])
         raise DataError(f"images: there is no file {str(given)!r}{told}: correct the name, or leave it out")

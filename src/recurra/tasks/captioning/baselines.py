@@ -20,7 +20,7 @@ class NearestPicture(Baseline):
     """The caption of the picture of the training part that differs least: the sum of squares of pixels, or of the means
     of features."""
 
-    key, kind, words = "nearest", "naive", "the caption of the nearest picture of the training part"
+    key, kind, words = "nearest_picture", "naive", "the caption of the nearest picture of the training part"
     name = "nearest picture"
 
     def __init__(self, transform: Any, known: Any, written: list[tuple[str, ...]]) -> None:

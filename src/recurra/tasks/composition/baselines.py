@@ -70,7 +70,7 @@ class KeyChains(KeyFrequencies):
 class LinearOnFrames(Baseline):
     """A logistic regression for each key, on all keys of the last four frames."""
 
-    key, kind, words = "linear", "linear", "logistic regression on four frames"
+    key, kind, words = "frames", "linear", "logistic regression on four frames"
     name = f"logistic on {BACK} frames"
     packages = ("torch",)
     steps = BACK

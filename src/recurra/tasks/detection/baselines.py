@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class LastValue(Baseline):
     """The numbers of the step before, with the deviation of such changes in training."""
 
-    key, kind, words = "last", "naive", "the numbers of the step before"
+    key, kind, words = "step_before", "naive", "the numbers of the step before"
     name = "last value"
 
     def __init__(self, mean: Floats, spread: Floats) -> None:
