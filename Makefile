@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 SHARED ?= ../shared
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/include/recurra/*.hpp native/src/*.cpp native/src/*/*.cpp src/recurra/cells/*.py)
 
-.PHONY: setup test demo bench check docs sanitize fuzz aarch64 wheel clean
+.PHONY: setup test demo bench check docs sanitize aarch64 wheel clean
 
 setup: $(VENV)/.built
 
@@ -56,17 +56,6 @@ sanitize: setup
 	$(BIN)/cmake --build build/sanitize
 	build/sanitize/native_tests
 	build/sanitize/xla_tests
-
-# Inputs that lead where none has led, by atheris, on a native module with sanitizers: make fuzz DOOR=snapshot MINUTES=10.
-DOOR ?= model file
-MINUTES ?= 5
-SANITIZERS = $(foreach library,asan ubsan stdc++,$(shell $(CXX) -print-file-name=lib$(library).so))
-fuzz: setup
-	$(BIN)/python -m pip install -q -c constraints.txt atheris
-	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python -m pip install -q . --no-build-isolation --no-deps --upgrade \
-		--target build/fuzz/package -C cmake.define.RECURRA_SANITIZE=ON -C build-dir=build/fuzz/native
-	LD_PRELOAD="$(SANITIZERS)" ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m benchmarks.fuzz.guided "$(DOOR)" \
-		--minutes $(MINUTES) --package build/fuzz/package
 
 # The generic kernels on a 64-bit ARM machine that QEMU plays: the native tests pass, and the bits are those of AVX2 here.
 # On Debian: apt-get install g++-aarch64-linux-gnu qemu-user.
