@@ -54,7 +54,7 @@ class Code:
 
 @dataclass(frozen=True)
 class Table:
-    """A table whose first column is text and whose others are numbers, already in words.
+    """A table whose first column is text and whose others are numbers, already in words, or texts.
 
     Attributes:
         headings: of all columns.
@@ -62,6 +62,7 @@ class Table:
         best: the row whose first cell is this stands out.
         unbroken: whether it scrolls on a phone instead of breaking the words in its cells.
         shades: a share of the accent's colour for each cell behind the first of a row, from 0 to 1.
+        texts: whether all columns are texts.
     """
 
     kind: ClassVar[str] = "table"
@@ -70,6 +71,7 @@ class Table:
     best: str | None = None
     unbroken: bool = False
     shades: Sequence[Sequence[float]] = ()
+    texts: bool = False
 
 
 @dataclass(frozen=True)

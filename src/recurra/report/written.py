@@ -37,7 +37,7 @@ def written(one: Mapping[str, Any]) -> list[Part]:
 
 def _table(examples: Sequence[Mapping[str, Any]]) -> Table:
     sides = ("read", "wanted", "written")
-    return Table([*sides], [[_text(e[side]) for side in sides] for e in examples])
+    return Table([*sides], [[_text(e[side]) for side in sides] for e in examples], texts=True)
 
 
 def _text(tokens: Sequence[str]) -> str:
