@@ -17,8 +17,8 @@ def demo(
 ) -> None:
     """Train, compare with naive answers, report, run live; without a word: electricity demand, a day ahead.
 
-    The data come with packages, or are made here; nothing is downloaded. Each takes from twenty
-    seconds to three minutes.
+    The data come with packages, or are made here; nothing is downloaded.
+    Each takes some minutes at most on an idle machine.
 
     """
     run(task, folder, seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -38,9 +39,9 @@ class OfRanks(Metric):
     k: int
     less = False
 
+    @abstractmethod
     def gain(self, ranks: Ranks) -> Ranks:
         """What each rank is worth, 0 to 1."""
-        raise NotImplementedError
 
     def of_ranks(self, ranks: Ranks) -> float:
         """The mean; NaN is left out."""
