@@ -28,8 +28,9 @@ from picows import WSListener, WSMsgType, ws_connect
 import recurra
 from recurra import cells, runtime
 from recurra.serve.observed import Observed
-from recurra.serve.served import Program
-from recurra.serve.sessions import Limits, Sessions
+from recurra.serve.program import Program
+from recurra.serve.limits import Limits
+from recurra.serve.sessions import Sessions
 from recurra.serve.store import Store
 from recurra.weights import Weights
 

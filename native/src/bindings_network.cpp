@@ -8,6 +8,8 @@
 
 #include <numpy/arrayobject.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "recurra/network.hpp"
@@ -169,37 +171,88 @@ void run(Session& session, nb::handle x, nb::handle out) {
     }
 }
 
+// The sessions of a list, each once and of one row of this network; `bad` is the index of the first that is not, or -1.
+std::vector<Session*> each_once(SharedNetwork& shared, const nb::list& sessions, int64_t& bad) {
+    const int64_t count = static_cast<int64_t>(nb::len(sessions));
+    std::vector<Session*> found(count);
+    ++shared.calls;
+    PyTypeObject* known = nullptr;   // the last type that was found to be a session's
+    for (bad = 0; bad < count; ++bad) {
+        const nb::handle item = PyList_GetItem(sessions.ptr(), bad);
+        if (bad + kAhead < count) {
+            const char* later = reinterpret_cast<const char*>(PyList_GetItem(sessions.ptr(), bad + kAhead));
+            for (size_t byte = 0; byte < sizeof(Session); byte += 64) __builtin_prefetch(later + byte, 1);
+        }
+        if (Py_TYPE(item.ptr()) != known && !nb::isinstance<Session>(item)) return found;
+        if (!nb::inst_ready(item)) return found;
+        known = Py_TYPE(item.ptr());
+        Session& session = *nb::inst_ptr<Session>(item);
+        if (session.shared != &shared || session.dimensions != 1 || session.call == shared.calls) return found;
+        session.call = shared.calls;
+        found[bad] = &session;
+    }
+    bad = -1;
+    return found;
+}
+
+std::vector<RowStates> rows_of(const std::vector<Session*>& sessions) {
+    std::vector<RowStates> rows;
+    rows.reserve(sessions.size());
+    for (const Session* session : sessions) rows.push_back(session->states.row());
+    return rows;
+}
+
+Workspace& of_many(SharedNetwork& shared) {
+    const int64_t block = block_of(shared.network);
+    if (!shared.many) shared.many = std::make_unique<Workspace>(shared.network, block, block);
+    return *shared.many;
+}
+
+bool unknown_id(const Network& network, nb::handle x) {
+    return network.vocabulary() && is_plain(x.ptr(), NPY_INT64, 1) &&
+           !ids_fit(static_cast<const int64_t*>(PyArray_DATA(as_array(x.ptr()))), PyArray_SIZE(as_array(x.ptr())), network.vocabulary());
+}
+
 // x is [N, I] (or ids [N]), out [N, O]. Returns -1, or the index of the first session that cannot take part (N: an id is
 // unknown), and then nothing was done.
 int64_t step_many(nb::handle self, nb::list sessions, nb::handle x, nb::handle out) {
     SharedNetwork& shared = *nb::cast<SharedNetwork*>(self);
+    int64_t bad;
+    const std::vector<Session*> found = each_once(shared, sessions, bad);
+    const int64_t count = static_cast<int64_t>(found.size());
+    if (bad >= 0) return bad;
+    if (unknown_id(shared.network, x)) return count;
+    const auto [in, to] = memory_of(shared.network, x, out, count, count);
+    shared.network.step_apart(in, rows_of(found).data(), count, of_many(shared), to);
+    return -1;
+}
+
+// steps[i] steps of each session, one session's after another's: x [sum of steps, I] (or ids), out [sum of steps, O], NaN
+// where there is no answer. Returns as step_many.
+int64_t run_many(nb::handle self, nb::list sessions, const std::vector<int64_t>& steps, nb::handle x, nb::handle out) {
+    SharedNetwork& shared = *nb::cast<SharedNetwork*>(self);
     const Network& network = shared.network;
-    const int64_t count = static_cast<int64_t>(nb::len(sessions));
-    std::vector<RowStates> states(count);
-    ++shared.calls;
-    PyTypeObject* known = nullptr;   // the last type that was found to be a session's
-    for (int64_t i = 0; i < count; ++i) {
-        const nb::handle item = PyList_GetItem(sessions.ptr(), i);
-        if (i + kAhead < count) {
-            const char* later = reinterpret_cast<const char*>(PyList_GetItem(sessions.ptr(), i + kAhead));
-            for (size_t byte = 0; byte < sizeof(Session); byte += 64) __builtin_prefetch(later + byte, 1);
+    int64_t bad, total = 0;
+    const std::vector<Session*> found = each_once(shared, sessions, bad);
+    if (bad >= 0) return bad;
+    expect(steps.size() == found.size(), "there are more or fewer sessions than counts of steps");
+    const int64_t most = PyArray_Check(x.ptr()) ? PyArray_SIZE(as_array(x.ptr())) : 0;
+    for (const int64_t n : steps) {
+        expect(n >= 0 && n <= most - total, "a session has steps that are not in x");
+        total += n;
+    }
+    if (unknown_id(network, x)) return static_cast<int64_t>(found.size());
+    auto [in, to] = memory_of(network, x, out, total, total);
+    if (network.stride() == 1) {
+        network.run_apart(in, steps.data(), rows_of(found).data(), static_cast<int64_t>(found.size()), of_many(shared), to);
+        return -1;
+    }
+    const char* at = static_cast<const char*>(in);
+    for (size_t i = 0; i < found.size(); ++i) {
+        for (int64_t t = 0; t < steps[i]; ++t, at += network.row_bytes(), to += network.output()) {
+            if (!network.run(at, 1, 1, found[i]->states, shared.of_one_row(), to)) std::fill(to, to + network.output(), std::nanf(""));
         }
-        if (Py_TYPE(item.ptr()) != known && !nb::isinstance<Session>(item)) return i;
-        if (!nb::inst_ready(item)) return i;
-        known = Py_TYPE(item.ptr());
-        Session& session = *nb::inst_ptr<Session>(item);
-        if (session.shared != &shared || session.dimensions != 1 || session.call == shared.calls) return i;
-        session.call = shared.calls;
-        states[i] = session.states.row();
     }
-    if (network.vocabulary() && is_plain(x.ptr(), NPY_INT64, 1) && PyArray_SIZE(as_array(x.ptr())) == count &&
-        !ids_fit(static_cast<const int64_t*>(PyArray_DATA(as_array(x.ptr()))), count, network.vocabulary())) {
-        return count;
-    }
-    const auto [in, to] = memory_of(network, x, out, count, count);
-    const int64_t block = block_of(network);
-    if (!shared.many) shared.many = std::make_unique<Workspace>(network, block, block);
-    network.step_apart(in, states.data(), count, *shared.many, to);
     return -1;
 }
 
@@ -218,6 +271,31 @@ void read(Session& session, const std::vector<Result>& to) {
 
 void write(Session& session, const std::vector<Array>& from) {
     each_state(session, from, [](float* state, const float* array, size_t bytes) { std::memcpy(state, array, bytes); });
+}
+
+// Calls each(state, bytes before it, bytes of it) for the states of a session; returns the bytes of all.
+template <class Each> size_t each_in_line(Session& session, Each each) {
+    const std::vector<StateSpec>& specs = session.shared->network.states();
+    size_t at = 0;
+    for (size_t k = 0; k < specs.size(); ++k) {
+        const size_t bytes = session.rows * specs[k].width * sizeof(float);
+        each(session.states.now()[k], at, bytes);
+        at += bytes;
+    }
+    return at;
+}
+
+// All states, one after the other, [rows, width] each.
+nb::bytes to_bytes(Session& session) {
+    nb::bytes all(nullptr, each_in_line(session, [](float*, size_t, size_t) {}));
+    char* to = PyBytes_AsString(all.ptr());
+    each_in_line(session, [to](const float* state, size_t at, size_t bytes) { std::memcpy(to + at, state, bytes); });
+    return all;
+}
+
+void from_bytes(Session& session, nb::bytes all) {
+    expect(all.size() == each_in_line(session, [](float*, size_t, size_t) {}), "there are more or fewer bytes than states");
+    each_in_line(session, [&](float* state, size_t at, size_t bytes) { std::memcpy(state, all.c_str() + at, bytes); });
 }
 
 void read_one(Session& session, size_t state, const Result& to) {
@@ -305,7 +383,8 @@ void bind_network(nb::module_& m) {
             const Cell<float> cell = weights.cell<float>(kernel, size);
             n.network.add(fields(cell, weights_of(cell, weights), width));
         })
-        .def("step_many", &step_many, "sessions"_a, "x"_a, "out"_a);
+        .def("step_many", &step_many, "sessions"_a, "x"_a, "out"_a)
+        .def("run_many", &run_many, "sessions"_a, "steps"_a, "x"_a, "out"_a);
 
     nb::class_<Session>(m, "Session")
         .def(nb::init<nb::object, int64_t, int>(), "network"_a, "rows"_a, "dimensions"_a)
@@ -320,6 +399,8 @@ void bind_network(nb::module_& m) {
         .def("_run", &run, "x"_a, "out"_a)
         .def("_answers", [](Session& session, int64_t steps) { return session.shared->network.answers(session.states.now(), steps); })
         .def("reset", [](Session& session) { session.states.clear(); })
+        .def("to_bytes", &to_bytes, "All states as bytes: float32, one after the other, [rows, width] each.")
+        .def("_from_bytes", &from_bytes)
         .def("_read", &read)
         .def("_read_one", &read_one)
         .def("_take", &take)

@@ -211,4 +211,40 @@ void Network::step_apart(const void* x, const RowStates* rows, int64_t count, Wo
     }
 }
 
+// The longest first, so that those that still run are the first rows of a block.
+void Network::run_apart(const void* x, const int64_t* steps, const RowStates* rows, int64_t count, Workspace& scratch, float* out) const {
+    std::vector<int64_t> order(count), places(count);   // places: of a row's first step
+    std::iota(order.begin(), order.end(), int64_t(0));
+    std::exclusive_scan(steps, steps + count, places.begin(), int64_t(0));
+    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return steps[a] > steps[b]; });
+    States block(states_, scratch.rows_);
+    Buffer<char> in(scratch.positions_ * row_bytes());
+    Buffer<float> results(scratch.positions_ * output());
+    for (int64_t from = 0; from < count; from += scratch.rows_) {
+        const int64_t* which = order.data() + from;
+        int64_t running = std::min(scratch.rows_, count - from);
+        for (int64_t r = 0; r < running; ++r) {
+            exchange(rows[which[r]], states_, block, r, [](float* apart, float* in_block, int64_t width) { copy(apart, width, in_block); });
+        }
+        for (int64_t t = 0; running;) {
+            for (; running && steps[which[running - 1]] == t; --running) {
+                exchange(rows[which[running - 1]], states_, block, running - 1,
+                         [](float* apart, float* in_block, int64_t width) { copy(in_block, width, apart); });
+            }
+            if (!running) break;
+            const int64_t some = std::min(std::max<int64_t>(1, scratch.positions_ / running), steps[which[running - 1]] - t);
+            for (int64_t r = 0; r < running; ++r) {
+                const char* one = static_cast<const char*>(x) + (places[which[r]] + t) * row_bytes();
+                for (int64_t k = 0; k < some; ++k) std::memcpy(in.data() + (k * running + r) * row_bytes(), one + k * row_bytes(), row_bytes());
+            }
+            run(in.data(), some, running, block, scratch, results.data());
+            for (int64_t r = 0; r < running; ++r) {
+                float* one = out + (places[which[r]] + t) * output();
+                for (int64_t k = 0; k < some; ++k) copy(results.data() + (k * running + r) * output(), output(), one + k * output());
+            }
+            t += some;
+        }
+    }
+}
+
 }  // namespace recurra

@@ -57,6 +57,23 @@ def test_stepping_many_is_stepping_each(name, turns) -> None:
     assert all(a.snapshot() == b.snapshot() for a, b in zip(together, alone, strict=True))
 
 
+@given(ANY, st.lists(st.integers(0, 30), max_size=120), st.integers(0, 3))
+def test_running_many_is_running_each(name, steps, before) -> None:
+    """Some steps of each, sessions of other lengths beside them, some with none and some at other steps of a stride."""
+    model = MODELS[name]
+    together, alone = [model.session() for _ in steps], [model.session() for _ in steps]
+    x = sample(model, 33, len(steps))
+    for i, pair in enumerate(zip(together, alone, strict=True)):
+        for session in pair:
+            session.run(np.ascontiguousarray(x[: (before * i) % 3 + 1, i]))
+    want = [alone[i].step(row(x, 3 + t, i)) for i, n in enumerate(steps) for t in range(n)]
+    parts = [x[3 : 3 + n, i] for i, n in enumerate(steps)]
+    out = model.run_many(together, steps, np.concatenate(parts) if parts else sample(model, 1, 1)[:0, 0])
+    nothing = np.full(model.output_size, np.nan, F)
+    assert same(out, np.array([nothing if y is None else y for y in want], F).reshape(out.shape))
+    assert all(a.snapshot() == b.snapshot() for a, b in zip(together, alone, strict=True))
+
+
 def test_reset_and_state() -> None:
     session = MODEL.session(batch=2)
     fresh = session.snapshot()
@@ -154,6 +171,23 @@ def test_what_step_many_refuses() -> None:
     assert not a.state["layers.0.h"].any()
     assert same(MODEL.step_many((a, b), x)[0], MODEL.session().step(x[0]))
     assert MODEL.step_many([], x[:0]).shape == (0, 3)
+
+
+def test_what_run_many_refuses() -> None:
+    a, b, x = MODEL.session(), MODEL.session(), np.ones((3, 1), F)
+    before = a.snapshot()
+    for sessions, steps, error, message in [
+        ([a, a], [1, 2], SessionError, r"run_many: sessions\[1\] is a session that comes twice"),
+        ([a, b], [1, 1], ShapeError, r"run_many: `x` has shape \(3, 1\), expected \[2, 1\]"),
+        ([a, b], [4, -1], ShapeError, r"run_many: `steps` is \[4, -1\], expected 2 counts from 0"),
+        ([a, b], [3], ShapeError, r"expected 2 counts"),
+    ]:
+        with pytest.raises(error, match=message):
+            MODEL.run_many(sessions, steps, x)
+    with pytest.raises(ShapeError, match=r"run_many: `out` has shape \(3, 1\), expected \[3, 3\]"):
+        MODEL.run_many([a, b], [1, 2], x, np.empty((3, 1), F))
+    assert a.snapshot() == before
+    assert MODEL.run_many([], [], x[:0]).shape == (0, 3)
 
 
 def test_a_batch_needs_a_session_of_its_size() -> None:

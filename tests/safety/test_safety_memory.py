@@ -174,6 +174,11 @@ def test_the_native_module_checks_networks_and_sessions() -> None:
             session._run(x, out)
     with pytest.raises(ValueError, match="size"):
         network.step_many([session], np.ones((2, 4), F), np.empty((1, 2), F))
+    for steps in ([2], [-1], [1, 0], [2**62], []):
+        with pytest.raises(ValueError, match=r"."):
+            network.run_many([session], steps, np.ones((1, 4), F), np.empty((1, 2), F))
+    with pytest.raises(ValueError, match=r"."):
+        network.run_many([session], [1], [1], [2])
 
 
 def test_a_state_is_not_written_past_its_end() -> None:

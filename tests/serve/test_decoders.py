@@ -9,10 +9,12 @@ import pytest
 from test_sessions import Loop
 
 from helpers import generator
+from recurra.serve.decoder import Decoder
 from recurra.serve.faults import Fault
+from recurra.serve.limits import Limits
 from recurra.serve.observed import Observed
-from recurra.serve.served import Decoder, open_served
-from recurra.serve.sessions import Limits, Sessions
+from recurra.serve.served import open_served
+from recurra.serve.sessions import Sessions
 from recurra.serve.store import Store
 
 recurra = pytest.importorskip("recurra")
@@ -40,7 +42,7 @@ class House:
         works, held = [], self.sessions.get("t", name)
         self.sessions.submit(held, first, held.served.read(observations), works.append)
         self.loop.all()
-        return works[0], [json.loads(record) for record in works[0].records]
+        return works[0], [json.loads(line) for line in works[0].answers.splitlines()]
 
 
 @pytest.mark.parametrize("durable", [False, True])

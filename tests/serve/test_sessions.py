@@ -12,9 +12,10 @@ from helpers import generator
 from recurra import cells, runtime
 from recurra.errors import RecurraError
 from recurra.serve.faults import Fault, ServeError
+from recurra.serve.limits import Limits
 from recurra.serve.observed import Observed
-from recurra.serve.served import Program
-from recurra.serve.sessions import Limits, Sessions
+from recurra.serve.program import Program
+from recurra.serve.sessions import Sessions
 from recurra.serve.store import Store
 from recurra.serve.window import Window
 from recurra.weights import Weights
@@ -76,7 +77,7 @@ class House:
 def rows(work):
     if work.refused is not None:
         raise work.refused
-    return np.stack([np.frombuffer(record, F) for record in work.records])
+    return np.frombuffer(work.answers, F).reshape(-1, work.held.served.program.output_size)
 
 
 def fault(fault, call, *arguments, **options):
@@ -270,10 +271,10 @@ def test_where_there_is_no_answer(tmp_path):
     for t, n in ((0, 1), (1, 3), (4, 2), (6, 5)):
         asked = [house.submit(name, x[t : t + n]) for name in ("a", "b", *"cdefgh")]
         house.loop.all()
-        assert all(one[0].records == asked[0][0].records for one in asked)
-        got += asked[0][0].records
-    assert [bool(record) for record in got] == [t % 2 == 0 for t in range(11)]
-    np.testing.assert_array_equal(np.stack([np.frombuffer(record, F) for record in got if record]), want)
+        assert all(one[0].answers == asked[0][0].answers for one in asked)
+        got += house.served.json(asked[0][0].answers, t + 1)
+    assert [answer is not None for answer in got] == [t % 2 == 0 for t in range(11)]
+    np.testing.assert_array_equal(np.array([answer for answer in got if answer], F), want)
 
 
 def test_one_process_has_a_store(tmp_path):
@@ -290,16 +291,31 @@ def test_one_process_has_a_store(tmp_path):
 
 
 def test_window():
-    window = Window(3)
-    window.add([b"1", b"", b"333"])
-    window.add([b"4"])
-    assert (window.first, window.since(2), window.since(1)) == (2, [b"", b"333", b"4"], None)
-    window.add([b"%d" % i for i in range(5, 15)])
-    assert window.since(5) == [b"%d" % i for i in range(5, 15)]
-    again = Window(3, window.first, window.to_bytes())
-    assert again.since(13) == [b"13", b"14"]
+    window = Window(3, 0)
+    assert (window.since(1), window.to_bytes()) == (b"", b"")
+    window.add(b"1\n\n333\n", 3)
+    window.add(b"4\n", 1)
+    assert (window.first, window.since(2), window.since(1)) == (2, b"\n333\n4\n", None)
+    window.add(b"".join(b"%d\n" % i for i in range(5, 14)), 9, again=1)  # of a frame whose first step was taken before
+    assert (window.first, window.count) == (4, 10)
+    again = Window(3, 0, window.first, window.to_bytes())
+    assert (again.count, again.since(12)) == (window.count, b"12\n13\n")
     with pytest.raises(ValueError, match="cut short"):
-        Window(3, 1, window.to_bytes()[:-1])
+        Window(3, 0, 1, window.to_bytes()[:-1])
+
+
+def test_window_of_rows():
+    window, rows = Window(3, 4), [np.float32(i).tobytes() for i in range(20)]
+    for i, row in enumerate(rows[:5]):
+        window.add(row, 1)
+        assert window.since(i + 1) == row
+        assert window.since(max(1, i - 1)) == b"".join(rows[max(0, i - 2) : i + 1])
+    assert window.since(2) is None
+    window.add(b"".join(rows[5:]), 15)
+    assert (window.first, window.count, window.since(6)) == (6, 15, b"".join(rows[5:]))
+    assert Window(3, 4, 6, window.to_bytes()).since(20) == rows[19]
+    with pytest.raises(ValueError, match="cut short"):
+        Window(3, 4, 1, window.to_bytes()[:-1])
 
 
 def test_json_of_a_program(tmp_path):

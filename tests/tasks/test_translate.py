@@ -163,7 +163,7 @@ def test_a_model_that_reads_whole_writes_at_the_end(model) -> None:
 
 def test_it_is_streamed_and_served(model, tmp_path) -> None:
     """A line of JSON an observation; a server gives token by token."""
-    from recurra.serve.served import Decoder
+    from recurra.serve.decoder import Decoder
 
     model.save(tmp_path / "model")
     lines = ('{"text": "five two ", "end": false}', '{"text": "four", "end": true, "write": 1}', '{"write": 5}')

@@ -95,6 +95,10 @@ public:
     // network streams; x is as for run, and so is out, but that the row of one that does not answer is NaN.
     void step_apart(const void* x, const RowStates* rows, int64_t count, Workspace& scratch, float* out) const;
 
+    // steps[i] steps of each of `count` rows whose states lie apart, of a network without a stride: x has the steps of one
+    // row after those of another, and out their answers.
+    void run_apart(const void* x, const int64_t* steps, const RowStates* rows, int64_t count, Workspace& scratch, float* out) const;
+
 private:
     friend class Workspace;
     void step_in_phase(const void* x, const RowStates* rows, int64_t count, States& block, Workspace& scratch, float* out) const;

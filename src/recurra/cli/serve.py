@@ -65,10 +65,10 @@ def serve(
 
     need("recurra serve", "starlette", "uvicorn", "uvloop", "picows", "msgspec", "prometheus_client", extra="serve")
     from recurra.serve.access import Access, read_tokens
+    from recurra.serve.limits import Limits
     from recurra.serve.run import bound, log_to_stderr, run
     from recurra.serve.served import open_served
     from recurra.serve.server import Server, check_certificate, names_of
-    from recurra.serve.sessions import Limits
 
     if log not in ("debug", "info", "warning", "error"):
         raise SettingError(f"--log is {log!r}, expected debug, info, warning or error")

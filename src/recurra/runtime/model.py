@@ -27,7 +27,7 @@ class Model:
     """A network, ready to run: usually one program, which is called "main"; or several by name.
 
     What is said of a model without naming a program is said of "main": `ops`, `inputs`, `input_size`, `output_size`,
-    `vocabulary_size`, `stride`, `streams`, `run`, `step_many` and so on are those of `Program`.
+    `vocabulary_size`, `stride`, `streams`, `run`, `step_many`, `run_many` and so on are those of `Program`.
 
     Args:
         ops: of "main", from the input to the output.
@@ -132,9 +132,17 @@ class Model:
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the programs and all their numbers: equal fingerprints, equal bits."""
+        return self._hash("fingerprint")
+
+    @cached_property
+    def architecture(self) -> str:
+        """A hash of the programs without their numbers: what another training of the same networks does not change."""
+        return self._hash("architecture")
+
+    def _hash(self, which: str) -> str:
+        of_each = {name: getattr(program, which) for name, program in self.programs.items()}
         if list(self.programs) == [MAIN]:
-            return self.program().fingerprint
-        of_each = {name: program.fingerprint for name, program in self.programs.items()}
+            return str(of_each[MAIN])
         return hashlib.sha256(json.dumps(of_each, sort_keys=True).encode()).hexdigest()
 
     def arrays(self) -> dict[str, Array]:
@@ -160,6 +168,10 @@ class Model:
     def step_many(self, sessions: Sequence[Session], X: Array, out: Array | None = None) -> Array:
         """As `Program.step_many`."""
         return self.program().step_many(sessions, X, out)
+
+    def run_many(self, sessions: Sequence[Session], steps: Sequence[int], X: Array, out: Array | None = None) -> Array:
+        """As `Program.run_many`."""
+        return self.program().run_many(sessions, steps, X, out)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """As pickle, copy and joblib take it: the bytes of its file."""

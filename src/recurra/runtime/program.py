@@ -83,6 +83,15 @@ class Program:
         Several inputs are hashed as what the first version of the model file had in their place, an op that splits a
         row, so that fingerprints, and with them snapshots, outlive that version.
         """
+        return self._hash(numbers=True)
+
+    @cached_property
+    def architecture(self) -> str:
+        """A hash of the ops and the shapes of their arrays, as `fingerprint` without the numbers: what another training
+        of the same network does not change."""
+        return self._hash(numbers=False)
+
+    def _hash(self, numbers: bool) -> str:
         described = [op.describe() for op in self.ops]
         (_, first), *others = self.inputs.items()
         if others:
@@ -93,7 +102,8 @@ class Program:
         for i, op in enumerate(self.ops, start=len(described) - len(self.ops)):
             for name, array in op.arrays().items():
                 digest.update(f"layers.{i}.{name}{array.shape}".encode())
-                digest.update(array.astype("<f4", copy=False).data)
+                if numbers:
+                    digest.update(array.astype("<f4", copy=False).data)
         return digest.hexdigest()
 
     def describe(self) -> dict[str, Any]:
@@ -110,6 +120,11 @@ class Program:
         widths = zip(self.ops, self._widths, strict=False)
         named = ((i, item) for i, (op, width) in enumerate(widths) for item in op.states(width).items())
         return {f"layers.{i}.{state}": width for i, (state, width) in named}
+
+    @cached_property
+    def state_size(self) -> int:
+        """The numbers of a session's states of one row."""
+        return sum(self.state_widths().values())
 
     def beginnings(self) -> dict[str, Array]:
         """What each state of a session begins with, by name."""
@@ -158,15 +173,50 @@ class Program:
             self.check_output(name, out, (N,))
             if np.may_share_memory(X, out):
                 raise ShapeError(f"{name}: `out` shares memory with `X`, expected memory of its own: use np.empty")
-        bad = self.native.step_many(sessions if type(sessions) is list else list(sessions), X, out)
-        if bad == N:
+        listed = sessions if type(sessions) is list else list(sessions)
+        self._check_taken(name, listed, X, self.native.step_many(listed, X, out))
+        return out
+
+    def run_many(self, sessions: Sequence[Session], steps: Sequence[int], X: Array, out: Array | None = None) -> Array:
+        """Some steps of each of N sessions, in one native call.
+
+        The bits are those of `Session.run` one after the other. With a stride, the row of a step that has no answer is
+        NaN.
+
+        Args:
+            sessions: as for `step_many`.
+            steps: how many of each, [N].
+            X: float32 [sum of steps, I] (or ids): all steps of the first session, then all of the second, and so on.
+            out: float32 [sum of steps, O].
+
+        Raises:
+            ShapeError, DtypeError: X, out or steps do not fit.
+            SessionError: as for `step_many`; no session has moved.
+        """
+        name, total = "run_many", sum(steps)
+        if len(steps) != len(sessions) or any(n < 0 for n in steps):
+            raise ShapeError(f"{name}: `steps` is {str(list(steps))[:60]}, expected {len(sessions)} counts from 0")
+        self.check_streams(name)
+        self.check_input(name, X, (total,))
+        if out is None:
+            out = np.empty((total, self.output_size), FLOAT)
+        else:
+            self.check_output(name, out, (total,))
+            if np.may_share_memory(X, out):
+                raise ShapeError(f"{name}: `out` shares memory with `X`, expected memory of its own: use np.empty")
+        listed = list(sessions)
+        self._check_taken(name, listed, X, self.native.run_many(listed, list(steps), X, out))
+        return out
+
+    def _check_taken(self, name: str, sessions: list[Session], X: Array, bad: int) -> None:
+        """Raise for the session that could not take part, or for an id that is none."""
+        if bad == len(sessions):
             self.refuse_ids(name, X)
         elif bad >= 0:
             raise SessionError(
                 f"{name}: sessions[{bad}] is {_spoken(sessions[bad], self)}, expected a session of one row of this "
                 "model, each once: model.session()"
             )
-        return out
 
     def check_streams(self, call: str) -> None:
         """Raise where it cannot step."""

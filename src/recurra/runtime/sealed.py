@@ -36,13 +36,18 @@ def seal(kind: bytes, owner: bytes, payload: bytes, /, **about: Any) -> bytes:
 
 
 def unseal(
-    sealed: bytes, kind: bytes, owner: bytes, *, where: str = "restore", cure: str = "take an older one, or start anew"
+    sealed: bytes,
+    kind: bytes,
+    owner: bytes | None,
+    *,
+    where: str = "restore",
+    cure: str = "take an older one, or start anew",
 ) -> tuple[dict[str, Any], bytes]:
     """What describes a payload, and the payload.
 
     Args:
         sealed: what `seal` gave.
-        kind, owner: as they were given to it.
+        kind, owner: as they were given to it; no owner: whoever's it is.
         where, cure: the beginning and the end of a message.
 
     Raises:
@@ -52,7 +57,7 @@ def unseal(
     _, _, checksum, whose, described, _ = _HEAD.unpack_from(sealed)
     if len(sealed) != size or zlib.crc32(memoryview(sealed)[_CHECKED:]) != checksum:
         raise SessionError(f"{where}: the snapshot is damaged or cut short: {cure}")
-    if whose != owner:
+    if owner is not None and whose != owner:
         raise SessionError(
             f"{where}: the snapshot is of another model, {whose.hex()[:12]}, expected {owner.hex()[:12]}: load the "
             "model that it was taken from"

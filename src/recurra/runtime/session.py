@@ -129,32 +129,46 @@ class Session(_native.Session):
 
     def snapshot(self) -> bytes:
         """The state as bytes, for `restore` in this or another process."""
-        states = b"".join(a.astype("<f4", copy=False).tobytes() for a in self.state.values())
-        return seal(_KIND, bytes.fromhex(self.program.fingerprint), states, batch=self.batch)
+        return seal(_KIND, bytes.fromhex(self.program.fingerprint), self.to_bytes(), batch=self.batch)
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, snapshot: bytes, *, version: bool = False) -> None:
         """Go on from a snapshot.
+
+        Args:
+            snapshot: from `snapshot`.
+            version: whether it may be of another version of the model, whose states have the same sizes.
 
         Raises:
             SessionError: it is no snapshot, damaged, newer, of another model or of another batch; nothing has changed.
         """
-        about, states = unseal(bytes(snapshot), _KIND, bytes.fromhex(self.program.fingerprint))
+        about, states = unseal(bytes(snapshot), _KIND, None if version else bytes.fromhex(self.program.fingerprint))
         batch = about.get("batch")
         if batch != self.batch:
             raise SessionError(
                 f"restore: the snapshot has batch {str(batch)[:40]}, expected {self.batch}: use "
                 f"model.session(batch={str(batch)[:40]})"
             )
-        state, at = self.state, 0
-        size = 4 * sum(array.size for array in state.values())
+        self.from_bytes(states)
+
+    def from_bytes(self, states: bytes) -> None:
+        """Take the states from the bytes that `to_bytes` gave: float32, one state after the other.
+
+        Raises:
+            SessionError: they have another size; nothing has changed.
+            ShapeError: rows of a batch are at different steps of a stride; nothing has changed.
+        """
+        size = 4 * (self.batch or 1) * self.program.state_size
         if len(states) != size:
             raise SessionError(
                 f"restore: the snapshot has {len(states)} bytes of states, expected {size}: take another"
             )
-        for array in state.values():
-            array[...] = np.frombuffer(states, "<f4", array.size, at).reshape(array.shape)
-            at += 4 * array.size
-        self.state = state
+        if self.batch is None:
+            self._from_bytes(states)
+            return
+        flat, at, arrays = np.frombuffer(states, FLOAT), 0, {}
+        for name, width in self.program.state_widths().items():
+            arrays[name] = flat[at : (at := at + width * self.batch)].reshape(self.batch, width)
+        self.state = arrays
 
     def _refuse(self, x: Any, out: Any) -> NoReturn:
         """Say why a step was not done."""

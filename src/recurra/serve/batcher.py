@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
-from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 
 from recurra.serve.faults import Fault, ServeError
 from recurra.serve.held import Held, Work
 from recurra.serve.observed import Observed
-from recurra.serve.served import Served
-
-log = logging.getLogger("recurra.serve")
+from recurra.serve.served import Served, log
 
 
 class Batcher:
@@ -23,6 +19,9 @@ class Batcher:
         most: steps that may wait in all.
         observed: where it is counted.
         keep: called with the works that have ended in a turn, before they are answered.
+
+    Attributes:
+        steps: how many wait.
     """
 
     def __init__(
@@ -33,66 +32,63 @@ class Batcher:
         keep: Callable[[Sequence[Work]], None] = lambda works: None,
     ) -> None:
         self._soon, self._most, self._observed, self._keep = soon, most, observed, keep
-        self._waiting: dict[Held, deque[Work]] = {}
-        self._steps, self._scheduled = 0, False
+        self._ready: list[Work] = []  # of each session that has some the first
+        self.steps, self._scheduled, self._now = 0, False, 0.0
 
-    @property
-    def steps(self) -> int:
-        """How many steps wait."""
-        return self._steps
-
-    def check(self, steps: int) -> None:
-        """Raise where there is no place for as many more.
+    def add(self, work: Work) -> None:
+        """Let a work wait for its turn.
 
         Raises:
             ServeError: the queue is full.
         """
-        if self._steps + steps > self._most and self._steps:
-            raise ServeError(Fault.FULL, f"{self._steps} steps wait, expected at most {self._most}: try again")
-
-    def add(self, work: Work) -> None:
-        """Let a work wait for its turn."""
-        held = work.held
-        waiting = self._waiting.get(held)
-        if waiting is None:
-            self._waiting[held] = deque((work,))
-        else:
-            waiting.append(work)
-        held.waiting += 1
-        self._steps += work.steps
+        steps, held = self.steps + work.steps, work.held
+        if steps > self._most and self.steps:
+            raise ServeError(Fault.FULL, f"{self.steps} steps wait, expected at most {self._most}: try again")
+        self.steps = steps
         if not self._scheduled:
-            self._scheduled = True
-            self._soon(self._turn)
+            self._schedule()
+        work.arrived = held.used = self._now
+        if held.last is None:
+            self._ready.append(work)
+        else:
+            held.last.after = work
+        held.last = work
 
     def finish(self, held: Held | None = None) -> None:
         """Take turns until nothing of this session waits, or nothing at all."""
-        while self._waiting if held is None else held.waiting:
+        while self._ready if held is None else held.last:
             self._take()
+
+    def _schedule(self) -> None:
+        self._scheduled, self._now = True, time.monotonic()
+        self._soon(self._turn)
 
     def _turn(self) -> None:
         self._scheduled = False
-        self._take()
-        if self._waiting and not self._scheduled:
-            self._scheduled = True
-            self._soon(self._turn)
+        if self._ready:
+            self._take()
+        if self._ready and not self._scheduled:
+            self._schedule()
 
     def _take(self) -> None:
         began = time.monotonic()
-        groups: dict[Served, list[Work]] = defaultdict(list)
-        oldest = began
-        for held, waiting in self._waiting.items():
-            work = waiting[0]
-            groups[held.served].append(work)
-            oldest = min(oldest, work.arrived)
-        ended: list[Work] = []
+        ready, self._ready = self._ready, []
+        groups: dict[Served, list[Work]] = {}
+        for work in ready:
+            if work.steps:
+                groups.setdefault(work.held.served, []).append(work)
         for served, works in groups.items():
-            before = sum(work.done for work in works)
             self._together(served, works)
-            self._observed.batch(served.name, len(works), sum(work.done for work in works) - before)
-            ended += [work for work in works if work.ends]
-        self._observed.turn(began - oldest, time.monotonic() - began)
+        ended = []
+        for work in ready:
+            if work.done == work.steps or work.refused is not None:
+                ended.append(work)
+            else:
+                self._ready.append(work)
+        now = time.monotonic()
+        self._observed.turn(began - min(work.arrived for work in ready), now - began)
         for work in list(ended):
-            ended += self._leave(work)
+            self._leave(work, ended)
         try:
             self._keep(ended)
         except Exception as error:
@@ -101,52 +97,54 @@ class Batcher:
                 work.refused = ServeError(
                     Fault.INTERNAL, f"the steps could not be kept ({error}): the server is at fault"
                 )
-        for work in ended:
-            self._answer(work)
+        self._answer(ended)
 
     def _together(self, served: Served, works: list[Work]) -> None:
-        for work in works:
-            if work.held.ended:
-                work.refused = ServeError(Fault.ENDED, f"the session {work.held.name!r} has ended")
-        works = [work for work in works if work.refused is None and work.left]
-        if not works:
-            return
+        before = sum([work.done for work in works])
         try:
             served.take(works)
         except Exception as error:  # whatever it is, others go on
             log.exception("a batch of %s failed", served.name)
             for work in works:
                 work.refused = ServeError(Fault.INTERNAL, f"the step failed ({type(error).__name__})")
+        self._observed.batch(served.name, len(works), sum([work.done for work in works]) - before)
 
-    def _leave(self, work: Work) -> list[Work]:
+    def _leave(self, work: Work, ended: list[Work]) -> None:
         """Take a work that has ended from its queue, and what waits behind one that was refused."""
-        held, behind = work.held, []
-        waiting = self._waiting[held]
-        waiting.popleft()
-        held.window.add(work.records, work.again)
-        if work.refused is not None and work.left:
-            behind = list(waiting)
-            waiting.clear()
-            for later in behind:
-                later.refused = work.refused if held.ended else ServeError(
-                    Fault.GAP, f"step {later.first} comes after one that was refused", expected=held.steps + 1
-                )  # fmt: skip
+        held, after = work.held, work.after
+        if work.done:
+            held.window.add(work.answers, work.done, work.again)
+        self.steps -= work.steps
+        if work.refused is not None and work.done < work.steps:
+            while after is not None:
+                after.refused = ServeError(
+                    Fault.GAP, f"step {after.first} comes after one that was refused", expected=held.steps + 1
+                )
+                self.steps -= after.steps
+                ended.append(after)
+                after = after.after
             held.queued = held.steps
-        if not waiting:
-            del self._waiting[held]
-        held.waiting -= 1 + len(behind)
-        self._steps -= work.steps + sum(later.steps for later in behind)
-        return behind
+        if after is None:
+            held.last = None
+        else:
+            self._ready.append(after)
 
-    def _answer(self, work: Work) -> None:
-        self._observed.answered(time.monotonic() - work.arrived)
-        if work.again and work.refused is None:
-            before = work.held.window.since(work.first)
-            if before is None:
-                work.refused = ServeError(Fault.GONE, f"the answer to step {work.first} has left the replay window")
-            else:
-                work.records = before[: work.again + work.steps]
-        try:
-            work.reply(work)
-        except Exception:
-            log.exception("an answer could not be sent")
+    def _answer(self, ended: Sequence[Work]) -> None:
+        for work in ended:
+            if work.again:
+                _repeat(work)
+            try:
+                work.reply(work)
+            except Exception:
+                log.exception("an answer could not be sent")
+        self._observed.answered(time.monotonic(), [work.arrived for work in ended])
+
+
+def _repeat(work: Work) -> None:
+    """Put the answers of steps that had been taken before in front of the others."""
+    served, window = work.held.served, work.held.window
+    before = window.since(work.first)
+    if before is not None:
+        work.answers = served.first_answers(before, work.again + work.done)
+    elif work.refused is None:
+        work.refused = ServeError(Fault.GONE, f"the answer to step {work.first} has left the replay window")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from recurra.errors import SessionError
@@ -13,6 +13,7 @@ from recurra.serve.served import Served
 from recurra.serve.window import Window
 
 _KIND = b"RcrH"  # a snapshot's payload is the window and the state
+_NOTHING = Window(0, 0)
 
 
 class Held:
@@ -26,17 +27,24 @@ class Held:
         queued: the sequence number of the last step that waits or has been taken.
         window: the last answers.
         ended: whether it takes no more steps.
-        waiting: how many works of it wait.
+        here: whether this is the session; False once it went to the store, or was deleted.
+        last: of the works of it that wait the last one.
         logged: how many steps the store has since its snapshot.
         used: when it was used last, by the monotonic clock.
     """
 
-    __slots__ = ("ended", "key", "logged", "queued", "served", "state", "steps", "used", "waiting", "window")
+    __slots__ = ("ended", "here", "key", "last", "logged", "queued", "served", "state", "steps", "used", "window")
 
     def __init__(self, key: str, served: Served, state: Any, window: Window) -> None:
         self.key, self.served, self.state, self.window = key, served, state, window
-        self.steps = self.queued = self.waiting = self.logged = 0
-        self.ended, self.used = False, time.monotonic()
+        self.steps = self.queued = self.logged = 0
+        self.last: Work | None = None
+        self.ended, self.here, self.used = False, True, time.monotonic()
+
+    def gone(self) -> None:
+        """It is elsewhere: whoever still has this object has no session."""
+        self.here, self.state = False, None
+        self.window = _NOTHING
 
     @property
     def name(self) -> str:
@@ -50,6 +58,7 @@ class Held:
             _KIND,
             self.served.fingerprint,
             window + self.served.snapshot(self.state),
+            of=self.served.architecture,
             steps=self.steps,
             ended=self.ended,
             first=self.window.first,
@@ -57,22 +66,30 @@ class Held:
         )
 
     @classmethod
-    def restored(cls, key: str, served: Served, snapshot: bytes, most: int) -> Held:
+    def restored(cls, key: str, served: Served, snapshot: bytes, most: int, version: bool = False) -> Held:
         """From a snapshot, which may be a stranger's: it is data, and every part of it is checked.
+
+        Args:
+            key, served: of the session.
+            snapshot: all of it.
+            most: answers that are kept.
+            version: whether it may be of another version of the model.
 
         Raises:
             ServeError: it is of another model, damaged or inconsistent.
         """
         try:
-            about, payload = unseal(snapshot, _KIND, served.fingerprint)
+            about, payload = unseal(snapshot, _KIND, None if version else served.fingerprint)
+            if version and about.get("of") != served.architecture:
+                raise SessionError("restore: the session is of another model than this one or a version of it")
             steps, first, size, ended = (about.get(n) for n in ("steps", "first", "window", "ended"))
             numbers = all(type(n) is int and 0 <= n < 1 << 62 for n in (steps, first, size))
             if not numbers or type(ended) is not bool or size > len(payload):  # type: ignore[operator]
                 raise SessionError("restore: the snapshot is inconsistent: take an older one, or start anew")
-            window = Window(most, first, payload[:size])  # type: ignore[arg-type]
+            window = Window(most, served.size, first, payload[:size])  # type: ignore[arg-type]
             if window.first + window.count != steps + 1:  # type: ignore[operator]
                 raise SessionError("restore: the snapshot's window does not end at its last step: take an older one")
-            held = cls(key, served, served.restore(payload[size:]), window)
+            held = cls(key, served, served.restore(payload[size:], version), window)
         except (SessionError, ValueError) as error:
             of_another = "of another model" in str(error)
             raise ServeError(Fault.MISMATCH if of_another else Fault.INVALID, str(error)) from None
@@ -91,34 +108,48 @@ class Work:
         inputs: of the others.
         steps: how many these are.
         done: how many of them have been taken.
-        records: their answers.
+        answers: to those, as `Served` has them.
         refused: why it ended early.
-        reply: called once, when it is done.
-        arrived: when it came in, by the monotonic clock.
+        reply: called once with the work, when it is done.
+        tag: what its client needs to know it again.
+        arrived: when it came in, by the monotonic clock; or a little earlier, in the same round of the event loop.
+        after: the next work of the session.
     """
 
-    __slots__ = ("again", "arrived", "done", "first", "held", "inputs", "records", "refused", "reply", "steps")
+    __slots__ = (
+        "after", "again", "answers", "arrived", "done", "first", "held", "inputs", "refused", "reply", "steps", "tag",
+    )  # fmt: skip
 
     def __init__(
-        self, held: Held, first: int, inputs: bytes, steps: int, reply: Callable[[Work], None], again: int = 0
+        self,
+        held: Held,
+        first: int,
+        inputs: bytes,
+        steps: int,
+        reply: Callable[[Work], None] = lambda work: None,
+        tag: Any = None,
+        again: int = 0,
     ) -> None:
-        self.held, self.first, self.inputs, self.steps, self.reply, self.again = (
-            held, first, inputs, steps, reply, again,
-        )  # fmt: skip
-        self.done, self.arrived = 0, time.monotonic()
-        self.records: list[bytes] = []
+        self.held, self.first, self.inputs, self.steps, self.reply = held, first, inputs, steps, reply
+        self.tag, self.again, self.done, self.answers, self.arrived = tag, again, 0, b"", 0.0
         self.refused: ServeError | None = None
+        self.after: Work | None = None
 
     @property
     def left(self) -> int:
         """Steps that have not been taken."""
         return self.steps - self.done
 
-    def taken(self, records: Sequence[bytes]) -> None:
+    @property
+    def next(self) -> int:
+        """The sequence number of the first step that was not answered."""
+        return self.first + self.again + self.done
+
+    def taken(self, answers: bytes, steps: int) -> None:
         """Note the answers to the next steps."""
-        self.records += records
-        self.done += len(records)
-        self.held.steps += len(records)
+        self.answers = self.answers + answers if self.done else answers
+        self.done += steps
+        self.held.steps += steps
 
     @property
     def ends(self) -> bool:

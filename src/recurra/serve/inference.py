@@ -136,18 +136,18 @@ class Inference:
         except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
             raise ServeError(Fault.INVALID, f"the request cannot be read: {error}") from None
         inputs = _inputs(served, asked, body[int(size) :])
-        records = await self._taken(guest, served, asked, inputs)
+        answers = await self._taken(guest, served, asked, inputs)
         wishes = asked.outputs[0].parameters if asked.outputs else asked.parameters
         binary = bool(wishes.get("binary_data", asked.parameters.get("binary_data_output", False)))
-        return _answer(served, asked, records, binary)
+        return _answer(served, asked, answers, binary)
 
-    async def _taken(self, guest: Guest, served: Served, asked: Infer, inputs: bytes) -> list[bytes]:
+    async def _taken(self, guest: Guest, served: Served, asked: Infer, inputs: bytes) -> bytes:
         said = asked.parameters
         sequence = said.get("sequence_id", 0)
         if sequence in (0, ""):
             held = self.sessions.create(guest.tenant, served.name)
             try:
-                return (await taken(self.sessions, guest, held, None, inputs)).records
+                return (await taken(self.sessions, guest, held, None, inputs)).answers
             finally:
                 self.sessions.delete(held)
         if not isinstance(sequence, (int, str)) or isinstance(sequence, bool):
@@ -163,10 +163,10 @@ class Inference:
                 held = self.sessions.create(guest.tenant, served.name, name)
         else:
             held = self.sessions.get(guest.tenant, name)
-        records = (await taken(self.sessions, guest, held, None, inputs)).records
+        answers = (await taken(self.sessions, guest, held, None, inputs)).answers
         if said.get("sequence_end"):
             self.sessions.delete(held)
-        return records
+        return answers
 
 
 def _retry(answer: Response) -> dict[str, str]:
@@ -230,24 +230,22 @@ def _texts(binary: bytes) -> list[bytes]:
     return found
 
 
-def _answer(served: Served, asked: Infer, records: list[bytes], binary: bool) -> Response:
+def _answer(served: Served, asked: Infer, answers: bytes, binary: bool) -> Response:
     name, kind = ("answers", "BYTES") if served.takes_json else ("y", "FP32")
     described = served.describe()
-    shape = [len(records)] if kind == "BYTES" else [len(records), described["output_size"]]
+    lines = answers.splitlines() if kind == "BYTES" else []
+    shape = [len(lines)] if kind == "BYTES" else [len(answers) // served.size, described["output_size"]]
     output: dict[str, Any] = {"name": name, "datatype": kind, "shape": shape}
     said: dict[str, Any] = {"model_name": served.name, "model_version": served.fingerprint.hex()[:12]}
     if asked.id is not None:
         said["id"] = asked.id
     if not binary:
         if kind == "BYTES":
-            output["data"] = [record.decode() for record in records]
+            output["data"] = [line.decode() for line in lines]
         else:
-            output["data"] = np.frombuffer(served.binary(records), "<f4").tolist()
+            output["data"] = np.frombuffer(answers, "<f4").tolist()
         return Response(to_json(said | {"outputs": [output]}), media_type="application/json")
-    if kind == "BYTES":
-        content = b"".join(struct.pack("<I", len(record)) + record for record in records)
-    else:
-        content = served.binary(records)
+    content = b"".join(struct.pack("<I", len(line)) + line for line in lines) if kind == "BYTES" else answers
     output["parameters"] = {"binary_data_size": len(content)}
     head = to_json(said | {"outputs": [output]})
     headers = {"Inference-Header-Content-Length": str(len(head))}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections import Counter as Counts
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -18,10 +19,10 @@ class _Times:
         self._name, self._about = name, about
         self._counts, self._sum = [0] * (len(_SECONDS) + 1), 0.0
 
-    def note(self, seconds: float) -> None:
-        """Note one."""
-        self._counts[bisect_left(_SECONDS, seconds)] += 1
-        self._sum += seconds
+    def note(self, seconds: float, times: int) -> None:
+        """Note what happened so many times."""
+        self._counts[bisect_left(_SECONDS, seconds)] += times
+        self._sum += seconds * times
 
     def collect(self) -> Iterator[Any]:
         """For the registry."""
@@ -76,9 +77,10 @@ class Observed:
         self._age.observe(age)
         self._turn.observe(seconds)
 
-    def answered(self, seconds: float) -> None:
-        """Note a frame that is answered."""
-        self._round.note(seconds)
+    def answered(self, now: float, arrived: Sequence[float]) -> None:
+        """Note frames that are answered; those of one round of the event loop arrived at one time."""
+        for time, times in Counts(arrived).items():
+            self._round.note(now - time, times)
 
     def refused(self, word: str) -> None:
         """Note a refusal."""

@@ -214,14 +214,14 @@ class Rest:
     async def _step(self, guest: Guest, request: Request, body: Step) -> Any:
         held = self._of(guest, request)
         work = await taken(self.sessions, guest, held, _counted(body.seq), held.served.read([body.x]))
-        return {"seq": work.first, "y": held.served.json(work.records)[0]}
+        return {"seq": work.first, "y": held.served.json(work.answers, work.first)[0]}
 
     async def _run(self, guest: Guest, request: Request, body: Run) -> Any:
         held = self._of(guest, request)
         if not body.xs:
             raise ServeError(Fault.INVALID, "xs is empty, expected the inputs of one step or more")
         work = await taken(self.sessions, guest, held, _counted(body.seq), held.served.read(body.xs))
-        return {"seq": work.first, "ys": held.served.json(work.records)}
+        return {"seq": work.first, "ys": held.served.json(work.answers, work.first)}
 
     async def _reset(self, guest: Guest, request: Request, body: Any) -> Any:
         held = self._of(guest, request)

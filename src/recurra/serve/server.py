@@ -25,11 +25,12 @@ from recurra.serve.access import Access
 from recurra.serve.faults import Fault, ServeError
 from recurra.serve.frames import to_json
 from recurra.serve.inference import Inference
+from recurra.serve.limits import Limits
 from recurra.serve.observed import Observed
 from recurra.serve.openapi import document
 from recurra.serve.rest import PATHS, Rest, guest_of, refusal
 from recurra.serve.served import Served
-from recurra.serve.sessions import Limits, Sessions
+from recurra.serve.sessions import Sessions
 from recurra.serve.sockets import Socket, Sockets
 from recurra.serve.store import Store
 

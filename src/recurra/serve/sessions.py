@@ -7,12 +7,12 @@ import secrets
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from recurra.serve.batcher import Batcher
 from recurra.serve.faults import Fault, ServeError
 from recurra.serve.held import Held, Work
+from recurra.serve.limits import Limits
 from recurra.serve.observed import Observed
 from recurra.serve.served import Served
 from recurra.serve.store import Store
@@ -20,31 +20,6 @@ from recurra.serve.window import Window
 
 _NAME = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 _FOLD = 256  # steps that the store has of a session before its snapshot is written anew
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How much a server takes.
-
-    Attributes:
-        sessions: in memory and in the store together.
-        live: in memory; beyond it, those that were used longest ago go to the store.
-        queue: steps that wait.
-        frame: bytes of a frame or a body.
-        window: answers of a session that are kept for a client that comes back.
-        idle: seconds after which an unused session goes to the store.
-        sockets: open at once.
-        unread: bytes that wait for a slow reader.
-    """
-
-    sessions: int = 100_000
-    live: int = 20_000
-    queue: int = 200_000
-    frame: int = 1 << 20
-    window: int = 32
-    idle: float = 300.0
-    sockets: int = 4096
-    unread: int = 1 << 20
 
 
 class Sessions:
@@ -94,7 +69,7 @@ class Sessions:
         if self._of_tenant[tenant] >= self._most_of(tenant):
             raise ServeError(Fault.LIMITED, f"this token has {self._of_tenant[tenant]} sessions, which is its limit")
         if snapshot is None:
-            held = Held(key, served, served.begin(), Window(self.limits.window))
+            held = Held(key, served, served.begin(), Window(self.limits.window, served.size))
         else:
             held = Held.restored(key, served, snapshot, self.limits.window)
         self._make_room()
@@ -132,7 +107,9 @@ class Sessions:
         held.used = time.monotonic()
         return held
 
-    def submit(self, held: Held, first: int | None, inputs: bytes, reply: Callable[[Work], None]) -> None:
+    def submit(
+        self, held: Held, first: int | None, inputs: bytes, reply: Callable[[Work], None], tag: Any = None
+    ) -> None:
         """Let a frame of steps wait for its turn; `reply` is called when they have been taken.
 
         Args:
@@ -140,6 +117,7 @@ class Sessions:
             first: the sequence number of the first step; None for the next one.
             inputs: of the steps, as `Served.read` gives them.
             reply: called with the work.
+            tag: for `reply`: `Work.tag`.
 
         Raises:
             ServeError: it cannot be taken; nothing has changed.
@@ -163,14 +141,14 @@ class Sessions:
                     expected=next_,
                 )
             inputs = served.cut(inputs, again) if again < steps else b""
-        self.batcher.check(steps)
-        self.batcher.add(Work(held, first or next_, inputs, steps - again, reply, again))
+        self.batcher.add(Work(held, first or next_, inputs, steps - again, reply, tag, again))
         held.queued += steps - again
+        self.live.move_to_end(held.key)
 
     def reset(self, held: Held) -> None:
         """Go back to the beginning; the next step is 1 again."""
         self.batcher.finish(held)
-        held.state, held.window = held.served.begin(), Window(self.limits.window)
+        held.state, held.window = held.served.begin(), Window(self.limits.window, held.served.size)
         held.steps = held.queued = 0
         held.ended = False
         self._changed(held)
@@ -206,6 +184,7 @@ class Sessions:
         """Forget a session."""
         self.batcher.finish(held)
         self.live.pop(held.key, None)
+        held.gone()
         self.store.delete(held.key)
         self._of_tenant[held.key.partition("/")[0]] -= 1
 
@@ -230,12 +209,13 @@ class Sessions:
         for held in self.live.values():
             if len(gone) == most or held.used > before:
                 break
-            if not held.waiting:
+            if held.last is None:
                 gone.append(held)
         if gone:
             self.store.put(self._row(held) for held in gone)
             for held in gone:
                 del self.live[held.key]
+                held.gone()
             self.observed.evicted(len(gone))
         return len(gone)
 
@@ -292,10 +272,10 @@ class Sessions:
             raise ServeError(Fault.NOT_FOUND, f"there is no session {name[:128]!r}")
         held = Held.restored(key, self.model(stored.model), stored.snapshot, self.limits.window)
         for first, inputs in stored.inputs:
-            work = Work(held, first, inputs, held.served.count(inputs), lambda work: None)
+            work = Work(held, first, inputs, held.served.count(inputs))
             while not work.ends:
                 held.served.take([work])
-            held.window.add(work.records)
+            held.window.add(work.answers, work.done)
             held.queued = held.steps
             held.logged += work.done
         if not self.durable:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("recurra.serve")
 _MOST_HANDLES = 1 << 16
+_BINARY = WSMsgType.BINARY
 
 
 class Sockets:
@@ -46,7 +46,7 @@ class Socket(WSListener):
         super().__init__()
         self._all, self._sessions, self._guest = sockets, sockets.sessions, guest
         self._transport: Any = None
-        self._names: list[str | None] = []  # of each handle
+        self._helds: list[Held | None] = []  # of each handle, as it was last; None where it was given up
         self._handles: dict[str, int] = {}
         self._parts: list[bytes] = []  # of a message in fragments
         self._paused, self._latest = False, dict[str, tuple[Any, bytes]]()
@@ -85,6 +85,9 @@ class Socket(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take a frame."""
         kind = frame.msg_type
+        if kind == _BINARY and frame.fin and not self._parts:
+            self._take(_BINARY, frame.get_payload_as_bytes())
+            return
         if kind == WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code())
             transport.disconnect()
@@ -102,9 +105,12 @@ class Socket(WSListener):
             if not frame.fin:
                 return
             content, kind, self._parts = b"".join(self._parts), self._kind, []
+        self._take(kind, content)
+
+    def _take(self, kind: WSMsgType, content: bytes) -> None:
         told: dict[str, Any] = {}  # what a refusal says beside why
         try:
-            if kind == WSMsgType.BINARY:
+            if kind == _BINARY:
                 self._binary(content, told)
             else:
                 asked = message(content)
@@ -121,9 +127,12 @@ class Socket(WSListener):
             raise ServeError(Fault.INVALID, f"a frame has {len(content)} bytes, expected {HEAD.size} or more")
         kind, handle, first = HEAD.unpack_from(content)
         if kind == STEPS:
-            told |= {"handle": handle, "seq": first}
+            told["handle"], told["seq"] = handle, first
             held = self._of(handle)
-            self._submit(held, first or None, content[HEAD.size :], partial(self._answered, handle))
+            inputs = content[HEAD.size :]
+            if held.served.takes_json:
+                inputs = held.served.frame(inputs)
+            self._submit(held, first or None, inputs, self._answered, handle)
         elif kind == GROUP:
             self._group(*group_of(content, handle))
         else:
@@ -140,7 +149,7 @@ class Socket(WSListener):
                 held = self._of(handle)
                 if held.served.takes_json:
                     raise ServeError(Fault.INVALID, "a session of a task takes no groups: send it steps")
-                self._submit(held, first or None, inputs[i * rows : (i + 1) * rows], partial(gathered.add, handle))
+                self._submit(held, first or None, inputs[i * rows : (i + 1) * rows], gathered.add, handle)
             except ServeError as refused:
                 self._refuse(refused, {"handle": handle, "seq": first})
                 gathered.miss()
@@ -152,7 +161,7 @@ class Socket(WSListener):
             if op == "run" and not asked.xs:
                 raise ServeError(Fault.INVALID, "a run has no `xs`, expected a list of the inputs of its steps")
             inputs = held.served.read([asked.x] if op == "step" else asked.xs or [])
-            self._submit(held, asked.seq, inputs, partial(self._told, asked))
+            self._submit(held, asked.seq, inputs, self._told, asked)
             return
         tell: dict[str, Any] = {"op": op}
         tenant = self._guest.tenant
@@ -195,10 +204,10 @@ class Socket(WSListener):
             owners[key] = self
         handle = self._handles.get(held.name)
         if handle is None:
-            handle = len(self._names)
+            handle = len(self._helds)
             if handle >= _MOST_HANDLES:
                 raise ServeError(Fault.FULL, f"this socket has had {handle} sessions: open another one")
-            self._names.append(held.name)
+            self._helds.append(held)
             self._handles[held.name] = handle
         return {"id": held.name, "model": held.served.name, "handle": handle, "steps": held.queued}
 
@@ -215,16 +224,16 @@ class Socket(WSListener):
     def _forget(self, name: str) -> None:
         handle = self._handles.pop(name, None)
         if handle is not None:
-            self._names[handle] = None
+            self._helds[handle] = None
 
     def _again(self, held: Held, after: int) -> None:
         """Send the answers that the client did not get."""
         self._sessions.batcher.finish(held)
         if after < held.steps:
-            records = held.window.since(after + 1)
-            if records is None:
+            answers = held.window.since(after + 1)
+            if answers is None:
                 raise ServeError(Fault.GONE, f"the answer to step {after + 1} has left the replay window")
-            ys = held.served.json(records)
+            ys = held.served.json(answers, after + 1)
             self.tell({"op": "run", "id": held.name, "seq": after + 1, "ys": ys, "again": True})
 
     def _asked(self, asked: Message) -> Held:
@@ -242,39 +251,44 @@ class Socket(WSListener):
         return self._sessions.get(self._guest.tenant, asked.id)
 
     def _of(self, handle: int) -> Held:
-        name = self._names[handle] if 0 <= handle < len(self._names) else ""
-        if name is None:
+        if not 0 <= handle < len(self._helds):
+            raise ServeError(Fault.NOT_FOUND, f"this socket has no handle {handle}")
+        held = self._helds[handle]
+        if held is None:
             raise ServeError(
                 Fault.FENCED, f"handle {handle} was taken over by another socket, or given up: attach again"
             )
-        if not name:
-            raise ServeError(Fault.NOT_FOUND, f"this socket has no handle {handle}")
-        return self._sessions.get(self._guest.tenant, name)
+        if not held.here:
+            held = self._helds[handle] = self._sessions.get(self._guest.tenant, held.name)
+        return held
 
-    def _submit(self, held: Held, first: int | None, inputs: bytes, reply: Callable[[Work], None]) -> None:
+    def _submit(
+        self, held: Held, first: int | None, inputs: bytes, reply: Callable[[Work], None], tag: Any = None
+    ) -> None:
         if self._guest.limited:
             self._guest.take(held.served.count(inputs))
-        self._sessions.submit(held, first, inputs, reply)
+        self._sessions.submit(held, first, inputs, reply, tag)
 
-    def _answered(self, handle: int, work: Work) -> None:
+    def _answered(self, work: Work) -> None:
         """Answer a STEPS frame; of one that was refused midway, what was taken before."""
-        if work.records:
-            body = work.held.served.binary(work.records)
-            self._send(WSMsgType.BINARY, HEAD.pack(STEPS, handle, work.first) + body, work.held.key)
+        if work.answers:
+            held = work.held
+            self._send(_BINARY, HEAD.pack(STEPS, work.tag, work.first) + held.served.binary(work.answers), held.key)
         if work.refused is not None:
-            self._refuse(work.refused, {"handle": handle, "seq": work.first + len(work.records)})
+            self._refuse(work.refused, {"handle": work.tag, "seq": work.next})
 
-    def _told(self, asked: Message, work: Work) -> None:
+    def _told(self, work: Work) -> None:
         """Answer a message of steps; of one that was refused midway, what was taken before."""
+        asked: Message = work.tag
         told: dict[str, Any] = {"op": asked.op, "id": work.held.name, "seq": work.first}
         if asked.tag is not None:
             told["tag"] = asked.tag
-        if work.records:
-            answers = work.held.served.json(work.records)
+        if work.answers:
+            answers = work.held.served.json(work.answers, work.first)
             name, value = ("y", answers[0]) if asked.op == "step" else ("ys", answers)
             self._send(WSMsgType.TEXT, to_json(told | {name: value}), work.held.key)
         if work.refused is not None:
-            self._refuse(work.refused, told | {"seq": work.first + len(work.records)})
+            self._refuse(work.refused, told | {"seq": work.next})
 
     def _refuse(self, refused: ServeError, told: dict[str, Any]) -> None:
         self._sessions.observed.refused(refused.fault.word)
@@ -285,15 +299,15 @@ class Socket(WSListener):
         """Send a message."""
         self._send(WSMsgType.TEXT, to_json(value))
 
-    def gathered(self, handles: list[int], works: list[Work]) -> None:
+    def gathered(self, works: list[Work]) -> None:
         """Answer a GROUP."""
-        body = b"".join([work.held.served.binary(work.records) for work in works])
-        self._send(WSMsgType.BINARY, group_head(handles, [work.first for work in works]) + body)
+        body = b"".join([work.answers for work in works])
+        self._send(WSMsgType.BINARY, group_head([work.tag for work in works], [work.first for work in works]) + body)
 
-    def refuse_work(self, handle: int, work: Work) -> None:
+    def refuse_work(self, work: Work) -> None:
         """Refuse one step of a GROUP."""
         assert work.refused is not None
-        self._refuse(work.refused, {"handle": handle, "seq": work.first})
+        self._refuse(work.refused, {"handle": work.tag, "seq": work.first})
 
     def _send(self, kind: WSMsgType, content: bytes, key: str = "") -> None:
         transport = self._transport
@@ -319,20 +333,18 @@ class _Gathered:
 
     def __init__(self, socket: Socket, count: int) -> None:
         self._socket, self._left = socket, count
-        self._handles: list[int] = []
         self._works: list[Work] = []
 
-    def add(self, handle: int, work: Work) -> None:
+    def add(self, work: Work) -> None:
         """Take the answer to one step."""
         if work.refused is None:
-            self._handles.append(handle)
             self._works.append(work)
         else:
-            self._socket.refuse_work(handle, work)
+            self._socket.refuse_work(work)
         self.miss()
 
     def miss(self) -> None:
         """Expect one less."""
         self._left -= 1
         if not self._left and self._works:
-            self._socket.gathered(self._handles, self._works)
+            self._socket.gathered(self._works)

@@ -2,70 +2,62 @@
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Sequence
-
-_SIZE = struct.Struct("<I")
-
 
 class Window:
-    """The last answers, one record of bytes a step, in one piece of memory.
+    r"""The last answers, one after the other in one piece of memory.
 
     It keeps those of the last `most` steps, and always all of the last frame, so that a client that waits for the
     answer to a frame before it sends the next can always come back.
 
     Attributes:
         most: how many are kept.
+        size: bytes of an answer; 0 where each ends with a line feed.
         first: the sequence number of the first that is there.
         count: how many are there.
 
-    >>> window = Window(2)
-    >>> for answer in (b"a", b"b", b"c"):
-    ...     window.add([answer])
+    >>> window = Window(2, 0)
+    >>> for answer in (b"a\n", b"b\n", b"c\n"):
+    ...     window.add(answer, 1)
     >>> window.first, window.since(2)
-    (2, [b'b', b'c'])
+    (2, b'b\nc\n')
     """
 
-    __slots__ = ("_data", "count", "first", "most")
+    __slots__ = ("_data", "count", "first", "most", "size")
 
-    def __init__(self, most: int, first: int = 1, data: bytes = b"") -> None:
-        self.most, self.first, self._data = most, first, bytearray(data)
-        self.count, at = 0, 0
-        while at < len(data):
-            if at + _SIZE.size > len(data) or (at := at + _SIZE.size + _SIZE.unpack_from(data, at)[0]) > len(data):
-                raise ValueError("the replay window is cut short")
-            self.count += 1
+    def __init__(self, most: int, size: int, first: int = 1, data: bytes = b"") -> None:
+        self.most, self.size, self.first = most, size, first
+        self._data = bytearray(data) if data else None  # most sessions of a server never step
+        if data and (len(data) % size if size else not data.endswith(b"\n")):
+            raise ValueError("the replay window is cut short")
+        self.count = len(data) // size if size else data.count(b"\n")
 
-    def add(self, frame: Sequence[bytes], again: int = 0) -> None:
-        """Append the answers to one frame, of which the first `again` are there already."""
-        if not frame:
-            return
-        data = self._data
-        for record in frame:
-            data += _SIZE.pack(len(record)) + record
-        self.count += len(frame)
-        drop = self.count - max(self.most, len(frame) + again)
-        if drop > 0:
-            at, unpack = 0, _SIZE.unpack_from
-            for _ in range(drop):
-                at += 4 + unpack(data, at)[0]
-            del data[:at]
+    def add(self, answers: bytes, steps: int, again: int = 0) -> None:
+        """Append the answers to a frame of as many steps, before which the first `again` of the frame are there."""
+        if self._data is None:
+            self._data = bytearray()
+        self._data += answers
+        count = self.count = self.count + steps
+        drop = count - self.most
+        if drop > 0 and (drop := min(drop, count - steps - again)) > 0:
+            del self._data[: self._place(drop)]
             self.count -= drop
             self.first += drop
 
-    def since(self, number: int) -> list[bytes] | None:
+    def since(self, number: int) -> bytes | None:
         """The answers from a sequence number on; None where they have left."""
         if number < self.first:
             return None
-        found, at = [], 0
-        for i in range(self.first, self.first + self.count):
-            size = _SIZE.unpack_from(self._data, at)[0]
-            at += _SIZE.size
-            if i >= number:
-                found.append(bytes(self._data[at : at + size]))
-            at += size
-        return found
+        return bytes((self._data or b"")[self._place(number - self.first) :])
+
+    def _place(self, answers: int) -> int:
+        """Where as many answers end."""
+        if self.size or self._data is None:
+            return answers * self.size
+        at = 0
+        for _ in range(min(answers, self.count)):
+            at = self._data.index(b"\n", at) + 1
+        return at
 
     def to_bytes(self) -> bytes:
-        """All of it, for `Window(most, first, data)`."""
-        return bytes(self._data)
+        """All of it, for `Window(most, size, first, data)`."""
+        return bytes(self._data or b"")

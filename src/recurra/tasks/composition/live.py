@@ -12,12 +12,13 @@ from recurra.errors import DataError, SettingError
 from recurra.runtime.model import Model
 from recurra.tasks.composition.chords import F32, Chords, chance
 from recurra.tasks.generation.live import TEMPERATURES
-from recurra.tasks.live.base import Live, Remembered, is_empty
+from recurra.tasks.live.base import Remembered, is_empty
+from recurra.tasks.live.stepwise import Steps, Stepwise, alone
 
 CANDIDATES = 16  # frames that an accompaniment is chosen from
 
 
-class LiveMusic(Live):
+class LiveMusic(Stepwise):
     """Pieces that a model goes on with, for any number of them side by side.
 
     `feed` takes what others play; `generate` goes on by itself; `accompany` is given some notes of a frame, and adds
@@ -37,20 +38,21 @@ class LiveMusic(Live):
 
     def _begun(self, name: str) -> Remembered:
         one = super()._begun(name)
-        self._enter(one, np.zeros(KEYS, np.float32))
+        alone(self._entered(one, np.zeros(KEYS, np.float32)))
         return one
 
-    def _enter(self, one: Remembered, row: F32) -> None:
+    def _entered(self, one: Remembered, row: F32) -> Steps[None]:
         """Let the network see a frame's row [88]."""
-        one.rows.output = self.chords.begun(one.session.step(row)[None], row[None])[0]
+        output = yield one.session, row
+        one.rows.output = self.chords.begun(output[None], row[None])[0]
 
     def _one(self, series: str) -> Remembered:
         if series not in self._series:
             self._series[series] = self._begun(series)
         return self._series[series]
 
-    def _take(self, one: Remembered, frame: Frames) -> None:
-        self._enter(one, one.rows.push(frame))
+    def _taken(self, one: Remembered, frame: Frames) -> Steps[None]:
+        return self._entered(one, one.rows.push(frame))
 
     def feed(self, frames: Any, series: str = "") -> None:
         """Take frames [T, 88] that were played.
@@ -63,7 +65,7 @@ class LiveMusic(Live):
             raise DataError(f"feed: got an array {array.shape} of {array.dtype}, expected frames [T, {KEYS}]")
         one = self._one(series)
         for frame in array > 0:
-            self._take(one, frame)
+            alone(self._taken(one, frame))
 
     def probabilities(self, series: str = "") -> F32:
         """Of each key [88] to sound in the next frame, given those that are likely below it; nothing changes."""
@@ -88,7 +90,7 @@ class LiveMusic(Live):
         for row in found:
             u = chance(seed, one.rows.count, 1 + (1 if temperature == 1 else CANDIDATES))
             row[:] = self.chords.choose(one.rows.output, u, (), temperature)
-            self._take(one, row)
+            alone(self._taken(one, row))
         return found
 
     def accompany(
@@ -116,18 +118,22 @@ class LiveMusic(Live):
             SettingError: a number is out of range.
             DataError: a note is none of a piano.
         """
+        return alone(self._accompanied(_keys(given), above, candidates, temperature, seed, series))
+
+    def _accompanied(
+        self, keys: list[int], above: bool, candidates: int, temperature: float, seed: int, series: str
+    ) -> Steps[Frames]:
         _checked(candidates - 1, temperature, seed)
-        keys = _keys(given)
         one = self._one(series)
         u = chance(seed, one.rows.count, candidates + 1)
         u[:-1, keys] = -1.0
         if keys and not above:
             u[:-1, max(keys) + 1 :] = 2.0
         frame: Frames = self.chords.choose(one.rows.output, u, keys, temperature)
-        self._take(one, frame)
+        yield from self._taken(one, frame)
         return frame
 
-    def step(self, observation: Any, series: str = "") -> dict[str, Any]:
+    def steps(self, observation: Any, series: str = "") -> Steps[dict[str, Any]]:
         """Take the notes that are given of one frame: all that sound, and those that were added.
 
         Args:
@@ -142,7 +148,8 @@ class LiveMusic(Live):
             notes = []
         given = notes.split() if isinstance(notes, str) else notes
         keys = _keys(given)
-        found = (np.flatnonzero(self.accompany([FIRST + k for k in keys], series=series)) + FIRST).tolist()
+        frame = yield from self._accompanied(keys, False, CANDIDATES, 1.0, 0, series)
+        found = (np.flatnonzero(frame) + FIRST).tolist()
         return {"notes": found, "added": [p for p in found if p - FIRST not in keys]}
 
     def fork(self) -> LiveMusic:

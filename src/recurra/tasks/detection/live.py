@@ -15,6 +15,7 @@ from recurra.tasks.detection.alarms import Watcher, surprise_of
 from recurra.tasks.detection.task import SQUEEZE, Detect
 from recurra.tasks.live.base import Remembered, is_empty
 from recurra.tasks.live.sequences import LiveSequences
+from recurra.tasks.live.stepwise import Steps
 
 WORDS = ("right", "false", "missed")
 
@@ -31,7 +32,7 @@ class LiveDetector(LiveSequences):
     task: Detect
     extra = ("feedback",)
 
-    def step(self, observation: Any, series: str = "") -> dict[str, Any] | None:
+    def steps(self, observation: Any, series: str = "") -> Steps[dict[str, Any] | None]:
         """Take one step of a stream.
 
         Raises:
@@ -52,8 +53,7 @@ class LiveDetector(LiveSequences):
         one = self._series.get(series) or self._begun(series)
         row = one.rows.push(observation)
         self._series[series] = one
-        output = one.session.step(row)
-        assert output is not None
+        output = yield one.session, row
         surprise, where = surprise_of(one.rows.z.tolist(), output.tolist(), SQUEEZE)
         rarity, anomalous, alarm = one.rows.watcher.push(surprise)
         inputs = self.transform.inputs

@@ -19,9 +19,10 @@ from recurra.tasks.forecasting.adaptive import RATE, Adaptive, check_rate
 from recurra.tasks.forecasting.answer import Forecast, known_residuals, residuals_of
 from recurra.tasks.forecasting.reading import ReadsRows, Row
 from recurra.tasks.live.base import Remembered
+from recurra.tasks.live.stepwise import Steps, Stepwise
 
 
-class LiveForecaster(ReadsRows):
+class LiveForecaster(ReadsRows, Stepwise):
     """Forecasts of a model that `recurra.Forecaster` made, one observation after the other, for any number of series.
 
     A row is a dict of the model's columns. Values that are missing (None, NaN, an empty text, no key) are taken as the
@@ -142,7 +143,7 @@ class LiveForecaster(ReadsRows):
         own = super()._owner()
         return own if self._rate is None else hashlib.sha256(own + repr(self._rate).encode()).digest()
 
-    def step(self, row: Mapping[str, Any]) -> Forecast | None:
+    def steps(self, row: Mapping[str, Any], series: str = "") -> Steps[Forecast | None]:
         """Take one row: the forecast of what follows it, or None for an announcement.
 
         Raises:
@@ -160,26 +161,28 @@ class LiveForecaster(ReadsRows):
             if name in self._series:
                 self._series[name].rows.describe(read.static)
         missing = self._missing_before(read)
-        series = self._remembered(read.group)
-        for one in series:
+        remembered = self._remembered(read.group)
+        for one in remembered:
             one.rows.describe(read.static)
-        said = [self._taken(one, target, read, missing) for one, target in zip(series, read.targets, strict=True)]
+        said = []
+        for one, target in zip(remembered, read.targets, strict=True):
+            said.append((yield from self._taken(one, target, read, missing)))
         if missing:
             rows = "1 row" if missing == 1 else f"{missing} rows"
             self.notes.append(f"{rows} before {self._when(read)} taken as missing")
-        self._say(read, series[0].rows)
+        self._say(read, remembered[0].rows)
         quantiles = np.stack(said) if f.columns.others else said[0]
         origin, seconds = f.clock.text(read.tick), stopwatch.perf_counter() - began
         return Forecast(read.group, origin, quantiles, self.levels, seconds, read.tick, f, self.residuals)
 
-    def _taken(self, one: Remembered, target: float, read: Row, missing: int) -> NDArray[np.float64]:
+    def _taken(self, one: Remembered, target: float, read: Row, missing: int) -> Steps[NDArray[np.float64]]:
         """The quantiles [N, Q] of one series after a row, and after rows that were left out before it."""
         f, live = self.features, one.rows
         for _ in range(missing):
-            one.session.step(live.push(f.step.after(live.tick)))
+            yield one.session, live.push(f.step.after(live.tick))
             if one.more is not None:
                 one.more.skip()
-        out = one.session.step(live.push(read.tick, target, read.past, read.ahead))
+        out = yield one.session, live.push(read.tick, target, read.past, read.ahead)
         quantiles: NDArray[np.float64] = live.unscaled(out.reshape(f.horizon, len(self.levels)))
         if one.more is None:
             return quantiles

@@ -15,7 +15,8 @@ from recurra.runtime.ops.affine import Affine
 from recurra.runtime.ops.softmax import Softmax
 from recurra.runtime.program import Program
 from recurra.tasks.generation.constraint import Constraint, constraint_of
-from recurra.tasks.live.base import Live, Remembered
+from recurra.tasks.live.base import Remembered
+from recurra.tasks.live.stepwise import Steps, Stepwise, alone
 
 if TYPE_CHECKING:
     from recurra.tasks.base import Task
@@ -26,7 +27,7 @@ MOST = 5  # probabilities in an answer
 UNIT = 2.0**-53
 
 
-class LiveText(Live):
+class LiveText(Stepwise):
     """A text that a model goes on with.
 
     `feed` takes what others write, in pieces cut anywhere; `generate` goes on by itself. `fork` gives another text
@@ -57,9 +58,9 @@ class LiveText(Live):
             self._series[name] = self._begun(name)
         return self._series[name]
 
-    def _take(self, one: Remembered, tokens: Sequence[str]) -> None:
+    def _taken(self, one: Remembered, tokens: Sequence[str]) -> Steps[None]:
         for token in tokens:
-            one.rows.output = one.session.step(one.rows.push(token))
+            one.rows.output = yield one.session, one.rows.push(token)
 
     def feed(self, text: str | bytes | Sequence[str], series: str = "") -> None:
         """Take a piece of a text, or tokens.
@@ -67,6 +68,9 @@ class LiveText(Live):
         Raises:
             DataError: bytes are no UTF-8, or the text begins with unknown symbols only; nothing has changed.
         """
+        alone(self._fed(text, series))
+
+    def _fed(self, text: str | bytes | Sequence[str], series: str) -> Steps[None]:
         one, begins = self._series.get(series), series not in self._series
         one = one or self._begun(series)
         rows: LiveNext = one.rows
@@ -84,15 +88,18 @@ class LiveText(Live):
                 "so on), expected some that were in training"
             )
         self._series[series] = one
-        self._take(one, tokens)
+        yield from self._taken(one, tokens)
 
     def probabilities(self, series: str = "") -> dict[str, float]:
         """The probability of each symbol to come next, if the text so far is whole; nothing changes."""
-        output = self._output(series)
+        return alone(self._likely(series))
+
+    def _likely(self, series: str) -> Steps[dict[str, float]]:
+        output = yield from self._output(series)
         shares = self.task.decode(output[None], self.transform, series)[0]
         return dict(zip(self.transform.vocabulary.symbols, shares.tolist(), strict=True))
 
-    def _output(self, series: str) -> F32:
+    def _output(self, series: str) -> Steps[F32]:
         one = self._series.get(series) or self._begun(series)
         waits = one.rows.tokens.pending()
         if not waits:
@@ -100,16 +107,16 @@ class LiveText(Live):
             return output
         session, output = one.session.fork(), one.rows.output
         for token in waits:
-            output = session.step(one.rows.push(token))
+            output = yield session, one.rows.push(token)
         return output
 
-    def step(self, observation: Any, series: str = "") -> dict[str, Any]:
+    def steps(self, observation: Any, series: str = "") -> Steps[dict[str, Any]]:
         """Take a piece of text: the most probable symbols to come next."""
         text = observation.get("text") if isinstance(observation, Mapping) else observation
         if not isinstance(text, (str, bytes)):
             raise DataError(f"a step: {str(text)[:40]!r}, expected a text")
-        self.feed(text, series)
-        found = sorted(self.probabilities(series).items(), key=lambda pair: -pair[1])[:MOST]
+        yield from self._fed(text, series)
+        found = sorted((yield from self._likely(series)).items(), key=lambda pair: -pair[1])[:MOST]
         return {"next": found[0][0], "probabilities": dict(found)}
 
     @property
@@ -175,7 +182,7 @@ class LiveText(Live):
     ) -> Iterator[str]:
         one, join = self._one(series), self.transform.tokenizer.join
         symbols = self.transform.vocabulary.symbols
-        self._take(one, one.rows.tokens.end())
+        alone(self._taken(one, one.rows.tokens.end()))
         written, text, row = list[str](), "", np.zeros(1, np.float32)
         characters = self.transform.tokenizer.kind == "characters"
         for _ in range(n):

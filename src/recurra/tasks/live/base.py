@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -54,6 +54,7 @@ class Live(ABC):
     """
 
     answer: ClassVar[str] = "answer"  # what one is called
+    raw: Mapping[str, Any] | None = None  # where numbers alone are an observation: their `type`, as NumPy names it
     announced: Sequence[str] = ()
     extra: Sequence[str] = ()
     reads_anew: ClassVar[bool] = False  # whether it can serve a network of both directions
@@ -75,6 +76,11 @@ class Live(ABC):
         Raises:
             DataError: it cannot be taken; nothing has changed.
         """
+
+    def steps(self, observation: Any, series: str = "") -> Generator[Any, Any, Any]:
+        """`step`, where others take theirs at the same time: see `recurra.tasks.live.stepwise`."""
+        yield from ()
+        return self.step(observation)
 
     @property
     @abstractmethod
@@ -144,27 +150,32 @@ class Live(ABC):
             arrays[f"{i}.session"] = np.frombuffer(one.session.snapshot(), np.uint8)
         return seal(_KIND, self._owner(), save(arrays), series=list(self._series), said=sorted(self._said))
 
-    def restore(self, snapshot: bytes) -> None:
+    def restore(self, snapshot: bytes, *, version: bool = False) -> None:
         """Go on from a snapshot.
+
+        Args:
+            snapshot: from `snapshot`.
+            version: whether it may be of another version of the model, trained anew; what the rows remember then stays
+                as that version has scaled it.
 
         Raises:
             SessionError: it is no snapshot, damaged, of another version or of another model; nothing has changed.
         """
         from safetensors import SafetensorError, deserialize
 
-        about, body = unseal(snapshot, _KIND, self._owner())
+        about, body = unseal(snapshot, _KIND, None if version else self._owner())
         try:
             arrays = {name: _array(tensor) for name, tensor in deserialize(body)}  # type: ignore[no-untyped-call]
-            series = {name: self._restored(f"{i}.", name, arrays) for i, name in enumerate(about["series"])}
+            series = {name: self._restored(f"{i}.", name, arrays, version) for i, name in enumerate(about["series"])}
             said = set(map(str, about["said"]))
         except (SafetensorError, DataError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise SessionError(f"restore: the snapshot is inconsistent ({error}): take an older one") from error
         self._series, self._said = series, said
 
-    def _restored(self, prefix: str, name: str, arrays: Mapping[str, NDArray[Any]]) -> Remembered:
+    def _restored(self, prefix: str, name: str, arrays: Mapping[str, NDArray[Any]], version: bool) -> Remembered:
         state = {key.removeprefix(prefix): a for key, a in arrays.items() if key.startswith(prefix)}
         one = self._begun(name)
-        one.session.restore(state.pop("session").tobytes())
+        one.session.restore(state.pop("session").tobytes(), version=version)
         if one.more is not None:
             one.more.restore({key.removeprefix("more."): a for key, a in state.items() if key.startswith("more.")})
         one.rows.restore(state)

@@ -13,6 +13,7 @@ from recurra.data.irregular.reading import hours_of
 from recurra.errors import DataError
 from recurra.tasks.live.base import Live, Remembered, is_empty
 from recurra.tasks.live.sequences import LiveSequences
+from recurra.tasks.live.stepwise import Steps
 
 
 class LiveEvents(LiveSequences):
@@ -37,7 +38,7 @@ class LiveEvents(LiveSequences):
         self.positive, self.left_out = set(task.input.positive), set(task.input.leave_out)
         self.variables: tuple[str, ...] = transform.variables
 
-    def step(self, observation: Any, series: str = "") -> dict[str, Any] | None:
+    def steps(self, observation: Any, series: str = "") -> Steps[dict[str, Any] | None]:
         """Take one event.
 
         Returns:
@@ -56,6 +57,7 @@ class LiveEvents(LiveSequences):
         if self.called[1] in observation and np.isnan(x[1:]).all():
             return None
         one = self._series.get(series) or self._begun(series)
+        yield from ()  # a session of several rows steps by itself
         output = one.rows.step(one.session, x)
         self._series[series] = one
         answers = self.task.decode(output, self.transform, series)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recurra.runtime.model import Model
-from recurra.tasks.live.base import Live
+from recurra.tasks.live.stepwise import Steps, Stepwise
 
 if TYPE_CHECKING:
     from recurra.data.transform import Transform
     from recurra.tasks.base import Task
 
 
-class LiveSequences(Live):
+class LiveSequences(Stepwise):
     """Answers of a model that an estimator made, one step after the other, for any number of sequences side by side.
 
     An answer is that of the task for all steps so far: a label with a probability for each, or a number. What
@@ -43,7 +43,7 @@ class LiveSequences(Live):
         super().__init__(model, transform, [] if series is None else [series], transform.inputs)
         self.task, self.transform = task, transform
 
-    def step(self, observation: Any, series: str = "") -> dict[str, Any] | None:
+    def steps(self, observation: Any, series: str = "") -> Steps[dict[str, Any] | None]:
         """Take one step of a sequence: the answer so far; None where the network answers at some steps only.
 
         Args:
@@ -66,7 +66,7 @@ class LiveSequences(Live):
         one = self._series.get(series) or self._begun(series)
         row = one.rows.push(observation)
         self._series[series] = one
-        output = one.session.step(row)
+        output = yield one.session, row
         if output is None:
             return None
         return named | self.task.answer(self.task.decode(output[None], self.transform, series)[0])

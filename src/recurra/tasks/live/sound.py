@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from recurra.runtime.model import Model
-from recurra.tasks.live.base import Live, Remembered
+from recurra.tasks.live.base import Remembered
 from recurra.tasks.live.sequences import _flat
+from recurra.tasks.live.stepwise import Steps, Stepwise
 
 if TYPE_CHECKING:
     from recurra.data.audio.transform import Hearing
     from recurra.tasks.base import Task
 
 
-class LiveSound(Live):
+class LiveSound(Stepwise):
     """Answers of a model of sound as it is heard, for any number of sounds side by side.
 
     What `predict` says of a whole recording is what this says when its last sample is there, to the last bit, whatever
@@ -31,6 +32,7 @@ class LiveSound(Live):
     def __init__(self, model: Model, task: Task, transform: Hearing) -> None:
         super().__init__(model, transform, [], ["samples"])
         self.task, self.transform = task, transform
+        self.raw = {"type": "<i2", "rate": transform.bank.rate}
 
     @property
     def state_bytes(self) -> int:
@@ -51,8 +53,21 @@ class LiveSound(Live):
         Raises:
             DataError: they are no samples; nothing has changed.
         """
-        given = observation["samples"] if isinstance(observation, Mapping) else observation
-        outputs = self.outputs(given, series, rate)
+        return self._said(self.outputs(_samples(observation), series, rate), series)
+
+    def steps(self, observation: Any, series: str = "") -> Steps[list[dict[str, Any]]]:
+        """As `step`; see `Stepwise`."""
+        one = self._series.get(series) or self._begun(series)
+        rows = one.rows.push(_samples(observation), None)
+        self._series[series] = one
+        found = []
+        for row in rows:
+            output = yield one.session, row
+            if output is not None:  # behind a stride there is none at most steps
+                found.append(output)
+        return self._said(np.array(found, np.float32).reshape(len(found), self.model.output_size), series)
+
+    def _said(self, outputs: np.ndarray[Any, Any], series: str) -> list[dict[str, Any]]:
         return [self.task.answer(one) for one in self.task.decode(outputs, self.transform, series)]
 
     def outputs(self, samples: Any, series: str = "", rate: int | None = None) -> np.ndarray[Any, Any]:
@@ -112,3 +127,7 @@ class LiveSound(Live):
     def to_dict(self, answer: Any) -> dict[str, Any]:
         """The answers as they are."""
         return {"answers": list(answer)}
+
+
+def _samples(observation: Any) -> Any:
+    return observation["samples"] if isinstance(observation, Mapping) else observation

@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from recurra.data.text.symbols import Symbols
 from recurra.errors import DataError
 from recurra.runtime.model import Model
+from recurra.runtime.session import Session
 from recurra.tasks.live.base import Live, Remembered
 from recurra.tasks.live.sequences import LiveSequences
+from recurra.tasks.live.stepwise import Steps
 
 if TYPE_CHECKING:
     from recurra.tasks.base import Task
@@ -50,7 +52,7 @@ class LiveText(LiveSequences):
         self.task, self.transform = task, transform
         self.look_ahead = 0 if model.streams else None
 
-    def step(self, observation: Any, series: str = "") -> dict[str, Any] | None:
+    def steps(self, observation: Any, series: str = "") -> Steps[dict[str, Any] | None]:
         """Take a piece of a text: the answer to the text so far; None as long as that has no token.
 
         Args:
@@ -61,12 +63,12 @@ class LiveText(LiveSequences):
             DataError: it is no text, or is no UTF-8; nothing has changed.
         """
         one = self._series.get(series) or self._begun(series)
-        certain, pending = self.outputs(one, observation)
+        certain, pending = yield from self.outputs(one, observation)
         self._series[series] = one
         found = (pending or certain)[-1:] or one.rows.last
         return self.task.answer(self.task.decode(found[0][1][None], self.transform, series)[0]) if found else None
 
-    def outputs(self, one: Remembered, observation: Any) -> tuple[Outputs, Outputs]:
+    def outputs(self, one: Remembered, observation: Any) -> Steps[tuple[Outputs, Outputs]]:
         """What the network gives after each token that an observation makes certain, and after each that would follow
         if the text ended here."""
         typed, pending = self._rows(one.rows, observation)
@@ -77,12 +79,11 @@ class LiveText(LiveSequences):
             out: Any = self.model.run(np.stack([row for _, row in every])) if every else []
             given = [(token, o) for (token, _), o in zip(every, out, strict=True)]
             return given[: len(reading.seen)], given[len(reading.seen) :]
-        certain = [(token, one.session.step(row)) for token, row in typed]
+        certain = yield from _stepped(one.session, typed)
         reading.last = certain[-1:] or reading.last
         if not pending:
             return certain, []
-        ahead = one.session.fork()
-        return certain, [(token, ahead.step(row)) for token, row in pending]
+        return certain, (yield from _stepped(one.session.fork(), pending))
 
     def _rows(self, reading: Reading, observation: Any) -> tuple[Outputs, Outputs]:
         """The tokens with their rows that an observation makes certain, and those that would follow."""
@@ -114,6 +115,14 @@ class LiveText(LiveSequences):
 
     def _begun(self, name: str) -> Remembered:
         return Remembered(Reading(self._transform), self.model.session())
+
+
+def _stepped(session: Session, rows: Outputs) -> Steps[Outputs]:
+    """Tokens, and what the network gives after each."""
+    found: Outputs = []
+    for token, row in rows:
+        found.append((token, (yield session, row)))
+    return found
 
 
 class Reading:

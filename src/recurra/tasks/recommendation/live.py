@@ -10,11 +10,11 @@ import numpy as np
 from recurra.data.sessions import NextItem, item_name
 from recurra.errors import DataError, SettingError
 from recurra.runtime.model import Model
-from recurra.tasks.live.base import Live
+from recurra.tasks.live.stepwise import Steps, Stepwise, alone
 from recurra.tasks.recommendation.ranking import Ranking, first
 
 
-class LiveRecommender(Live):
+class LiveRecommender(Stepwise):
     """Recommendations for any number of users side by side, after each of their events.
 
     What a session remembers is the network's state and the numbers of its last items, a few hundred bytes. What
@@ -32,7 +32,7 @@ class LiveRecommender(Live):
         self.ranking: Ranking = self.task.ranking(model)
         self._items = model.program("items").session()
 
-    def step(self, observation: Any, series: str = "") -> dict[str, Any]:
+    def steps(self, observation: Any, series: str = "") -> Steps[dict[str, Any]]:
         """Take an event: the best items to come next, with their scores.
 
         Args:
@@ -48,8 +48,8 @@ class LiveRecommender(Live):
                 series = self._series_of(observation, self.keys[0])
                 named = {self.keys[0]: series}
             observation = self._cell(observation, self.names[-1])
-        self.take(observation, series)
-        return named | self._answer(self.best(series=series))
+        yield from self._taken(observation, series)
+        return named | self._answer((yield from self._best(self.task.best, series, ())))
 
     def take(self, item: Any, series: str = "") -> None:
         """Take an event, and recommend nothing yet.
@@ -57,6 +57,9 @@ class LiveRecommender(Live):
         Raises:
             DataError: it is no item; nothing has changed.
         """
+        alone(self._taken(item, series))
+
+    def _taken(self, item: Any, series: str) -> Steps[None]:
         name = item_name(item)
         if not name:
             raise DataError("the item is missing, expected the name of one")
@@ -64,8 +67,9 @@ class LiveRecommender(Live):
             self._said.add("unknown")
             self.notes.append(f"the item {name[:40]!r} was not in training: like others that were not, it is unknown")
         one = self._series.get(series) or self._begun(series)
-        one.rows.query = one.session.step(one.rows.push(name))
+        row = one.rows.push(name)
         self._series[series] = one
+        one.rows.query = yield one.session, row
 
     def best(self, n: int | None = None, *, series: str = "", without: Iterable[Any] = ()) -> list[tuple[str, float]]:
         """The n best items to come next, the best first, each with its score.
@@ -82,15 +86,18 @@ class LiveRecommender(Live):
         n = self.task.best if n is None else n
         if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1:
             raise SettingError(f"best: n={n!r}, expected a whole number from 1")
+        return alone(self._best(int(n), series, without))
+
+    def _best(self, n: int, series: str, without: Iterable[Any]) -> Steps[list[tuple[str, float]]]:
         one = self._series.get(series)
         if one is None:
             raise DataError(f"best: there was no event of {series[:40]!r}, expected one: take it first")
-        scores = self.ranking.scores(self._items.step(one.rows.query), one.rows.ids)
+        scores = self.ranking.scores((yield self._items, one.rows.query), one.rows.ids)
         numbers = self.transform.vocabulary.numbers
         for item in without:
             scores[numbers.get(item_name(item), 0)] = 0.0
         symbols = self.transform.vocabulary.symbols
-        return [(symbols[k], float(scores[k])) for k in first(scores, int(n))]
+        return [(symbols[k], float(scores[k])) for k in first(scores, n)]
 
     def state_bytes(self, series: str = "") -> int:
         """What is remembered of a user, in bytes."""

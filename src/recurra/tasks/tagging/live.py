@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from recurra.data.text.paths import Path
 from recurra.tasks.live.base import Remembered
+from recurra.tasks.live.stepwise import Steps
 from recurra.tasks.live.text import LiveText, Reading
 
 
@@ -26,14 +27,14 @@ class LiveTags(LiveText):
 
     task: Any
 
-    def step(self, observation: Any, series: str = "") -> dict[str, Any] | None:
+    def steps(self, observation: Any, series: str = "") -> Steps[dict[str, Any] | None]:
         """Take a piece of a text: see the class; None as long as it has no token.
 
         Raises:
             DataError: it is no text, or is no UTF-8; nothing has changed.
         """
         one = self._series.get(series) or self._begun(series)
-        certain, pending = self.outputs(one, observation)
+        certain, pending = yield from self.outputs(one, observation)
         self._series[series] = one
         reading, known = one.rows, list[dict[str, str]]()
         if self.model.streams:

@@ -11,14 +11,15 @@ import numpy as np
 from recurra.data.markets.bars import DAY
 from recurra.errors import DataError
 from recurra.runtime.model import Model
-from recurra.tasks.live.base import Live, is_empty
+from recurra.tasks.live.base import is_empty
+from recurra.tasks.live.stepwise import Steps, Stepwise
 
 if TYPE_CHECKING:
     from recurra.data.markets.transform import MarketRows
     from recurra.tasks.trading.task import Trade
 
 
-class LiveTrader(Live):
+class LiveTrader(Stepwise):
     """Positions of a model that `recurra.Trader` made, one bar after the other, for any number of assets.
 
     An observation is a row of a table like that of training: of a wide one it has the close of each asset (an empty
@@ -38,7 +39,7 @@ class LiveTrader(Live):
         super().__init__(model, transform, keys, transform.inputs)
         self.timed = self.columns.time is not None
 
-    def step(self, observation: Mapping[str, Any], series: str = "") -> dict[str, Any]:
+    def steps(self, observation: Mapping[str, Any], series: str = "") -> Steps[dict[str, Any]]:
         """Take one bar, or a row of closes.
 
         Raises:
@@ -48,15 +49,15 @@ class LiveTrader(Live):
         tick = self._tick(observation)
         named: dict[str, Any] = {} if self.columns.time is None else {self.columns.time: self.clock.text(tick or 0)}
         if self.columns.wide:
-            return named | self._row(observation, tick)
+            return named | (yield from self._row(observation, tick))
         if self.columns.asset is not None:
             series = series or self._series_of(observation, self.columns.asset)
             named = {self.columns.asset: series, **named}
         prices = self._prices(observation, self.columns.prices)
         others = np.array([self._number(observation, name) for name in self.columns.inputs], np.float64)
-        return named | self._taken(series, tick, prices, others)
+        return named | (yield from self._taken(series, tick, prices, others))
 
-    def _row(self, observation: Mapping[str, Any], tick: int | None) -> dict[str, Any]:
+    def _row(self, observation: Mapping[str, Any], tick: int | None) -> Steps[dict[str, Any]]:
         """The positions of all assets that have a close in a row."""
         there = {n: observation.get(n) for n in self.columns.prices}
         some = [n for n, v in there.items() if v is not None and not is_empty(v) and v == v]
@@ -66,15 +67,18 @@ class LiveTrader(Live):
         for name in some:
             self._check(name, tick)
         none = np.zeros(0)
-        return {name: self._taken(name, tick, prices[name], none)["position"] for name in some}
+        positions: dict[str, Any] = {}
+        for name in some:
+            positions[name] = (yield from self._taken(name, tick, prices[name], none))["position"]
+        return positions
 
-    def _taken(self, series: str, tick: int | None, prices: Any, inputs: Any) -> dict[str, Any]:
+    def _taken(self, series: str, tick: int | None, prices: Any, inputs: Any) -> Steps[dict[str, Any]]:
         now = self._check(series, tick)
         one = self._series.get(series) or self._begun(series)
         day = -1.0 if self.clock.kind == "count" else float(self.clock.wall_one(now) // DAY)
         row = one.rows.push((now, day, prices, inputs))
         self._series[series] = one
-        output = one.session.step(row)
+        output = yield one.session, row
         return self.task.answer(self.task.decode(output[None], self._transform, series)[0])
 
     def _check(self, series: str, tick: int | None) -> int:

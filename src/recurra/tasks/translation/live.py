@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,8 @@ from recurra.data.text.pairs import Pair, PairSymbols
 from recurra.errors import DataError
 from recurra.runtime.beam import Search
 from recurra.runtime.model import Model
-from recurra.tasks.live.base import Live, Remembered
+from recurra.tasks.live.base import Remembered
+from recurra.tasks.live.stepwise import Steps, Stepwise
 from recurra.tasks.translation.writing import TextWriter
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 FIELDS = ("written", "text", "complete")
 
 
-class LiveTranslation(Live):
+class LiveTranslation(Stepwise):
     """What is written for texts while they arrive and after, for any number of them side by side.
 
     An observation is a piece of a text, a string or bytes of UTF-8 that may be cut anywhere, or a mapping: `text`, such
@@ -50,7 +51,7 @@ class LiveTranslation(Live):
         self.pairs, self.texts = transform, TextWriter(task, transform, model)  # type: ignore[arg-type]
         self.look_ahead = self.texts.how.wait or None
 
-    def step(self, observation: Any, series: str = "") -> dict[str, Any]:
+    def steps(self, observation: Any, series: str = "") -> Steps[dict[str, Any]]:
         """Take a piece of a text: what is written for it.
 
         Args:
@@ -72,8 +73,9 @@ class LiveTranslation(Live):
             one = self._begun(series)
         elif one.rows.ended and piece and not one.rows.complete:
             raise DataError("the text before is not complete, expected an observation without text until it is")
-        one.rows.take(piece if isinstance(piece, str) else bytes(piece), end, one.session)
+        typed = one.rows.read(piece if isinstance(piece, str) else bytes(piece), end)
         self._series[series] = one
+        yield from one.rows.take(typed, end, one.session)
         new = one.rows.write(most)
         return {"written": new, "text": one.rows.text, "complete": one.rows.complete}
 
@@ -124,8 +126,8 @@ class TextInTwo:
         search = self.search
         return self.ended and search is not None and search.done and self.shown >= len(search.certain(0))
 
-    def take(self, piece: str | bytes, end: bool, encoder: Any) -> None:
-        """Read a piece, and maybe the end.
+    def read(self, piece: str | bytes, end: bool) -> list[tuple[str, NDArray[np.float32]]]:
+        """The tokens of a piece, and maybe of what waits for the end.
 
         Raises:
             DataError: it cannot be read; nothing has changed.
@@ -138,11 +140,15 @@ class TextInTwo:
             self.symbols.restore(before)
             said = f"has {count} tokens, expected 1 to {self.writer.capacity}: what the model reads"
             raise DataError(f"the text {said}")
+        return typed
+
+    def take(self, typed: Sequence[tuple[str, NDArray[np.float32]]], end: bool, encoder: Any) -> Steps[None]:
+        """Read tokens, and maybe the end."""
         for token, row in typed:
             self.tokens.append(token)
             self.rows.append(row)
             if self.writer.wait:
-                self.y.append(encoder.step(row))
+                self.y.append((yield encoder, row))
         self.ended = self.ended or end
 
     def write(self, most: int | None) -> str:
