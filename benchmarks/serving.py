@@ -27,9 +27,9 @@ from picows import WSListener, WSMsgType, ws_connect
 
 import recurra
 from recurra import cells, runtime
+from recurra.serve.limits import Limits
 from recurra.serve.observed import Observed
 from recurra.serve.program import Program
-from recurra.serve.limits import Limits
 from recurra.serve.sessions import Sessions
 from recurra.serve.store import Store
 from recurra.weights import Weights
@@ -70,7 +70,7 @@ class Stream(WSListener):
     def __init__(self, names, steps):
         self.names, self.frame = names, np.ones(steps, np.float32).tobytes()
         self.handles, self.opened, self.count, self.turn = [], asyncio.Event(), 0, 0
-        self.sent, self.took, self.closed_loop = 0.0, [], False
+        self.sent, self.took, self.closed_loop, self.refused = 0.0, [], False, 0
 
     def on_ws_connected(self, transport):
         self.transport = transport
@@ -88,6 +88,9 @@ class Stream(WSListener):
             transport.disconnect()
             return
         said = json.loads(frame.get_payload_as_bytes())
+        if said.get("error") == "full":  # as it should be, where more comes than can be taken
+            self.refused += 1
+            return
         assert said["op"] == "open", said
         self.handles.append(said["handle"])
         if len(self.handles) == len(self.names):
@@ -115,7 +118,7 @@ async def streams(url, sockets, each, steps):
 async def loaded(process, found, seconds, rate=0.0):
     """(messages a second, server's CPU seconds a message, server's share of a core, p50, p99)."""
     for one in found:
-        one.count, one.took, one.closed_loop = 0, [], not rate
+        one.count, one.took, one.closed_loop, one.refused = 0, [], not rate, 0
     before, began = sum(process.cpu_times()[:2]), time.perf_counter()
     if rate:
         due, i = began, 0
@@ -134,6 +137,8 @@ async def loaded(process, found, seconds, rate=0.0):
     count = sum(one.count for one in found)
     await asyncio.sleep(0.3)
     times = np.sort(np.concatenate([one.took for one in found]))
+    if refused := sum(one.refused for one in found):
+        print(f"  {refused:,} messages were refused: there was no place in the queue")
     return count / took, cpu / count, cpu / took, times[len(times) // 2], times[int(len(times) * 0.99)]
 
 

@@ -400,7 +400,7 @@ void bind_network(nb::module_& m) {
         .def("_answers", [](Session& session, int64_t steps) { return session.shared->network.answers(session.states.now(), steps); })
         .def("reset", [](Session& session) { session.states.clear(); })
         .def("to_bytes", &to_bytes, "All states as bytes: float32, one after the other, [rows, width] each.")
-        .def("_from_bytes", &from_bytes)
+        .def("_from_bytes", &from_bytes, "states"_a)
         .def("_read", &read)
         .def("_read_one", &read_one)
         .def("_take", &take)

@@ -343,3 +343,32 @@ def test_steps_that_could_not_be_kept_are_kept_before_they_are_answered(tmp_path
     assert (house.steps("a", x[5:7], 6) == want[5:7]).all()
     house.killed()
     assert (house.steps("a", x[7:], 8) == want[7:]).all()
+
+
+def test_the_order_of_use(tmp_path):
+    """Whatever was created, used, evicted and deleted before: those that were used longest ago go first."""
+    house, rng = House(tmp_path, live=10_000), generator("order")
+    names = [f"s{i}" for i in range(40)]
+    for name in names:
+        house.sessions.create("t", "net", name)
+    clock = 1e9
+    for _ in range(60):
+        for name in rng.permutation(names)[: rng.integers(1, 30)]:
+            clock += 1
+            house.sessions.get("t", str(name)).used = clock
+        if rng.random() < 0.2:
+            name = str(rng.choice(names))
+            house.sessions.delete(house.sessions.get("t", name))
+            house.sessions.create("t", "net", name).used = clock
+        house.submit(str(rng.choice(names)), inputs("order", 1))  # which has a step that waits: it stays
+        ages = {key: held.used for key, held in house.sessions.live.items() if held.last is None}
+        want = set(sorted(ages, key=ages.get)[:5])
+        before = set(house.sessions.live)
+        taken = house.sessions._order.take(5, np.inf)
+        assert {held.key for held in taken} == want
+        house.sessions._order.put_back(taken)
+        house.loop.all()
+        assert set(house.sessions.live) == before
+    for i in range(5000):
+        house.sessions.delete(house.sessions.create("t", "net", f"short{i}"))
+    assert len(house.sessions._order._helds) < 4000

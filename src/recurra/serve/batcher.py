@@ -79,16 +79,23 @@ class Batcher:
                 groups.setdefault(work.held.served, []).append(work)
         for served, works in groups.items():
             self._together(served, works)
-        ended = []
+        ended: list[Work] = []
         for work in ready:
-            if work.done == work.steps or work.refused is not None:
-                ended.append(work)
-            else:
+            if work.refused is not None:
+                self._leave(work, ended)
+            elif work.done < work.steps:
                 self._ready.append(work)
+            else:
+                held, after = work.held, work.after
+                held.window.add(work.answers, work.done, work.again)
+                self.steps -= work.done
+                ended.append(work)
+                if after is None:
+                    held.last = None
+                else:
+                    self._ready.append(after)
         now = time.monotonic()
-        self._observed.turn(began - min(work.arrived for work in ready), now - began)
-        for work in list(ended):
-            self._leave(work, ended)
+        self._observed.turn(began - min([work.arrived for work in ready]), now - began)
         try:
             self._keep(ended)
         except Exception as error:
@@ -110,24 +117,19 @@ class Batcher:
         self._observed.batch(served.name, len(works), sum([work.done for work in works]) - before)
 
     def _leave(self, work: Work, ended: list[Work]) -> None:
-        """Take a work that has ended from its queue, and what waits behind one that was refused."""
+        """Take a work that was refused from its queue, and all that waits behind it."""
         held, after = work.held, work.after
-        if work.done:
-            held.window.add(work.answers, work.done, work.again)
+        held.window.add(work.answers, work.done, work.again)
+        while after is not None:
+            after.refused = ServeError(
+                Fault.GAP, f"step {after.first} comes after one that was refused", expected=held.steps + 1
+            )
+            self.steps -= after.steps
+            ended.append(after)
+            after = after.after
         self.steps -= work.steps
-        if work.refused is not None and work.done < work.steps:
-            while after is not None:
-                after.refused = ServeError(
-                    Fault.GAP, f"step {after.first} comes after one that was refused", expected=held.steps + 1
-                )
-                self.steps -= after.steps
-                ended.append(after)
-                after = after.after
-            held.queued = held.steps
-        if after is None:
-            held.last = None
-        else:
-            self._ready.append(after)
+        held.queued, held.last = held.steps, None
+        ended.append(work)
 
     def _answer(self, ended: Sequence[Work]) -> None:
         for work in ended:

@@ -31,15 +31,22 @@ class Held:
         last: of the works of it that wait the last one.
         logged: how many steps the store has since its snapshot.
         used: when it was used last, by the monotonic clock.
+        placed: what `used` was when sessions were last put in that order.
+        owner, handle: the socket that has it, and its number there.
     """
 
-    __slots__ = ("ended", "here", "key", "last", "logged", "queued", "served", "state", "steps", "used", "window")
+    __slots__ = (
+        "ended", "handle", "here", "key", "last", "logged", "owner", "placed", "queued", "served", "state", "steps",
+        "used", "window",
+    )  # fmt: skip
 
     def __init__(self, key: str, served: Served, state: Any, window: Window) -> None:
         self.key, self.served, self.state, self.window = key, served, state, window
-        self.steps = self.queued = self.logged = 0
+        self.steps = self.queued = self.logged = self.handle = 0
+        self.owner: Any = None
         self.last: Work | None = None
-        self.ended, self.here, self.used = False, True, time.monotonic()
+        self.ended, self.here = False, True
+        self.used = self.placed = time.monotonic()
 
     def gone(self) -> None:
         """It is elsewhere: whoever still has this object has no session."""
@@ -116,9 +123,12 @@ class Work:
         after: the next work of the session.
     """
 
-    __slots__ = (
-        "after", "again", "answers", "arrived", "done", "first", "held", "inputs", "refused", "reply", "steps", "tag",
-    )  # fmt: skip
+    # Made for every message: what most have in common is the class's.
+    again = done = 0
+    answers = b""
+    arrived = 0.0
+    refused: ServeError | None = None
+    after: Work | None = None
 
     def __init__(
         self,
@@ -128,12 +138,8 @@ class Work:
         steps: int,
         reply: Callable[[Work], None] = lambda work: None,
         tag: Any = None,
-        again: int = 0,
     ) -> None:
-        self.held, self.first, self.inputs, self.steps, self.reply = held, first, inputs, steps, reply
-        self.tag, self.again, self.done, self.answers, self.arrived = tag, again, 0, b"", 0.0
-        self.refused: ServeError | None = None
-        self.after: Work | None = None
+        self.held, self.first, self.inputs, self.steps, self.reply, self.tag = held, first, inputs, steps, reply, tag
 
     @property
     def left(self) -> int:

@@ -63,6 +63,8 @@ class Program(Served):
 
     def count(self, inputs: bytes) -> int:
         """See `Served`."""
+        if len(inputs) == self.row and not self._checked:
+            return 1
         steps, rest = divmod(len(inputs), self.row)
         if rest or not steps:
             raise ServeError(
@@ -81,16 +83,21 @@ class Program(Served):
 
     def take(self, works: Sequence[Work]) -> None:
         """See `Served`."""
-        sessions = [work.held.state for work in works]
-        if max([work.steps for work in works]) == 1:  # as mostly
-            X = self._array(b"".join([work.inputs for work in works]), len(works))
-            content, counts = self.program.step_many(sessions, X).tobytes(), [1] * len(works)
-        else:
-            most, row = max(_LEAST, min(_MOST, _TURN // len(works))), self.row
-            counts = [min(most, work.left) for work in works]
-            pieces = [w.inputs[w.done * row : (w.done + n) * row] for w, n in zip(works, counts, strict=True)]
-            content = self.program.run_many(sessions, counts, self._array(b"".join(pieces), sum(counts))).tobytes()
-        at = 0
+        if max([work.steps for work in works]) > 1:
+            self._take_many(works)
+            return
+        X = self._array(b"".join([work.inputs for work in works]), len(works))  # as mostly, made short
+        content, size, at = self.program.step_many([work.held.state for work in works], X).tobytes(), self.size, 0
+        for work in works:
+            work.answers, work.done = content[at : (at := at + size)], 1
+            work.held.steps += 1
+
+    def _take_many(self, works: Sequence[Work]) -> None:
+        most, row, at = max(_LEAST, min(_MOST, _TURN // len(works))), self.row, 0
+        counts = [min(most, work.left) for work in works]
+        inputs = b"".join([w.inputs[w.done * row : (w.done + n) * row] for w, n in zip(works, counts, strict=True)])
+        X, sessions = self._array(inputs, sum(counts)), [work.held.state for work in works]
+        content = self.program.run_many(sessions, counts, X).tobytes()
         for work, n in zip(works, counts, strict=True):
             work.taken(content[at : (at := at + n * self.size)], n)
 

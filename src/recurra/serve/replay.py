@@ -40,7 +40,7 @@ def forecasts(live: LiveForecaster, rows: Iterator[dict[str, Any]]) -> Iterator[
 
 def _stepped(live: LiveForecaster, row: dict[str, Any]) -> Forecast:
     forecast = live.step(row)
-    assert forecast is not None
+    assert isinstance(forecast, Forecast)
     return forecast
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import logging
 import os
@@ -165,6 +166,7 @@ def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT: then what waits is taken, and all sessions are written to the store."""
     _raise_files()
+    gc.freeze()  # what is there from the start is never garbage: no pass over it holds anybody up
     host, port = sock.getsockname()[:2]
     url = f"{'https' if certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
     http = type("Http", (Http,), {"limit": server.limits.sockets})

@@ -108,7 +108,7 @@ class Server:
     async def _tidy(self) -> None:
         """Now and then, sessions that are not used go to the store, a few at a time."""
         while True:
-            await asyncio.sleep(min(1.0, self.limits.idle / 4))
+            await asyncio.sleep(min(5.0, self.limits.idle / 4))
             try:
                 while self.sessions.evict(64, self.limits.idle) == 64:
                     await asyncio.sleep(0)

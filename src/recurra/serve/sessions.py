@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +14,7 @@ from recurra.serve.faults import Fault, ServeError
 from recurra.serve.held import Held, Work
 from recurra.serve.limits import Limits
 from recurra.serve.observed import Observed
+from recurra.serve.order import Order
 from recurra.serve.served import Served
 from recurra.serve.store import Store
 from recurra.serve.window import Window
@@ -47,7 +48,9 @@ class Sessions:
     ) -> None:
         self.served, self.store, self.limits, self.observed = served, store, limits, observed
         self.durable, self._most_of = durable, most_of
-        self.live: OrderedDict[str, Held] = OrderedDict()
+        self.live: dict[str, Held] = {}
+        self.away: dict[str, tuple[Any, int]] = {}  # of those in the store, by their key: `Held.owner` and `handle`
+        self._order = Order()
         self._of_tenant = Counter(store.tenants())
         self.batcher = Batcher(soon, limits.queue, observed, self._log if durable else lambda works: None)
         self.draining = False
@@ -74,7 +77,7 @@ class Sessions:
             held = Held.restored(key, served, snapshot, self.limits.window)
         self._make_room()
         self._of_tenant[tenant] += 1
-        self.live[key] = held
+        self._enter(held)
         if self.durable:
             self.fold(held)
         return held
@@ -103,7 +106,6 @@ class Sessions:
         held = self.live.get(key)
         if held is None:
             held = self._returned(key, name)
-        self.live.move_to_end(key)
         held.used = time.monotonic()
         return held
 
@@ -126,24 +128,32 @@ class Sessions:
             raise ServeError(Fault.DRAINING, "the server is going down: try again")
         if held.ended:
             raise ServeError(Fault.ENDED, f"the session {held.name!r} has ended: reset it, or begin another")
-        served, next_ = held.served, held.queued + 1
-        steps, again = served.count(inputs), 0
-        if first is not None and first != next_:
-            if first > next_:
-                raise ServeError(
-                    Fault.GAP, f"the next step is {next_}, got {first}: send those between", expected=next_
-                )
-            again = min(steps, next_ - first)
-            if first < held.window.first:
-                raise ServeError(
-                    Fault.GONE,
-                    f"the answer to step {first} has left the replay window, which begins at {held.window.first}",
-                    expected=next_,
-                )
-            inputs = served.cut(inputs, again) if again < steps else b""
-        self.batcher.add(Work(held, first or next_, inputs, steps - again, reply, tag, again))
+        next_, steps = held.queued + 1, held.served.count(inputs)
+        if first is None or first == next_:
+            self.batcher.add(Work(held, next_, inputs, steps, reply, tag))
+            held.queued += steps
+        else:
+            self._submit_again(held, first, inputs, steps, reply, tag)
+
+    def _submit_again(
+        self, held: Held, first: int, inputs: bytes, steps: int, reply: Callable[[Work], None], tag: Any
+    ) -> None:
+        """A frame whose first steps, or all, have been taken before."""
+        next_ = held.queued + 1
+        if first > next_:
+            raise ServeError(Fault.GAP, f"the next step is {next_}, got {first}: send those between", expected=next_)
+        if first < held.window.first:
+            raise ServeError(
+                Fault.GONE,
+                f"the answer to step {first} has left the replay window, which begins at {held.window.first}",
+                expected=next_,
+            )
+        again = min(steps, next_ - first)
+        left = held.served.cut(inputs, again) if again < steps else b""
+        work = Work(held, first, left, steps - again, reply, tag)
+        work.again = again
+        self.batcher.add(work)
         held.queued += steps - again
-        self.live.move_to_end(held.key)
 
     def reset(self, held: Held) -> None:
         """Go back to the beginning; the next step is 1 again."""
@@ -204,20 +214,24 @@ class Sessions:
 
     def evict(self, most: int, idle: float = 0.0) -> int:
         """Write sessions to the store that were used longest ago, at least `idle` seconds; how many."""
-        gone: list[Held] = []
-        before = time.monotonic() - idle
-        for held in self.live.values():
-            if len(gone) == most or held.used > before:
-                break
-            if held.last is None:
-                gone.append(held)
+        gone = self._order.take(most, time.monotonic() - idle)
         if gone:
-            self.store.put(self._row(held) for held in gone)
+            try:
+                self.store.put(self._row(held) for held in gone)
+            except Exception:
+                self._order.put_back(gone)
+                raise
             for held in gone:
                 del self.live[held.key]
+                if held.owner is not None:
+                    self.away[held.key] = (held.owner, held.handle)
                 held.gone()
             self.observed.evicted(len(gone))
         return len(gone)
+
+    def _enter(self, held: Held) -> None:
+        self.live[held.key] = held
+        self._order.add(held)
 
     def fold(self, *held: Held) -> None:
         """Write snapshots to the store in place of the inputs since."""
@@ -280,8 +294,9 @@ class Sessions:
             held.logged += work.done
         if not self.durable:
             self.store.delete(key)
+        held.owner, held.handle = self.away.pop(key, (None, 0))
         self._make_room()
-        self.live[key] = held
+        self._enter(held)
         self.observed.returned()
         return held
 

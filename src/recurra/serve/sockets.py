@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("recurra.serve")
 _MOST_HANDLES = 1 << 16
-_BINARY = WSMsgType.BINARY
+_BINARY, _TEXT = WSMsgType.BINARY, WSMsgType.TEXT
 
 
 class Sockets:
@@ -27,7 +27,6 @@ class Sockets:
     def __init__(self, sessions: Sessions, conflate: bool = False) -> None:
         self.sessions, self.conflate = sessions, conflate
         self.open: set[Socket] = set()
-        self.owners: dict[str, Socket] = {}
 
     def close(self) -> None:
         """Tell all that they may come back in a moment."""
@@ -44,10 +43,11 @@ class Socket(WSListener):
 
     def __init__(self, sockets: Sockets, guest: Guest) -> None:
         super().__init__()
-        self._all, self._sessions, self._guest = sockets, sockets.sessions, guest
+        sessions = sockets.sessions
+        self._all, self._sessions, self._guest = sockets, sessions, guest
         self._transport: Any = None
+        self._submit = self._submit_limited if guest.limited else sessions.submit
         self._helds: list[Held | None] = []  # of each handle, as it was last; None where it was given up
-        self._handles: dict[str, int] = {}
         self._parts: list[bytes] = []  # of a message in fragments
         self._paused, self._latest = False, dict[str, tuple[Any, bytes]]()
 
@@ -60,10 +60,15 @@ class Socket(WSListener):
         """Its sessions stay, for whoever attaches them."""
         self._transport = None
         self._all.open.discard(self)
-        for name in self._handles:
-            key = f"{self._guest.tenant}/{name}"
-            if self._all.owners.get(key) is self:
-                del self._all.owners[key]
+        away = self._sessions.away
+        for held in self._helds:
+            if held is None:
+                continue
+            if held.owner is self:
+                held.owner = None
+            if away.get(held.key, (None, 0))[0] is self:
+                del away[held.key]
+        self._helds = []
 
     def pause_writing(self) -> None:
         """The reader does not keep up."""
@@ -84,59 +89,63 @@ class Socket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take a frame."""
-        kind = frame.msg_type
-        if kind == _BINARY and frame.fin and not self._parts:
-            self._take(_BINARY, frame.get_payload_as_bytes())
-            return
-        if kind == WSMsgType.CLOSE:
+        kind, whole = frame.msg_type, frame.fin and not self._parts
+        if kind == _BINARY and whole:
+            self._binary(frame.get_payload_as_bytes())
+        elif kind == WSMsgType.CLOSE:
             transport.send_close(frame.get_close_code())
             transport.disconnect()
-            return
-        if kind not in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
-            return
-        content = frame.get_payload_as_bytes()
-        if not frame.fin or self._parts:
-            if kind != WSMsgType.CONTINUATION:
-                self._kind, self._parts = kind, []
-            self._parts.append(content)
-            if sum(map(len, self._parts)) > self._sessions.limits.frame:
-                self.close(WSCloseCode.MESSAGE_TOO_BIG, "the message is too large")
-                return
-            if not frame.fin:
-                return
-            content, kind, self._parts = b"".join(self._parts), self._kind, []
-        self._take(kind, content)
+        elif kind == _TEXT and whole:
+            self._text(frame.get_payload_as_bytes())
+        elif kind in (_TEXT, _BINARY, WSMsgType.CONTINUATION):
+            self._part(kind, frame)
 
-    def _take(self, kind: WSMsgType, content: bytes) -> None:
+    def _part(self, kind: WSMsgType, frame: WSFrame) -> None:
+        """Take a part of a message."""
+        if kind != WSMsgType.CONTINUATION:
+            self._kind, self._parts = kind, []
+        self._parts.append(frame.get_payload_as_bytes())
+        if sum(map(len, self._parts)) > self._sessions.limits.frame:
+            self.close(WSCloseCode.MESSAGE_TOO_BIG, "the message is too large")
+        elif frame.fin:
+            content, self._parts = b"".join(self._parts), []
+            (self._binary if self._kind == _BINARY else self._text)(content)
+
+    def _text(self, content: bytes) -> None:
         told: dict[str, Any] = {}  # what a refusal says beside why
         try:
-            if kind == _BINARY:
-                self._binary(content, told)
-            else:
-                asked = message(content)
-                told |= {n: v for n in ("id", "handle", "seq", "tag") if (v := getattr(asked, n)) is not None}
-                self._message(asked)
+            asked = message(content)
+            told |= {n: v for n in ("id", "handle", "seq", "tag") if (v := getattr(asked, n)) is not None}
+            self._message(asked)
         except ServeError as refused:
             self._refuse(refused, told)
         except Exception:
-            log.exception("a frame could not be taken")
-            self._refuse(ServeError(Fault.INTERNAL, "the server is at fault"), told)
+            self._broken(told)
 
-    def _binary(self, content: bytes, told: dict[str, Any]) -> None:
-        if len(content) < HEAD.size:
-            raise ServeError(Fault.INVALID, f"a frame has {len(content)} bytes, expected {HEAD.size} or more")
-        kind, handle, first = HEAD.unpack_from(content)
-        if kind == STEPS:
-            told["handle"], told["seq"] = handle, first
-            held = self._of(handle)
-            inputs = content[HEAD.size :]
-            if held.served.takes_json:
-                inputs = held.served.frame(inputs)
-            self._submit(held, first or None, inputs, self._answered, handle)
-        elif kind == GROUP:
-            self._group(*group_of(content, handle))
-        else:
-            raise ServeError(Fault.INVALID, f"a frame is of kind {kind}, expected {STEPS} or {GROUP}")
+    def _binary(self, content: bytes) -> None:
+        told: dict[str, Any] = {}
+        try:
+            if len(content) < HEAD.size:
+                raise ServeError(Fault.INVALID, f"a frame has {len(content)} bytes, expected {HEAD.size} or more")
+            kind, handle, first = HEAD.unpack_from(content)
+            if kind == STEPS:
+                told = {"handle": handle, "seq": first}
+                held, inputs = self._of(handle), content[HEAD.size :]
+                if held.served.takes_json:
+                    inputs = held.served.frame(inputs)
+                self._submit(held, first or None, inputs, self._answered, handle)
+            elif kind == GROUP:
+                self._group(*group_of(content, handle))
+            else:
+                raise ServeError(Fault.INVALID, f"a frame is of kind {kind}, expected {STEPS} or {GROUP}")
+        except ServeError as refused:
+            self._refuse(refused, told)
+        except Exception:
+            self._broken(told)
+
+    def _broken(self, told: dict[str, Any]) -> None:
+        log.exception("a frame could not be taken")
+        self._refuse(ServeError(Fault.INTERNAL, "the server is at fault"), told)
 
     def _group(self, handles: list[int], firsts: list[int], inputs: bytes) -> None:
         """One step of each of these sessions, answered by one frame."""
@@ -195,36 +204,25 @@ class Socket(WSListener):
         self.tell(tell if asked.tag is None else tell | {"tag": asked.tag})
 
     def _attach(self, held: Held) -> dict[str, Any]:
-        owners, key = self._all.owners, held.key
-        before = owners.get(key)
+        before: Socket | None = held.owner
         if before is not self:
+            if len(self._helds) >= _MOST_HANDLES:
+                raise ServeError(Fault.FULL, f"this socket has had {len(self._helds)} sessions: open another one")
             if before is not None:
                 before.fenced(held)
                 self._sessions.observed.resumed()
-            owners[key] = self
-        handle = self._handles.get(held.name)
-        if handle is None:
-            handle = len(self._helds)
-            if handle >= _MOST_HANDLES:
-                raise ServeError(Fault.FULL, f"this socket has had {handle} sessions: open another one")
+            held.owner, held.handle = self, len(self._helds)
             self._helds.append(held)
-            self._handles[held.name] = handle
-        return {"id": held.name, "model": held.served.name, "handle": handle, "steps": held.queued}
+        return {"id": held.name, "model": held.served.name, "handle": held.handle, "steps": held.queued}
 
     def fenced(self, held: Held) -> None:
         """Another socket has taken a session."""
-        self._forget(held.name)
+        self._detach(held)
         self.tell({"op": "fenced", "id": held.name})
 
     def _detach(self, held: Held) -> None:
-        self._forget(held.name)
-        if self._all.owners.get(held.key) is self:
-            del self._all.owners[held.key]
-
-    def _forget(self, name: str) -> None:
-        handle = self._handles.pop(name, None)
-        if handle is not None:
-            self._helds[handle] = None
+        if held.owner is self:
+            self._helds[held.handle] = held.owner = None
 
     def _again(self, held: Held, after: int) -> None:
         """Send the answers that the client did not get."""
@@ -241,32 +239,30 @@ class Socket(WSListener):
             return self._of(asked.handle)
         if asked.id is None:
             raise ServeError(Fault.INVALID, f"{asked.op}: which session is not said, expected `id` or `handle`")
-        if asked.id not in self._handles:
-            held = self._sessions.get(self._guest.tenant, asked.id)
-            if self._all.owners.get(held.key) is not None:
-                raise ServeError(
-                    Fault.FENCED, f"another socket has the session {asked.id!r}: attach it to take it over"
-                )
-            return held
-        return self._sessions.get(self._guest.tenant, asked.id)
+        held = self._sessions.get(self._guest.tenant, asked.id)
+        if held.owner is not self and held.owner is not None:
+            raise ServeError(Fault.FENCED, f"another socket has the session {asked.id!r}: attach it to take it over")
+        return held
 
     def _of(self, handle: int) -> Held:
         if not 0 <= handle < len(self._helds):
             raise ServeError(Fault.NOT_FOUND, f"this socket has no handle {handle}")
         held = self._helds[handle]
-        if held is None:
+        if held is not None and held.here:
+            return held
+        if held is not None:  # it went to the store, or was deleted
+            held = self._sessions.get(self._guest.tenant, held.name)
+        if held is None or held.owner is not self:
             raise ServeError(
                 Fault.FENCED, f"handle {handle} was taken over by another socket, or given up: attach again"
             )
-        if not held.here:
-            held = self._helds[handle] = self._sessions.get(self._guest.tenant, held.name)
+        self._helds[handle] = held
         return held
 
-    def _submit(
+    def _submit_limited(
         self, held: Held, first: int | None, inputs: bytes, reply: Callable[[Work], None], tag: Any = None
     ) -> None:
-        if self._guest.limited:
-            self._guest.take(held.served.count(inputs))
+        self._guest.take(held.served.count(inputs))
         self._sessions.submit(held, first, inputs, reply, tag)
 
     def _answered(self, work: Work) -> None:

@@ -33,28 +33,30 @@ class Window:
 
     def add(self, answers: bytes, steps: int, again: int = 0) -> None:
         """Append the answers to a frame of as many steps, before which the first `again` of the frame are there."""
-        if self._data is None:
-            self._data = bytearray()
-        self._data += answers
-        count = self.count = self.count + steps
+        data = self._data
+        if data is None:
+            data = self._data = bytearray()
+        data += answers
+        count = self.count + steps
         drop = count - self.most
         if drop > 0 and (drop := min(drop, count - steps - again)) > 0:
-            del self._data[: self._place(drop)]
-            self.count -= drop
+            del data[: drop * self.size or self._place(drop)]
+            count -= drop
             self.first += drop
+        self.count = count
 
     def since(self, number: int) -> bytes | None:
         """The answers from a sequence number on; None where they have left."""
         if number < self.first:
             return None
-        return bytes((self._data or b"")[self._place(number - self.first) :])
+        return bytes((self._data or b"")[self._place(min(number - self.first, self.count)) :])
 
     def _place(self, answers: int) -> int:
         """Where as many answers end."""
         if self.size or self._data is None:
             return answers * self.size
         at = 0
-        for _ in range(min(answers, self.count)):
+        for _ in range(answers):
             at = self._data.index(b"\n", at) + 1
         return at
 

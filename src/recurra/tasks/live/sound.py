@@ -53,7 +53,7 @@ class LiveSound(Stepwise):
         Raises:
             DataError: they are no samples; nothing has changed.
         """
-        return self._said(self.outputs(_samples(observation), series, rate), series)
+        return self._answers(self.outputs(_samples(observation), series, rate), series)
 
     def steps(self, observation: Any, series: str = "") -> Steps[list[dict[str, Any]]]:
         """As `step`; see `Stepwise`."""
@@ -65,9 +65,9 @@ class LiveSound(Stepwise):
             output = yield one.session, row
             if output is not None:  # behind a stride there is none at most steps
                 found.append(output)
-        return self._said(np.array(found, np.float32).reshape(len(found), self.model.output_size), series)
+        return self._answers(np.array(found, np.float32).reshape(len(found), self.model.output_size), series)
 
-    def _said(self, outputs: np.ndarray[Any, Any], series: str) -> list[dict[str, Any]]:
+    def _answers(self, outputs: np.ndarray[Any, Any], series: str) -> list[dict[str, Any]]:
         return [self.task.answer(one) for one in self.task.decode(outputs, self.transform, series)]
 
     def outputs(self, samples: Any, series: str = "", rate: int | None = None) -> np.ndarray[Any, Any]:

@@ -85,7 +85,7 @@ def _stepped(asked: Sequence[Asked]) -> list[Any]:
         sessions = [asked[i][0] for i in group]
         answers = [program.stride == 1 or session._answers(1) for session in sessions]
         try:
-            X = np.array([asked[i][1] for i in group], IDS if program.vocabulary_size else np.float32)
+            X: NDArray[Any] = np.array([asked[i][1] for i in group], IDS if program.vocabulary_size else np.float32)
             outputs = program.step_many(sessions, X)
         except (RecurraError, ValueError):  # of one of them, which raises it when it is alone
             outputs = [_one(*asked[i]) for i in group]  # type: ignore[assignment]
