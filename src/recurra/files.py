@@ -11,7 +11,9 @@ import os
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 
 def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, mode: int = 0o666) -> None:
@@ -29,6 +31,17 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, mode
     ...     Path(f"{folder}/note.txt").read_text()
     'all of it'
     """
+    with in_one_move(path, mode=mode) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def in_one_move(path: str | os.PathLike[str], *, mode: int = 0o666) -> Iterator[IO[bytes]]:
+    """A file to write into, as long as it takes: under its name once all of it is there, as `write_atomically` says.
+
+    Raises:
+        OSError: as `write_atomically`.
+    """
     target, temporary = _target(path), None
     _sweep(target)
     try:
@@ -37,7 +50,7 @@ def write_atomically(path: str | os.PathLike[str], content: bytes | str, *, mode
         ) as file:
             temporary = file.name
             _lock(file.fileno())
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, mode & ~_umask())

@@ -21,7 +21,9 @@ def predict(
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="A table with the columns that the model was fitted to.", show_default=False
+            metavar="FILE",
+            help="A table with the columns that the model was fitted to, or a folder of Parquet files.",
+            show_default=False,
         ),
     ],
     out: Annotated[Path, typer.Option(help="Where to write: CSV, or Parquet by its ending.")] = Path("predictions.csv"),
@@ -43,7 +45,8 @@ def predict(
     empty. Where they do not, the value of a week before is taken, or the last.
     Any other model writes one row for each sequence, or for each of its steps.
 
-    The numbers are those of `recurra stream`, to the last bit.
+    The numbers are those of `recurra stream`, to the last bit. Of Parquet whose
+    rows are series after series only some series are in memory at a time.
 
     \b
     recurra predict demand.recurra this_year.csv --out tomorrow.csv
@@ -51,9 +54,13 @@ def predict(
     from recurra.data.writers import write_table
     from recurra.files import check_writable
     from recurra.tasks.estimator import open_model
+    from recurra.tasks.scoring import score
 
     check_writable(out, file, model)
-    estimator = open_model(model)
-    columns, clock = estimator.predictions(file, origins and origins.value)
-    write_table(out, columns, clock)
-    typer.echo(f"wrote {out}: {len(next(iter(columns.values())))} rows")
+    estimator, after = open_model(model), origins and origins.value
+    rows = score(file, estimator, after, out)
+    if rows is None:
+        columns, clock = estimator.predictions(file, after)
+        write_table(out, columns, clock)
+        rows = len(next(iter(columns.values())))
+    typer.echo(f"wrote {out}: {rows} rows")

@@ -35,15 +35,15 @@ def pyarrow(what: str) -> Any:
 
 
 class TextColumns(Mapping[str, NDArray[Any]]):
-    """Columns of text held by Arrow, each an array of str once it is asked for.
+    """Columns of text held by Arrow, each an array of str once it is asked for; and others, as they are.
 
     Attributes:
         arrow: Arrow's strings, by name.
     """
 
-    def __init__(self, arrow: Mapping[str, Any]) -> None:
-        self.arrow = dict(arrow)
-        self._arrays: dict[str, NDArray[Any]] = {}
+    def __init__(self, arrow: Mapping[str, Any], others: Mapping[str, NDArray[Any]] | None = None) -> None:
+        self.arrow, self.names = dict(arrow), (*(others or {}), *arrow)
+        self._arrays: dict[str, NDArray[Any]] = dict(others or {})
 
     def __getitem__(self, name: str) -> NDArray[Any]:
         if name not in self._arrays:
@@ -51,13 +51,13 @@ class TextColumns(Mapping[str, NDArray[Any]]):
         return self._arrays[name]
 
     def __contains__(self, name: object) -> bool:
-        return name in self.arrow
+        return name in self.names
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.arrow)
+        return iter(self.names)
 
     def __len__(self) -> int:
-        return len(self.arrow)
+        return len(self.names)
 
 
 def strings(cells: NDArray[Any]) -> Any:
@@ -69,6 +69,17 @@ def strings(cells: NDArray[Any]) -> Any:
         return pa.chunked_array([pa.array(cells, pa.string())])
     except (MissingExtraError, TypeError, ValueError):
         return None
+
+
+def codes(cells: Any) -> tuple[list[str], NDArray[np.int64]] | None:
+    """The different ones of Arrow's strings, blanks around them apart, in the order in which they first come, and which
+    of them each is [T]; None where one is missing."""
+    pc = pyarrow("text").compute
+    found = pc.dictionary_encode(pc.utf8_trim_whitespace(cells)).combine_chunks()
+    names = found.dictionary.to_pylist()
+    if found.null_count or "" in names:
+        return None
+    return names, found.indices.to_numpy()
 
 
 def numbers(cells: Any, missing: Collection[str]) -> NDArray[np.float64] | None:

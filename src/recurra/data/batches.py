@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeAlias
 
@@ -47,6 +47,7 @@ class Batch:
         first: whether the states of all rows begin anew.
         lead: steps before the first that has targets, which a window looks back to.
         wanted: [T, B], the steps at which an answer is wanted: neither context nor padding; None: not said.
+        ends: whether targets are of whole sequences.
     """
 
     rows: F32
@@ -56,6 +57,19 @@ class Batch:
     first: bool = True
     lead: int = 0
     wanted: NDArray[np.bool_] | None = None
+    ends: bool = False
+
+    def share(self, first: int, stop: int) -> Batch:
+        """Rows first .. stop - 1, as they would be alone but for their padding."""
+        cut = slice(first, stop)
+        return replace(
+            self,
+            rows=self.rows[:, cut],
+            targets=self.targets[cut] if self.ends else self.targets[:, cut],
+            lengths=None if self.lengths is None else self.lengths[cut],
+            reset=None if self.reset is None else self.reset[:, cut],
+            wanted=None if self.wanted is None else self.wanted[:, cut],
+        )
 
 
 class Batches(ABC):
@@ -255,7 +269,7 @@ class Examples:
         for b, (row, _) in enumerate(made):
             rows[: lengths[b], b] = row
         if self.ends:
-            return Batch(rows, np.stack([target[0] for _, target in made]), lengths)
+            return Batch(rows, np.stack([target[0] for _, target in made]), lengths, ends=True)
         targets = np.full((*rows.shape[:2], *made[0][1].shape[1:]), np.nan, np.float32)
         wanted = np.zeros(rows.shape[:2], bool)
         for b, (_, target) in enumerate(made):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.arrow import csv_cells, pyarrow
+from recurra.data.arrow import TextColumns, csv_cells, pyarrow
 from recurra.data.table import MISSING, Table, as_table, check_names
 from recurra.errors import DataError
 
@@ -64,15 +66,45 @@ def read_table(path: str | os.PathLike[str]) -> Table:
 
 def _read_parquet(file: Path) -> Table:
     pa = pyarrow("reading a Parquet file")
-    try:
+    with as_parquet(file):
         table = pa.parquet.read_table(file)
+    return of_arrow(table, file.name)
+
+
+@contextlib.contextmanager
+def as_parquet(file: Path) -> Iterator[None]:
+    """Say in Recurra's words what PyArrow finds wrong with a file.
+
+    Raises:
+        DataError: it is no Parquet file.
+        OSError: it cannot be read.
+    """
+    pa = pyarrow("reading a Parquet file")
+    try:
+        yield
     except (pa.ArrowException, OSError) as error:
         if not isinstance(error, pa.ArrowException) and error.errno is not None:
             raise
         short = " ".join(str(error).split())[:200]
         raise DataError(f"{file.name}: no Parquet file ({short}): write it again, or copy it again") from error
-    check_names(table.column_names, file.name)
-    return as_table(table, file.name)
+
+
+def of_arrow(table: Any, source: str, first: int = 0) -> Table:
+    """PyArrow's table, whose columns of text stay Arrow's; `first` rows of the file come before it."""
+    pa = pyarrow("reading a Parquet file")
+    check_names(table.column_names, source)
+    texts = {name: table[name] for name in table.column_names if _is_text(pa, table[name].type)}
+    rest = table.drop_columns(list(texts))
+    if not texts or not rest.column_names:
+        return replace(as_table(table, source), first=first)
+    numbers = as_table(rest, source)
+    texts = {name: column.cast(pa.string()) for name, column in texts.items()}
+    return replace(numbers, columns=TextColumns(texts, numbers.columns), first=first)
+
+
+def _is_text(pa: Any, kind: Any) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def parse_csv(content: bytes, source: str, *, fast: bool) -> Table:

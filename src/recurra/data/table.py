@@ -33,6 +33,7 @@ class Table:
         index: the name of the column that was a frame's index of times, if any.
         separator: what separated the cells of a text file; where that is a semicolon, a comma may begin decimals.
         notes: what of a file was passed over.
+        first: how many rows of the file come before these.
     """
 
     columns: Mapping[str, NDArray[Any]]
@@ -42,6 +43,7 @@ class Table:
     index: str | None = None
     separator: str = ","
     notes: tuple[str, ...] = ()
+    first: int = 0
 
     def __len__(self) -> int:
         if self.lines is not None:
@@ -50,7 +52,9 @@ class Table:
 
     def where(self, row: int) -> str:
         """How a message calls a row: `demand.csv, line 13` or `the table, row 11`."""
-        return f"{self.source}, row {row}" if self.lines is None else f"{self.source}, line {self.lines[row]}"
+        return (
+            f"{self.source}, row {self.first + row}" if self.lines is None else f"{self.source}, line {self.lines[row]}"
+        )
 
     def column(self, name: str, role: str = "column") -> NDArray[Any]:
         """A column as it is.
@@ -120,18 +124,38 @@ class Table:
         >>> Table({"shop": np.array(["b", "a", "b"], object)}).groups("shop")
         {'b': array([0, 2]), 'a': array([1])}
         """
+        self.require(name, "series column")
+        coded = self._coded(name)
+        if coded is not None:
+            names, codes = coded
+            ends = np.cumsum(np.bincount(codes, minlength=len(names)))[:-1]
+            return dict(zip(names, np.split(np.argsort(codes, kind="stable"), ends), strict=True))
         rows: dict[str, list[int]] = {}
-        for row, value in enumerate(self.column(name, "series column")):
+        for row, value in enumerate(self.columns[name]):
             series = "" if value is None or value != value else str(value).strip()
             if not series:
                 raise DataError(f"{self.where(row)}: the series {name!r} is missing, expected a name in every row")
             rows.setdefault(series, []).append(row)
         return {series: np.array(found) for series, found in rows.items()}
 
+    def _coded(self, name: str) -> tuple[list[str], NDArray[np.int64]] | None:
+        """The different names in a column of many, as they come, and which each row has; None: ask row by row."""
+        strings = self.strings(name)
+        if strings is not None:
+            return arrow.codes(strings)
+        column = self.columns[name]
+        if column.dtype.kind not in "iu":
+            return None
+        values, first, codes = np.unique(column, return_index=True, return_inverse=True)
+        order = np.argsort(first)
+        rank = np.empty_like(order)
+        rank[order] = np.arange(len(order))
+        return [str(value) for value in values[order].tolist()], rank[codes]
+
     def strings(self, name: str) -> Any:
         """A column of text as Arrow's strings; None where it is another, or PyArrow is not installed."""
         if isinstance(self.columns, arrow.TextColumns):
-            return self.columns.arrow[name]
+            return self.columns.arrow.get(name)
         column = self.columns[name]
         return arrow.strings(column) if column.dtype.kind in "OU" else None
 

@@ -61,6 +61,13 @@ class Transform(ABC):
     def rows(self, sequence: Any, start: int, stop: int) -> F32:
         """The network's rows of the steps start .. stop - 1: float32 [stop - start, R]."""
 
+    def seen(self, sequence: Any, start: int, stop: int) -> F32:
+        """Of the same rows what the encoder sees: float32 [stop - start, I]."""
+        return self.rows(sequence, start, stop)[:, : self.input_size]
+
+    def prepare(self, sequences: Sequence[Any]) -> None:  # noqa: B027  (nothing, if it costs the same)
+        """Make ready for some sequences what costs less for many than for each, before their rows are asked for."""
+
     @abstractmethod
     def targets(self, sequence: Any, start: int, stop: int) -> F32:
         """What the loss compares the outputs of these steps with: float32 [stop - start, ...]; NaN where missing."""

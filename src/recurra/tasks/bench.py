@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from recurra.data.batches import Batch, Piece, in_batches, in_order
 from recurra.data.split import Split
 from recurra.data.transform import Transform
+from recurra.runtime.ends import Ends
 from recurra.runtime.model import Model
 from recurra.tasks.base import Floats, Task
 
 CHUNK = 2048  # steps at once
+TOGETHER, AT_ONCE = 256, 1 << 23  # sequences side by side, and the numbers that a network sees of them, at most
 GOLDEN = 0.6180339887  # multiples of it spread evenly over 0 to 1
 CONTEXT = (256, 2000)  # steps before the validation part that states come from, at least and at most
 
@@ -185,10 +187,40 @@ class ModelPredictor:
 
     def __init__(self, task: Task, transform: Transform, model: Model, name: str = "") -> None:
         self.task, self.transform, self.model, self.name = task, transform, model, name
+        self._ends: Ends | None = None
 
     def predict(self, sequence: Any, start: int, stop: int) -> Floats:
         """[M, ...]."""
         return np.concatenate([part for _, part in self.parts(sequence, start, stop)])
+
+    def many(self, pieces: Sequence[Piece]) -> Iterator[tuple[Piece, Floats]]:
+        """The answers of each of some pieces, in the same bits; those of one step side by side."""
+        own = type(self).parts is not ModelPredictor.parts or type(self).predict is not ModelPredictor.predict
+        if own or self.task.tags or any(piece.stop - piece.start != 1 for piece in pieces):
+            yield from ((piece, self.predict(*piece)) for piece in pieces)
+            return
+        numbers, group = 0, list[Piece]()
+        for piece in pieces:
+            numbers += piece.stop * self.transform.input_size
+            group.append(piece)
+            if numbers > AT_ONCE or len(group) == TOGETHER:
+                yield from zip(group, self._together(group), strict=True)
+                numbers, group = 0, []
+        yield from zip(group, self._together(group), strict=True)
+
+    def _together(self, group: Sequence[Piece]) -> list[Floats]:
+        """The answers at the last step of some sequences; one by one where the program is none for that."""
+        program, task, transform = self.model.program(), self.task, self.transform
+        transform.prepare([sequence for sequence, *_ in group])
+        if len(group) < 2 or not Ends.fits(program):
+            return [self.predict(*piece) for piece in group]
+        if self._ends is None:
+            self._ends = Ends(program)
+        seen = transform.seen if self._ends.width == transform.input_size else transform.rows
+        begins = [max(0, at - task.context) if task.context is not None else 0 for _, at, _ in group]
+        before = [seen(s, begin, at) for begin, (s, at, _) in zip(begins, group, strict=True)]
+        out = self._ends.run(before, np.concatenate([transform.rows(*piece) for piece in group]))
+        return [task.answers(one[None], transform, s, at) for one, (s, at, _) in zip(out, group, strict=True)]
 
     def parts(self, sequence: Any, start: int, stop: int) -> Iterator[tuple[int, Floats]]:
         """The same in parts, each with its first step; only a part is in memory at once."""

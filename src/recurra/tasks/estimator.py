@@ -254,6 +254,12 @@ class Estimator:
         """
         return self._given(self._decoded(X, series, steps)[1])
 
+    @property
+    def series_column(self) -> str | None:
+        """The column of a table that names the sequence of each row; None where a sequence is another thing, or where
+        its answer depends on the others."""
+        return self.task_.roles.get("series") if self.task_.input.name == "numbers" else None
+
     def predictions(self, X: Any, origins: str | None = None) -> tuple[dict[str, Any], Any]:
         """The answers to the sequences of a table, column by column, and the clock of its times.
 
@@ -354,7 +360,7 @@ class Estimator:
             )
         sequences, predictor = self._read(X, None, series), self._predictor()
         pieces = [Piece(s, 0, len(s)) if every else self._piece(s) for s in sequences]
-        found = [predictor.predict(*piece) for piece in pieces]
+        found = [answers for _, answers in predictor.many(pieces)]
         return sequences, found if every else np.concatenate(found)
 
     def _given(self, answers: Any) -> Any:

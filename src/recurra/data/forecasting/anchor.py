@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ FASTEST, SLOWEST = 100, 1000  # steps that a mean of changes remembers, at least
 LEAST = 1e-3  # a spread is at least so much of what it was in training
 HELD_OUT = 0.2  # the last share of each series' training part, by which is decided whether it returns
 FAR = 30.0  # a number that is relative to an anchor ends here, where it is only read
+_FEW = 8  # series
 MOST_LAG = 100_000
 HIGHEST = np.float32(3.0)  # beyond so many deviations from the mean of training the level tells nothing more
 
@@ -73,19 +74,52 @@ class Anchor:
         """The least spread of a series."""
         return np.float32(max(LEAST * self.begin(name) * self.known(name), 1.0 / FARTHEST))
 
-    def many(self, name: str, target: F32, remembered: F32) -> tuple[F32, F32]:
-        """Level and spread [T] of each row of scaled targets [T], of which `remembered` has the last that is known."""
-        before = np.full(len(target), np.nan, np.float32)
-        before[self.lag :] = _remembered_lag(target, self.lag)[: max(0, len(target) - self.lag)]
-        changes = (target.astype(np.float64) - before.astype(np.float64)).tolist()
-        spread, seen, found = self.begin(name), self.seen(name), list[float]()
-        for change in changes:
-            if change == change:
-                spread = self.follow(spread, change, seen)
-                seen += 1
-            found.append(spread)
-        level = np.where(np.isnan(remembered), np.float32(0), remembered).astype(np.float32)
-        return level, np.maximum(np.array(found, np.float64).astype(np.float32), self.floor(name))
+    def spreads_of(self, names: Sequence[str], targets: Sequence[F32]) -> list[F32]:
+        """The spread at each row [T] of some series, by their names and scaled targets [T].
+
+        Few are followed one after the other, many side by side; the numbers are the same.
+        """
+        changes = [self._changes(target) for target in targets]
+        follow = self._side_by_side if len(names) > _FEW else self._one_by_one
+        found = follow(names, changes)
+        return [np.maximum(s.astype(np.float32), self.floor(name)) for name, s in zip(names, found, strict=True)]
+
+    def _changes(self, target: F32) -> Floats:
+        """Each target less that of `lag` rows before; NaN where one is missing."""
+        changes = np.full(len(target), np.nan)
+        before = _remembered_lag(target, self.lag)[: max(0, len(target) - self.lag)]
+        changes[self.lag :] = target[self.lag :].astype(np.float64) - before.astype(np.float64)
+        return changes
+
+    def _one_by_one(self, names: Sequence[str], changes: Sequence[Floats]) -> list[Floats]:
+        all_found = []
+        for name, some in zip(names, changes, strict=True):
+            spread, seen, found = self.begin(name), self.seen(name), list[float]()
+            for change in some.tolist():
+                if change == change:
+                    spread = self.follow(spread, change, seen)
+                    seen += 1
+                found.append(spread)
+            all_found.append(np.array(found))
+        return all_found
+
+    def _side_by_side(self, names: Sequence[str], changes: Sequence[Floats]) -> list[Floats]:
+        """In the arithmetic of `follow`, a row of all series at a time."""
+        longest = max(map(len, changes))
+        far = np.full((longest, len(names)), np.nan)
+        for b, some in enumerate(changes):
+            far[: len(some), b] = some
+        np.abs(far, out=far)
+        there = far == far
+        spread = np.array([self.begin(name) for name in names])
+        seen = there.cumsum(0) + np.array([self.seen(name) for name in names])
+        memory = np.minimum(self.memory, seen).astype(np.float64)  # of those before the row, and one more
+        for t in range(longest):
+            far[t] -= spread
+            far[t] /= memory[t]
+            np.add(spread, far[t], out=spread, where=there[t])
+            far[t] = spread
+        return [far[: len(some), b] for b, some in enumerate(changes)]
 
     def live(self, name: str) -> LiveAnchor:
         """The same, one row at a time."""

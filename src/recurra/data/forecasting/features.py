@@ -218,6 +218,19 @@ class Features(Transform):
         """The network's input at rows start .. stop - 1 of a series: float32 [stop - start, I + N * (F + S)]."""
         return self._of(series).rows(start, stop)
 
+    def seen(self, series: Series, start: int, stop: int) -> F32:
+        """What the encoder sees of rows start .. stop - 1: float32 [stop - start, I]."""
+        return self._of(series).seen(start, stop)
+
+    def prepare(self, sequences: Sequence[Series]) -> None:
+        """How far each of many series moves is followed side by side."""
+        if self.anchor is None:
+            return
+        names = [one.name for one in sequences]
+        scaled = [self.scaler(one.name).many(one.target) for one in sequences]
+        for one, spread in zip(sequences, self.anchor.spreads_of(names, scaled), strict=True):
+            self._prepared[one] = Prepared(self, one, spread)
+
     def targets(self, series: Series, start: int, stop: int) -> F32:
         """The scaled targets of the next N rows: float32 [stop - start, N]; NaN where missing, or past the end."""
         return self._of(series).targets(start, stop)

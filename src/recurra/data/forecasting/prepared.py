@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recurra.data.forecasting.anchor import HIGHEST, relative
+from recurra.data.forecasting.calendar import Calendar
 from recurra.data.forecasting.seasons import recalled, remembered
 from recurra.data.forecasting.series import Series
+from recurra.data.forecasting.step import Step
 from recurra.errors import DataError
 
 if TYPE_CHECKING:
@@ -24,9 +27,10 @@ class Prepared:
     Args:
         features: fitted.
         series: with the columns, the step and the clock of the features.
+        spread: how far it moves at each row, where the anchor has followed it already.
     """
 
-    def __init__(self, features: Features, series: Series) -> None:
+    def __init__(self, features: Features, series: Series, spread: F32 | None = None) -> None:
         f, N, T = features, features.horizon, len(series)
         self.features, self.length = f, T
         self.target = f.scaler(series.name).many(series.target)
@@ -37,10 +41,8 @@ class Prepared:
         for i, scaler in enumerate(f.ahead):
             ahead[:T, i] = scaler.many(series.ahead[:, i])
         self.ahead_memories = [[remembered(a, s) for s in (1, f.ahead_season)] for a in ahead[:T].T]
-        ticks = series.step.add(int(series.ticks[0]), np.arange(T + N))
-        self.future = np.concatenate(
-            [ahead, np.isnan(ahead[:, list(f.ahead_flags)]), f.calendar.many(ticks)], 1, dtype=np.float32
-        )
+        calendar = _calendar(f.calendar, series.step, int(series.ticks[0]), T + N)
+        self.future = np.concatenate([ahead, np.isnan(ahead[:, list(f.ahead_flags)]), calendar], 1, dtype=np.float32)
         now = self.future[:T].copy()
         for i, (last, season) in enumerate(self.ahead_memories):
             now[:, i] = _first(now[:, i], season, last)
@@ -51,7 +53,8 @@ class Prepared:
         self.last = remembered(self.target, 1)
         own, memories = values[0], list(zip(self.memories[1:], f.seasons[1:], strict=True))
         if f.anchor is not None:
-            self.level, self.spread = f.anchor.many(series.name, self.target, self.last)
+            self.level = _first(self.last)
+            self.spread = f.anchor.spreads_of([series.name], [self.target])[0] if spread is None else spread
             own = self._change(self.last, 1)
             memories.append((remembered(self.target, f.anchor.lag), f.anchor.lag))
         changes = [self._change(m, s) for m, s in memories]
@@ -73,6 +76,11 @@ class Prepared:
         level, spread = self.level[rows, None], self.spread[rows, None]
         found = np.where(at < 0, np.float32(np.nan), self.last[np.maximum(at, 0)])
         return relative(np.where(np.isnan(found), level, found), level, spread)
+
+    def seen(self, start: int, stop: int) -> F32:
+        """See `Features.seen`."""
+        self._check(start, stop)
+        return self.encoder[start:stop]
 
     def rows(self, start: int, stop: int) -> F32:
         """See `Features.rows`."""
@@ -108,6 +116,12 @@ class Prepared:
     def _check(self, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.length:
             raise DataError(f"rows {start} to {stop} were asked for, expected some of 0 to {self.length}")
+
+
+@lru_cache(maxsize=2)
+def _calendar(calendar: Calendar, step: Step, start: int, count: int) -> F32:
+    """The calendar's numbers of times, which are mostly those of the series before."""
+    return calendar.many(step.add(start, np.arange(count)))
 
 
 def _first(*choices: F32) -> F32:

@@ -82,6 +82,8 @@ def remembered(values: NDArray[np.float32], season: int) -> NDArray[np.float32]:
     >>> remembered(np.array([1, 2, np.nan, 4, 5], np.float32), 2)
     array([1., 2., 1., 4., 5.], dtype=float32)
     """
+    if not np.isnan(values).any():
+        return values
     T = len(values)
     padded = np.full(-(-T // season) * season, np.nan, np.float32)
     padded[:T] = values

@@ -313,6 +313,11 @@ class Forecaster(Estimator):
             session.adapt(adapt)
         return session
 
+    @property
+    def series_column(self) -> str | None:
+        """The column that names the series of a row."""
+        return self.transform_.columns.series
+
     def predictions(self, X: Any, origins: str | None = None) -> tuple[dict[str, Any], Any]:
         """Forecasts of a file, and the clock of its times."""
         return self.predict(X, "all" if origins == "all" else "last"), self.transform_.clock

@@ -9,12 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.data.batches import Piece
 from recurra.data.forecasting.features import Features
 from recurra.data.forecasting.series import Series
+from recurra.data.table import Table
 from recurra.errors import DataError
 from recurra.tasks.frames import as_frame, as_given, zone_of
 
 Columns = dict[str, NDArray[Any]]
+
+
+class NothingObservedError(DataError):
+    """There is no row to go on from."""
 
 
 def forecasts_of(
@@ -28,23 +34,20 @@ def forecasts_of(
 
     Args:
         series: to be forecast.
-        predictor: gives quantiles [M, N, Q] after M rows.
+        predictor: gives quantiles [M, N, Q] after M rows of each of many pieces.
         every: whether after every row.
         said: columns of those quantiles, with `each` times N rows for each of the M.
         each: see `said`.
 
     Raises:
-        DataError: no row was observed.
+        NothingObservedError: no row was observed.
     """
     parts: list[Columns] = []
-    for one in series:
-        if not one.observed:
-            continue
-        start, stop = (0 if every else one.observed - 1), one.observed
-        values = predictor.predict(one, start, stop)
+    pieces = [Piece(one, 0 if every else one.observed - 1, one.observed) for one in series if one.observed]
+    for (one, start, stop), values in predictor.many(pieces):
         M, N = values.shape[:2]
-        ticks = one.step.add(int(one.ticks[0]), np.arange(len(one) + N))
-        at = np.arange(start, stop)[:, None] + np.arange(1, N + 1)
+        ticks = one.step.add(int(one.ticks[0]), np.arange(start, stop + N))
+        at = np.arange(stop - start)[:, None] + np.arange(1, N + 1)
         count = M * each * N
         parts.append(
             {
@@ -57,14 +60,16 @@ def forecasts_of(
             }
         )
     if not parts:
-        raise DataError("predict: no row has a target or a past column, expected some observed rows to go on from")
+        raise NothingObservedError(
+            "predict: no row has a target or a past column, expected some observed rows to go on from"
+        )
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def as_it_was_given(columns: Columns, given: Any, features: Features) -> Any:
     """Columns as a frame of the kind that was given, with its zone; as arrays where arrays or a file were."""
     clock, names = features.clock, features.columns
-    framed = clock.zone is not None and clock.kind == "time" and not isinstance(given, (str, Path, Mapping))
+    framed = clock.zone is not None and clock.kind == "time" and not isinstance(given, (str, Path, Mapping, Table))
     if framed and clock.dates:  # of the wall: a frame has instants
         for name in ("origin", "time"):
             walls = columns[name].astype("datetime64[s]").astype(np.int64)

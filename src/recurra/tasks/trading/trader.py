@@ -196,6 +196,11 @@ class Trader(Estimator):
         columns, clock = self.predictions(prices, steps)
         return columns | {"time": clock.array(columns["time"])}
 
+    @property
+    def series_column(self) -> str | None:
+        """None: assets are answered together."""
+        return None
+
     def predictions(self, X: Any, origins: str | None = None) -> tuple[dict[str, Any], Any]:
         """The same with times as ticks, and their clock."""
         self._check_fitted()
