@@ -18,7 +18,7 @@ SOURCE = Path(recurra.__file__).parent
 
 # What may import what: a module may import its own layer and those above it here.
 LAYERS = (
-    ("errors", "files", "formatting", "imports", "terminal"),
+    ("errors", "cluster", "files", "formatting", "imports", "terminal"),
     ("cells",),
     ("weights", "checks", "reference", "_native", "jit", "engine", "traces"),
     ("torch", "keras", "onnx", "runtime"),

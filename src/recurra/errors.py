@@ -114,5 +114,9 @@ class SettingError(RecurraError, ValueError):
     """A parameter of a task is out of range or unknown; the message names it."""
 
 
+class ClusterError(RecurraError, RuntimeError):
+    """A cluster cannot be reached, is too small, or has lost what it worked on."""
+
+
 class NotFittedError(RecurraError, RuntimeError):
     """Something was asked of a task's model before `fit` or `load`."""

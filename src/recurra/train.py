@@ -12,6 +12,7 @@ import json
 import math
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -85,10 +86,36 @@ class History:
     ended: str = "unfinished"  # or "complete", "early", "stopped", "interrupted"
 
 
+class Gradients(ABC):
+    """Who computes the gradients of a batch: this process from the whole of it, or many, each from some of its rows."""
+
+    @abstractmethod
+    def compute(self, batch: Any, epoch: int, update: int) -> float:
+        """Add the gradients of a batch to those of the parameters, which are none, and return its loss.
+
+        Args:
+            batch: the batch.
+            epoch, update: whose it is, counted from 0 and from 1.
+        """
+
+
+class Whole(Gradients):
+    """From the loss of the whole batch, here."""
+
+    def __init__(self, loss: Callable[[Any], Any]) -> None:
+        self.loss = loss
+
+    def compute(self, batch: Any, epoch: int, update: int) -> float:
+        """See `Gradients`."""
+        value = self.loss(batch)
+        value.backward()
+        return float(value.detach())
+
+
 def train(
     module: Any,
     batches: Callable[[int], Iterable[Batch]],
-    loss: Callable[[Batch], Any],
+    loss: Callable[[Batch], Any] | Gradients,
     validate: Callable[[], dict[str, float]] | None,
     settings: Settings,
     *,
@@ -106,7 +133,8 @@ def train(
     Args:
         module: in training mode while it learns and in evaluation mode for `validate` and at the end.
         batches: of an epoch, numbered from 0; the same whenever it is asked for the same epoch.
-        loss: one number to be made smaller, of a batch. It may carry states from batch to batch of an epoch.
+        loss: one number to be made smaller, of a batch. It may carry states from batch to batch of an epoch. Or who
+            computes its gradients.
         validate: what is to be recorded, by name; the first number is the error, the smaller, the better. It is called
             without gradients. None: nothing is held out, and the weights are those of the last epoch.
         settings: how.
@@ -134,12 +162,13 @@ def train(
     """
     need("training", "torch", extra="train")
     path = None if checkpoint is None else Path(checkpoint)
+    gradients = loss if isinstance(loss, Gradients) else Whole(loss)
     run = _Run(module, settings, updates, identity or {}, path, progress, stop)
     if resume:
         run.resume()
     try:
         while run.goes_on():
-            run.epoch(batches, loss, validate)
+            run.epoch(batches, gradients, validate)
     except KeyboardInterrupt:
         if not run.best:
             raise
@@ -190,7 +219,7 @@ class _Run:
     def epoch(
         self,
         batches: Callable[[int], Iterable[Batch]],
-        loss: Callable[[Batch], Any],
+        gradients: Gradients,
         validate: Callable[[], dict[str, float]] | None,
     ) -> None:
         """One epoch, its validation, and its checkpoint."""
@@ -201,7 +230,7 @@ class _Run:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(np.random.SeedSequence([self.settings.seed, number]).generate_state(1)[0]))
             for i, batch in enumerate(batches(number), 1):
-                total += self.update(loss(batch), number, i)
+                total += self.update(gradients, batch, number, i)
                 if self.tell(number, i, total / i, began):
                     self.history.ended = "stopped"
                     break
@@ -223,15 +252,14 @@ class _Run:
         if self.tell(number, i, total / max(1, i), began):
             self.history.ended = "stopped"
 
-    def update(self, loss: Any, epoch: int, i: int) -> float:
+    def update(self, gradients: Gradients, batch: Any, epoch: int, i: int) -> float:
         """One step of the optimizer; returns the loss."""
         import torch
 
-        value = float(loss.detach())
+        self.optimizer.zero_grad(set_to_none=True)
+        value = gradients.compute(batch, epoch, i)
         if not math.isfinite(value):
             raise TrainingError(f"training: the loss is {value} at update {i} of epoch {epoch + 1}; {_CURE}")
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
         rate = learning_rate(self.settings, epoch * self.updates + i - 1, self.updates)
         for group in self.optimizer.param_groups:

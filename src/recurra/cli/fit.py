@@ -8,11 +8,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from recurra.cli.training import names, train
+from recurra.cli.training import names, places, train
 
 
 class ByTable(TyperGroup):
-    """Commands for each task; a file where a task's name is due is a table to forecast."""
+    """Commands for each task; a file where a task's name is due is a table to forecast. All can train on Ray."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of that name, with the options of where it trains."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None and not any(option.name == "engine" for option in found.params):
+            found.params += places()
+        return found
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """The command of some arguments."""

@@ -35,6 +35,8 @@ def predict(
             show_default=False,
         ),
     ] = None,
+    engine: Annotated[str, typer.Option(help="local, or ray for a cluster (RAY_ADDRESS).")] = "local",
+    workers: Annotated[int | None, typer.Option(help="Of Ray; without: one for each core.", show_default=False)] = None,
 ) -> None:
     """Write what a model says of a table: forecasts, labels with their probabilities, or numbers.
 
@@ -51,12 +53,19 @@ def predict(
     \b
     recurra predict demand.recurra this_year.csv --out tomorrow.csv
     """
+    from recurra.cluster import chosen_engine
     from recurra.data.writers import write_table
     from recurra.files import check_writable
     from recurra.tasks.estimator import open_model
     from recurra.tasks.scoring import score
 
+    on_ray = chosen_engine("predict", engine, workers, "pyarrow", "pandas")
     check_writable(out, file, model)
+    if on_ray:
+        from recurra.tasks.scoring_on_ray import score_on_ray
+
+        typer.echo(f"wrote {out}: {score_on_ray(model, file, origins and origins.value, out, workers)} rows")
+        return
     estimator, after = open_model(model), origins and origins.value
     rows = score(file, estimator, after, out)
     if rows is None:

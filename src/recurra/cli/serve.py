@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from recurra.serve.on_ray import Job
 
 
 def serve(
@@ -44,6 +47,12 @@ def serve(
     conflate: Annotated[
         bool, typer.Option("--conflate", help="Send slow readers the newest answers only, in place of dropping them.")
     ] = False,
+    engine: Annotated[
+        str, typer.Option(help="local, or ray: sessions on the replicas of a cluster (RAY_ADDRESS), by REST.")
+    ] = "local",
+    workers: Annotated[
+        int | None, typer.Option(help="Replicas on Ray; --store is then a folder.", show_default=False)
+    ] = None,
     log: Annotated[str, typer.Option(help="How much is logged: debug, info, warning or error.")] = "warning",
 ) -> None:
     """Serve models: sessions over REST and WebSockets, the Open Inference
@@ -61,11 +70,14 @@ def serve(
     \b
     recurra serve demand.recurra --store sessions.db --durable
     """
+    from recurra.cluster import chosen_engine
     from recurra.errors import SettingError, need
 
+    on_ray = chosen_engine("serve", engine, workers, "fastapi", "pandas")
     need("recurra serve", "starlette", "uvicorn", "uvloop", "picows", "msgspec", "prometheus_client", extra="serve")
     from recurra.serve.access import Access, read_tokens
     from recurra.serve.limits import Limits
+    from recurra.serve.on_ray import Job
     from recurra.serve.run import bound, log_to_stderr, run
     from recurra.serve.served import open_served
     from recurra.serve.server import Server, check_certificate, names_of
@@ -80,11 +92,16 @@ def serve(
         raise SettingError(f"--host {host} lets other machines in, expected --tokens FILE with it: who may connect")
     if certificate is not None:
         check_certificate(certificate, key)
-    served = {called: open_served(path, called) for called, path in names_of(models).items()}
+    paths = names_of(models)
+    served = {called: open_served(path, called) for called, path in paths.items()}
     hosts = {"localhost", "127.0.0.1", "[::1]", host, *(name or [])} if _is_loopback(host) or name else set()
     access = Access({} if tokens is None else read_tokens(tokens), hosts, origin or [])
     limits = Limits(sessions, live, queue, frame, window, idle, sockets)
     log_to_stderr(log)
+    if on_ray:
+        contents = {called: path.read_bytes() for called, path in paths.items()}
+        _serve_on_ray(Job(contents, store, limits, access, durable), workers or 2, host, port, certificate, key)
+        return
     sock = None if takeover else bound(host, port)
     try:
         server = Server(served, store, limits, access, durable, conflate, takeover)
@@ -99,6 +116,22 @@ def serve(
     finally:
         if sock is not None:
             sock.close()
+
+
+def _serve_on_ray(job: Job, workers: int, host: str, port: int, certificate: Path | None, key: Path | None) -> None:
+    from recurra.cluster import connected
+    from recurra.serve.on_ray import start, stores
+    from recurra.serve.run import bound, run
+
+    stores(job.store, workers)
+    with bound(host, port) as sock, connected(workers) as ray:
+        edge, applications = start(job, workers)
+        said = f"{', '.join(job.models)} on {workers} replicas"
+        try:
+            run(edge, sock, certificate=certificate, key=key, ready=lambda url: typer.echo(f"serving {said} at {url}"))
+        finally:
+            for name in applications:
+                ray.serve.delete(name)
 
 
 def _is_loopback(host: str) -> bool:

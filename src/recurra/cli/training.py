@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from recurra.cluster import chosen_engine
 from recurra.terminal import Terminal
+
+_WORKERS = "recurra.workers"
 
 
 def train(model: Any, file: Path, out: Path, report: Path | None, resume: bool, **roles: Any) -> None:
@@ -44,6 +47,51 @@ def train(model: Any, file: Path, out: Path, report: Path | None, resume: bool, 
         console.print(f"wrote {report}", highlight=False, markup=False)
     if "failed" in model.report_:
         raise typer.Exit(1)
+
+
+def places() -> list[Any]:
+    """The options `--engine` and `--workers` of a command that trains: within it everything is trained there."""
+    made = typer.Typer(add_completion=False)
+
+    @made.command()
+    def with_places(
+        workers: Annotated[
+            int | None,
+            typer.Option(
+                help="Of Ray, up to 8: the model is the same, however many.",
+                rich_help_panel="Training",
+                is_eager=True,
+                callback=_kept,
+                show_default=False,
+            ),
+        ] = None,
+        engine: Annotated[
+            str,
+            typer.Option(
+                help="local, or ray for a cluster (RAY_ADDRESS).", rich_help_panel="Training", callback=_trained_there
+            ),
+        ] = "local",
+    ) -> None:
+        """Only its options are used."""
+
+    options = [option for option in typer.main.get_command(made).params if option.name in ("workers", "engine")]
+    for option in options:
+        option.expose_value = False
+    return options
+
+
+def _kept(ctx: typer.Context, workers: int | None) -> int | None:
+    ctx.meta[_WORKERS] = workers
+    return workers
+
+
+def _trained_there(ctx: typer.Context, engine: str) -> str:
+    workers = ctx.meta[_WORKERS]
+    if chosen_engine("fit", engine, workers, "torch", "pandas", "tensorboardX"):
+        from recurra.tasks.training_on_ray import training_on_ray
+
+        ctx.with_resource(training_on_ray(2 if workers is None else workers))
+    return engine
 
 
 class TrainingBar:

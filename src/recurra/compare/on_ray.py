@@ -6,15 +6,13 @@ The cluster is the one that `RAY_ADDRESS` names, else a Ray of its own on this m
 from __future__ import annotations
 
 import json
-import logging
-import os
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from recurra.cluster import connected
 from recurra.compare.engines import Source
 from recurra.compare.run_trial import run_trial
 from recurra.compare.store import decode, encode
@@ -22,15 +20,6 @@ from recurra.compare.trial import Outcome, Trial
 from recurra.compare.worker import THREADS, one_thread
 from recurra.errors import MissingExtraError
 from recurra.tasks.bench import Bench
-
-# Ray's own habits that we do without: result files for each trial, and a handler of Ctrl-C.
-QUIET = {
-    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
-    "TUNE_DISABLE_SIGINT_HANDLER": "1",
-    "TUNE_RESULT_BUFFER_LENGTH": "0",
-    "RAY_AIR_NEW_OUTPUT": "0",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-}
 
 
 class OnRay:
@@ -55,7 +44,7 @@ class OnRay:
         """As `Engine.run`."""
         from ray import tune
 
-        with _connected(self.workers), tempfile.TemporaryDirectory(prefix="recurra-ray-") as folder:
+        with connected(self.workers, THREADS), tempfile.TemporaryDirectory(prefix="recurra-ray-") as folder:
             trainable = tune.with_parameters(_train, benches=self.benches)
             tuner = tune.Tuner(
                 tune.with_resources(trainable, {"cpu": 1}),
@@ -117,26 +106,3 @@ def _search(source: Source, tick: Callable[[], None]) -> Any:
             """Nothing."""
 
     return Ask()
-
-
-@contextmanager
-def _connected(workers: int) -> Iterator[None]:
-    """With a Ray: the caller's own, the one of RAY_ADDRESS, or a new one on this machine, which is then ended."""
-    import ray
-
-    before = {name: os.environ.get(name) for name in (*QUIET, *THREADS)}
-    os.environ.update(QUIET | THREADS)
-    own = not ray.is_initialized()
-    try:
-        if own:
-            cores = None if os.environ.get("RAY_ADDRESS") else workers
-            ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-        yield
-    finally:
-        if own:
-            ray.shutdown()
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

@@ -38,12 +38,14 @@ class Ends:
     def __init__(self, program: Program) -> None:
         stateful = max((int(name.split(".")[1]) for name in program.state_widths()), default=-1)
         kept, first = program.ops[: stateful + 1], next(iter(program.inputs))
+        before: Program | None
         self.program = program
         if any(op.reads for op in kept):  # of the other numbers of a row
-            self.width, self.before = program.input_size, program
+            self.width, before = program.input_size, program
         else:
             self.width = program.inputs[first]
-            self.before = Program(kept, {first: self.width}) if kept else None
+            before = Program(kept, {first: self.width}) if kept else None
+        self.before = before
 
     @staticmethod
     def fits(program: Program) -> bool:

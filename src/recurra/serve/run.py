@@ -14,14 +14,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import uvicorn
 from picows import WSAutoPingStrategy
 from picows.picows import WSProtocol  # type: ignore[attr-defined]
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from recurra.serve.server import Server
+from recurra.serve.limits import Limits
 
 _HEADERS = 1 << 16  # bytes of a request before its body
 _REQUEST = 20.0  # seconds in which a request must be there, body included
@@ -104,7 +104,22 @@ class Stream(WSProtocol):  # type: ignore[misc]
             at += some
 
 
-def stream_of(server: Server) -> Callable[..., Stream]:
+class Listens(Protocol):
+    """What can be run: a `Server`, or what stands for many."""
+
+    @property
+    def app(self) -> Any:
+        """What Uvicorn serves."""
+
+    @property
+    def limits(self) -> Limits:
+        """Of connections and frames."""
+
+    def listener(self, request: Any) -> Any:
+        """See `Server.listener`."""
+
+
+def stream_of(server: Listens) -> Callable[..., Stream]:
     """What Uvicorn calls for a WebSocket."""
 
     def made(config: Any, server_state: Any, app_state: Any) -> Stream:
@@ -157,7 +172,7 @@ def bound(host: str, port: int, wait: float = 0.0) -> socket.socket:
 
 
 def run(
-    server: Server,
+    server: Listens,
     sock: socket.socket,
     *,
     certificate: Path | None = None,

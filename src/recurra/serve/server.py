@@ -133,11 +133,7 @@ class Server:
             socket = Socket(self.sockets, self.access.guest(token.strip()))
         except ServeError as refused:
             self.observed.refused(refused.fault.word)
-            answer = refusal(refused)
-            said = {name: value for name, value in answer.headers.items() if name != "content-length"}
-            return WSUpgradeResponseWithListener(
-                WSUpgradeResponse.create_error_response(refused.fault.status, bytes(answer.body), said), None
-            )
+            return refused_upgrade(refused)
         chosen = {"Sec-WebSocket-Protocol": PROTOCOL} if PROTOCOL in offered else {}
         return WSUpgradeResponseWithListener(WSUpgradeResponse.create_101_response(chosen), socket)
 
@@ -169,6 +165,15 @@ class Server:
         if self.sessions.draining:
             return refusal(ServeError(Fault.DRAINING, "the server is going down"))
         return PlainTextResponse("ready\n")
+
+
+def refused_upgrade(refused: ServeError) -> Any:
+    """The answer to a request for a WebSocket that is refused."""
+    answer = refusal(refused)
+    said = {name: value for name, value in answer.headers.items() if name != "content-length"}
+    return WSUpgradeResponseWithListener(
+        WSUpgradeResponse.create_error_response(refused.fault.status, bytes(answer.body), said), None
+    )
 
 
 async def _http(request: Request, error: Exception) -> Response:

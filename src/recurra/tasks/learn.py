@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from recurra.data.batches import Batch, Piece
 from recurra.runtime import Model
 from recurra.tasks.base import Task
 from recurra.tasks.bench import CONTEXT, Bench, outputs
-from recurra.train import History, Progress, Settings, train
+from recurra.train import Gradients, History, Progress, Settings, train
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -202,7 +203,7 @@ def learn(
     how: dict[str, Any] = {"checkpoint": checkpoint, "resume": resume, "identity": identity, "stop": stop}
     told = progress and (lambda p: progress(replace(p, baseline_error=baseline)))
     with torch_threads(1 if recipe.hidden <= ALONE else None):
-        history = _train(bench, network, recipe, bench.task.validation(bench, network), progress=told, **how)
+        history = _train(bench, network, recipe, Plan(), progress=told, **how)
         held = calibrate(bench, network)
     return network, history, held
 
@@ -226,7 +227,7 @@ def learn_again(
         share = _steps(bench) / _steps(everything) if recipe.patience else 1.0
         until = max(1, round(history.best_epoch * share))
         try:
-            went = _train(everything, network, recipe, None, until, share, progress=progress, stop=stop)
+            went = _train(everything, network, recipe, Plan(False, until, share), progress=progress, stop=stop)
         except KeyboardInterrupt:
             return None
         if went.ended not in ("complete", "early"):
@@ -240,20 +241,50 @@ def _steps(bench: Bench) -> int:
     return sum(piece.stop - piece.start for piece in bench.pieces("train"))
 
 
-def _train(
+class Place(Protocol):
+    """Where networks are trained, if not in this process."""
+
+    def train(self, bench: Bench, network: Network, recipe: Recipe, plan: Plan, **how: Any) -> History:
+        """As `train_here`."""
+
+
+PLACE: ContextVar[Place | None] = ContextVar("recurra_training", default=None)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to train.
+
+    Attributes:
+        validated: whether the validation part is looked at after each epoch.
+        until: for so many epochs of a plan that was made for a `share` of these data, so that each update has the
+            learning rate that it had there; None: as the recipe says.
+        share: see `until`.
+    """
+
+    validated: bool = True
+    until: int | None = None
+    share: float = 1.0
+
+
+def train_here(
     bench: Bench,
     network: Network,
     recipe: Recipe,
-    validate: Callable[[], dict[str, float]] | None,
-    until: int | None = None,
-    share: float = 1.0,
+    plan: Plan,
+    shared: Callable[[Callable[[], Callable[[Batch], Tensor]]], Gradients] | None = None,
     **how: Any,
 ) -> History:
-    """With `until`, for so many epochs of a plan that was made for a `share` of these data, so that each update has the
-    learning rate that it had there."""
+    """Train a network on the training part; `how` is as in `recurra.train.train`.
+
+    Args:
+        bench, network, recipe, plan: what, and how.
+        shared: of what makes a loss, who computes gradients; None: this process, of whole batches.
+    """
     batches = bench.task.batches(
         bench.transform, bench.pieces("train"), network.encoder, recipe.batch, recipe.chunk, recipe.seed
     )
+    until, share = plan.until, plan.share
     epochs = recipe.epochs or int(np.clip(-(-bench.task.updates // max(1, round(batches.updates * share))), *EPOCHS))
     settings = Settings(
         epochs=until or epochs,
@@ -263,8 +294,18 @@ def _train(
         patience=recipe.patience,
         seed=recipe.seed,
     )
-    loss = bench.task.losses(bench, network, bench.task.noise if recipe.noise is None else recipe.noise)
-    return train(network, batches.epoch, loss, validate, settings, updates=batches.updates, **how)
+
+    def loss() -> Callable[[Batch], Tensor]:
+        return bench.task.losses(bench, network, bench.task.noise if recipe.noise is None else recipe.noise)
+
+    gradients = loss() if shared is None else shared(loss)
+    validate = bench.task.validation(bench, network) if plan.validated else None
+    return train(network, batches.epoch, gradients, validate, settings, updates=batches.updates, **how)
+
+
+def _train(bench: Bench, network: Network, recipe: Recipe, plan: Plan, **how: Any) -> History:
+    place = PLACE.get()
+    return (place.train if place else train_here)(bench, network, recipe, plan, **how)
 
 
 def calibrate(bench: Bench, network: Network) -> Held:

@@ -316,7 +316,8 @@ class Forecaster(Estimator):
     @property
     def series_column(self) -> str | None:
         """The column that names the series of a row."""
-        return self.transform_.columns.series
+        name: str | None = self.transform_.columns.series
+        return name
 
     def predictions(self, X: Any, origins: str | None = None) -> tuple[dict[str, Any], Any]:
         """Forecasts of a file, and the clock of its times."""
