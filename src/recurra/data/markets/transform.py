@@ -24,7 +24,7 @@ Floats: TypeAlias = NDArray[np.float64]
 SIGNALS = 2  # what is forecast: the return (or position), and the log of the variance
 WARM = 22  # bars before the first from which something is learned
 NEAR = 8.0  # standard deviations at which a feature ends
-PENALTY = 1e-3  # of the linear variance
+RIDGE = 450.0  # of the linear variance, in bars: what is learned of so many counts half
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class MarketRows(Transform):
         nexts = [np.maximum(s.tape.last[start + 1 : stop + 1], FLOOR) for s, start, stop in parts]
         moves = np.concatenate([np.diff(s.tape.log[start : stop + 1]) ** 2 for s, start, stop in parts])
         y = np.concatenate(nexts)
-        model = GammaRegressor(alpha=PENALTY, max_iter=500).fit(x, y / y.mean())
+        model = GammaRegressor(alpha=RIDGE / len(y), max_iter=500).fit(x, y / y.mean())
         ratio = float(moves.mean() / y.mean()) if columns.ranges else 1.0
         weights = (*model.coef_.tolist(), float(model.intercept_) + math.log(y.mean()))
         return cls(columns, sequences[0].clock, scaled, weights, ratio, delay)
