@@ -13,10 +13,12 @@ from benchmarks.answers import (
     beauty,
     captions,
     chorales,
+    counts,
     cycles,
     digits,
     engines,
     indoor,
+    liver,
     load,
     nab,
     patients,
@@ -55,6 +57,7 @@ ROWS: tuple[Row, ...] = tuple(
         nab,
         skab,
         patients,
+        liver,
         beauty,
     )
 )
@@ -64,6 +67,8 @@ ROWS += (
     chorales.ROW_16TH,
     shakespeare.ROW_QUICK,
     shakespeare.ROW,
+    counts.ROW,
+    counts.ROW_CALLS,
     variance.ROW,
     stocks.ROW,
 )

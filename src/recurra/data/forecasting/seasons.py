@@ -11,6 +11,7 @@ from recurra.data.forecasting.step import LONGEST_SEASON, Step
 
 _BETTER = 0.95  # a season's error against that of lags beside it
 _CLEAR = 0.8  # the same, of a lag that nothing suggests
+_ABOUT = 0.1  # by which such errors are about as good
 _ROUNDING = 1e-5  # of errors in series of about one scale, where nothing is left of them
 _MOST_LAG = 2000  # rows, where the step suggests no season
 _MOST_ROWS = 50_000  # rows of each series that are looked at
@@ -44,7 +45,8 @@ def _score(parts: Sequence[Floats], season: int, base: int) -> float:
     if season <= beside or max(map(len, parts)) < 2 * season + beside:
         return np.inf
     around = _error(parts, season - beside) + _error(parts, season + beside)
-    return 2 * _error(parts, season) / around if around > _ROUNDING else np.inf
+    found = 2 * _error(parts, season) / around if around > _ROUNDING else np.inf
+    return float(found) if np.isfinite(found) else np.inf
 
 
 def _error(parts: Sequence[Floats], lag: int) -> float:
@@ -57,22 +59,26 @@ def _error(parts: Sequence[Floats], lag: int) -> float:
 
 
 def _searched(parts: Sequence[Floats]) -> list[int]:
-    """The lag at which rows repeat best, and before it a divisor or after it a multiple that repeats well, too."""
+    """The lag at which rows repeat best, or a divisor of it that repeats well, too; and a multiple."""
     most = min(_MOST_LAG, max(map(len, parts)) // 3)
     errors = np.array([np.nan] * 2 + [_error(parts, lag) for lag in range(2, most + 1)])
     lags = [lag for lag in range(4, most) if errors[lag] <= errors[lag - 1] and errors[lag] <= errors[lag + 1]]
     scores = {lag: _score(parts, lag, 1) for lag in lags}
-    least = min(scores.values(), default=np.inf)
-    if least > _CLEAR:
+    if min(scores.values(), default=np.inf) > _CLEAR:
         return []
-    best = min(lag for lag, score in scores.items() if score < least + 0.1)
+    best = _shortest(scores)
     divisors = {d: _score(parts, d, 1) for d in range(4, best // 2 + 1) if best % d == 0}
     shorter = min(divisors, key=lambda d: divisors[d], default=0)
-    if shorter and divisors[shorter] <= _CLEAR:
-        return [shorter, best]
-    multiples = {m * best: _score(parts, m * best, best) for m in range(2, LONGEST_SEASON // best + 1)}
-    longer = min(multiples, key=lambda lag: multiples[lag])
-    return [best, longer]
+    season = shorter if shorter and divisors[shorter] <= _CLEAR else best
+    most = min(LONGEST_SEASON, max(map(len, parts)) // 2)
+    multiples = {lag: _score(parts, lag, season) for lag in range(2 * season, most + 1, season)}
+    return [season, _shortest(multiples)] if multiples else [season]
+
+
+def _shortest(scores: dict[int, float]) -> int:
+    """The shortest lag that repeats about as well as the best one."""
+    least = min(scores.values())
+    return min(lag for lag, score in scores.items() if score <= least + _ABOUT)
 
 
 def remembered(values: NDArray[np.float32], season: int) -> NDArray[np.float32]:
