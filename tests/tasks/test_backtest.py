@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 
 from helpers import generator
-from recurra import Forecaster
+from recurra import Classifier, Detector, Forecaster
 from recurra.data import as_table, series_of
+from recurra.data.split import PARTS
 from recurra.errors import DataError, SettingError
-from recurra.tasks.forecasting.backtest import Backtest, backtest, upto
+from recurra.tasks.backtest import Fold
+from recurra.tasks.forecasting.backtest import Forecasts, backtest, upto
 
 rng = generator("backtest")
 TIMES = np.datetime64("2024-01-01T00:00:00") + 3600 * np.arange(150)
@@ -53,7 +55,15 @@ def test_folds_are_the_last_rows_and_see_nothing_later() -> None:
 def test_what_is_missing_counts_nowhere() -> None:
     truth = np.array([[1.0, np.nan], [5.0, np.nan]])
     quantiles = np.tile(np.array([0.0, 1.0, 2.0]), (2, 2, 1))
-    found = Backtest(LEVELS, np.array([0, 1]), np.array(["", ""]), np.arange(2), truth, quantiles)
+    found = Forecasts(
+        tables=(),
+        fold=np.array([0, 1]),
+        series=np.array(["", ""]),
+        truth=truth,
+        answers=quantiles,
+        levels=LEVELS,
+        origin=np.arange(2),
+    )
     assert found.mae()[0] == 2
     assert found.coverage()[0] == 0.5
     assert np.isnan([found.mae()[1], found.coverage()[1]]).all()
@@ -129,3 +139,74 @@ def test_the_users_own_split() -> None:
             series_of(as_table(table | {"part": wrong}), "y", time="time", split="part")
     with pytest.raises(DataError, match="too few for a horizon of 60"):
         Forecaster(horizon=60, hidden=3).fit(table, "y", time="time", split="part")
+
+
+X = rng.normal(size=(30, 7, 1)) + (np.arange(30) % 3 == 0)[:, None, None]
+LABELS = (np.arange(30) % 3 == 0).astype(int)
+QUICK = {"hidden": 3, "epochs": 2, "seed": 5}
+
+
+def test_each_sequence_is_answered_once_by_a_model_that_had_not_seen_it_or_its_group() -> None:
+    groups = [f"g{i // 2}" for i in range(30)]
+    model = Classifier(**QUICK)
+    found = model.backtest(X, LABELS, groups, folds=3)
+    assert sorted(found.series, key=int) == [str(i) for i in range(30)]
+    fold = dict(zip(found.series, found.fold, strict=True))
+    assert all(fold[str(i)] == fold[str(i + 1)] for i in range(0, 30, 2))
+    order = found.series.astype(int)
+    assert found.truth.tolist() == LABELS[order].tolist()
+    right = found.answers.argmax(1) == found.truth
+    assert found.by_fold() == pytest.approx([right[found.fold == k].mean() for k in range(3)])
+    name = "most frequent label"
+    assert found.by_fold("accuracy", name) == pytest.approx(
+        [(LABELS[order][found.fold == k] == 0).mean() for k in range(3)]
+    )
+    mean, deviation = found.summary()["GRU"]["accuracy"]
+    assert (mean, deviation) == pytest.approx((found.by_fold().mean(), found.by_fold().std(ddof=1)))
+    assert not hasattr(model, "model_")
+    # The same as the estimator fitted to the other folds alone.
+    tested = [i for i in range(30) if fold[str(i)] == 1]
+    parts = Fold(1, 3).parts(*_read(groups), model.parts, 5)[1]
+    alone = Classifier(**QUICK, parts=parts, refit=False).fit(X, LABELS, groups, evaluate=False)
+    assert np.array_equal(alone.predict_proba(X[tested]), found.answers[found.fold == 1])
+
+
+def _read(groups):
+    task = Classifier().make_task()
+    return task, task.examples(X, y=LABELS, groups=groups, times=None, series=None, time=None, columns=None)
+
+
+def test_where_times_are_known_a_fold_knows_nothing_later() -> None:
+    times = rng.permutation(30).astype(float)
+    task = Classifier().make_task()
+    sequences = task.examples(X, y=LABELS, times=times, groups=None, series=None, time=None, columns=None)
+    tested: list[float] = []
+    for k in range(4):
+        kept, parts = Fold(k, 4).parts(task, sequences, (0.7, 0.15, 0.15), 0)
+        of = {name: [s.time for s, part in zip(kept, parts, strict=True) if part == name] for name in PARTS}
+        assert max(of["train"]) < min(of["valid"])
+        assert max(of["valid"]) < min(of["test"])
+        assert len(of["train"]) + len(of["valid"]) == 6 * (k + 1)
+        tested += of["test"]
+    assert sorted(tested) == list(range(6, 30))
+
+
+def test_a_stream_is_cut_by_time() -> None:
+    x = np.sin(np.arange(301) / 5) + rng.normal(0, 0.1, 301)
+    found = Detector(hidden=3, epochs=1).backtest(x, folds=2)
+    lengths = [(found.fold == k).sum() for k in range(2)]
+    assert lengths == pytest.approx([100, 100], abs=2)
+    assert found.truth[:, 0] == pytest.approx(np.concatenate([x[201 - lengths[0] : 201], x[301 - lengths[1] :]]))
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ({"folds": 1}, "folds is 1, expected a whole number from 2"),
+        ({"folds": 31}, "30 sequences or groups are too few for 31 folds"),
+        ({"folds": 4, "times": np.zeros(30)}, "1 different times are too few for 5 blocks"),
+    ],
+)
+def test_folds_that_cannot_be_are_refused(how, words) -> None:
+    with pytest.raises((SettingError, DataError), match=words):
+        Classifier(**QUICK).backtest(X, LABELS, **how)

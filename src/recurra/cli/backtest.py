@@ -1,51 +1,98 @@
-"""`recurra backtest`: the account of a trader's model on prices that it has not seen."""
+"""`recurra backtest`: how good a model's kind is on what it has not seen, in folds; of a trader, an account."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from recurra.errors import ModelFileError
+from recurra.errors import SettingError
+from recurra.tasks.inputs.numbers import Numbers
 from recurra.terminal import Terminal
+
+if TYPE_CHECKING:
+    from recurra.tasks.trading.trader import Trader
 
 
 def backtest(
-    model: Annotated[
-        Path, typer.Argument(metavar="MODEL", help="A model file of `recurra fit trade`.", show_default=False)
-    ],
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="A model file of `recurra fit`.", show_default=False)],
     file: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="Prices, with the columns that the model was fitted to.", show_default=False
+            metavar="FILE", help="A table with the columns that the model was fitted to.", show_default=False
         ),
     ],
-    cost: Annotated[float | None, typer.Option(help="Basis points of what is traded; without: as in `fit`.")] = None,
-    delay: Annotated[
-        int | None, typer.Option(help="Bars from a position to when it is taken; without: as in `fit`.")
+    folds: Annotated[
+        int, typer.Option(help="How many, each with a model of its own; a trader's account has none.")
+    ] = 5,
+    cost: Annotated[
+        float | None, typer.Option(help="A trader's: basis points of what is traded; without: as in `fit`.")
     ] = None,
-    report: Annotated[Path | None, typer.Option(help="A page (HTML) of the account.")] = None,
+    delay: Annotated[
+        int | None, typer.Option(help="A trader's: bars from a position to when it is taken; without: as in `fit`.")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="A page (HTML) of a trader's account.")] = None,
 ) -> None:
-    """What a trader's positions come to on other prices, after costs and delay.
+    """How good a model of this kind is on what it has not seen.
 
-    Nothing is learned. The same assets held and momentum are beside it, with
-    intervals, and the proof that no position knows what comes after it. Bars that
-    the model was trained on are counted, and said.
+    The model's settings are fitted anew in each fold, to what came before it
+    where times are known, and judged beside the simple answers; printed are the
+    mean over the folds and the deviation between them. A trader is not fitted:
+    its positions on other prices are accounted for, after costs and delay, with
+    the proof that none of them knows what comes after it.
 
     \b
+    recurra backtest demand.recurra demand.csv --folds 4
     recurra backtest prices.recurra prices_of_this_year.csv --cost 5
     """
     from recurra.files import check_writable
-    from recurra.report.terminal import table_of
     from recurra.tasks.estimator import open_model
     from recurra.tasks.trading.trader import Trader
 
     if report is not None:
         check_writable(report, model, file)
-    trader = open_model(model)
-    if not isinstance(trader, Trader):
-        raise ModelFileError(f"{model}: its task is {trader.task.name!r}, expected a model of `recurra fit trade`")
+    estimator = open_model(model)
+    if isinstance(estimator, Trader):
+        _account(estimator, file, cost, delay, report)
+        return
+    lost = next(
+        (name for name, value in (("cost", cost), ("delay", delay), ("report", report)) if value is not None), ""
+    )
+    if lost:
+        raise SettingError(f"--{lost} is of a trader's account, and {model} has the task {estimator.task.name!r}")
+    _folds(estimator, file, folds)
+
+
+def _folds(estimator: Any, file: Path, folds: int) -> None:
+    """Fit in each fold, and print the means."""
+    from recurra.tasks.forecasting.forecaster import Forecaster
+
+    if isinstance(estimator, Forecaster):
+        found = estimator.backtest(file, folds=folds, refit=True)
+    else:
+        found = estimator.backtest(file, folds=folds, **roles_of(estimator))
+    console = Terminal()
+    for name, values in found.summary().items():
+        shown = ", ".join(f"{key} {mean:.4g} ± {deviation:.2g}" for key, (mean, deviation) in values.items())
+        console.print(f"{name}: {shown}", highlight=False, markup=False)
+    console.print(f"means over {folds} folds and deviations between them", highlight=False)
+
+
+def roles_of(estimator: Any) -> dict[str, Any]:
+    """The columns that it was fitted to, as its `fit` takes them."""
+    roles = dict(estimator.task_.roles)
+    if "variable" in roles:
+        roles["events"] = roles.pop("variable"), roles.pop("value")
+    elif isinstance(estimator.task_.input, Numbers):
+        roles["inputs"] = list(estimator.transform_.inputs)
+    return roles
+
+
+def _account(trader: Trader, file: Path, cost: float | None, delay: int | None, report: Path | None) -> None:
+    """Print the account, and write its page."""
+    from recurra.report.terminal import table_of
+
     found = trader.backtest(file, cost=cost, delay=delay)
     console = Terminal()
     for note in found["data"]["notes"]:

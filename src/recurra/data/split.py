@@ -214,6 +214,36 @@ def _by_time(times: Sequence[float], shares: Floats) -> list[int]:
     return [int(np.searchsorted(ends[1:], time, "right")) for time in times]
 
 
+def dealt(groups: Sequence[str], labels: Sequence[str] | None, folds: int, seed: int) -> NDArray[np.int64]:
+    """The number of its fold for each sequence, at random; those of a label are spread, and those of a group together.
+
+    >>> sorted(dealt(list("aabbcc"), None, 3, seed=0).tolist())
+    [0, 0, 1, 1, 2, 2]
+
+    Raises:
+        DataError: there are fewer groups than folds.
+    """
+    if len(set(groups)) < folds:
+        raise DataError(f"{len(set(groups))} sequences or groups are too few for {folds} folds: take fewer folds")
+    return np.array(_at_random(list(groups), labels, np.arange(1, folds) / folds, seed), np.int64)
+
+
+def in_blocks(times: Sequence[float], blocks: int) -> NDArray[np.int64]:
+    """The number of its block for each sequence, by time; those of one time are together.
+
+    >>> in_blocks([5, 1, 1, 9, 7, 2], 3).tolist()
+    [1, 0, 0, 2, 2, 1]
+
+    Raises:
+        DataError: there are fewer times than blocks.
+    """
+    order = np.sort(np.asarray(times, np.float64))
+    cuts = order[[len(order) * k // blocks for k in range(1, blocks)]]
+    if len(np.unique(cuts)) < blocks - 1 or cuts[0] == order[0]:
+        raise DataError(f"{len(np.unique(order))} different times are too few for {blocks} blocks: take fewer folds")
+    return np.searchsorted(cuts, times, "right")
+
+
 def _at_random(names: Sequence[str], labels: Sequence[str] | None, shares: Floats, seed: int) -> list[int]:
     """Group by group, those of one label (of its first sequence) spread over the parts."""
     rng = np.random.default_rng(seed)

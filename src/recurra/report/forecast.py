@@ -28,7 +28,7 @@ from recurra.report.charts import (
 from recurra.report.fit import Report, against_baselines, parity, parts_of, the_network, training, unit_of
 from recurra.report.page import Beside, Chart, Code, Section, Styled, Table, Text, render
 from recurra.runtime.ops.forecast import middle_of
-from recurra.tasks.forecasting.backtest import Backtest
+from recurra.tasks.forecasting.backtest import Forecasts
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -142,7 +142,7 @@ def _by_horizon(report: Report) -> Chart:
     )
 
 
-def backtest_figure(series: Series, tested: Backtest) -> Figure:
+def backtest_figure(series: Series, tested: Forecasts) -> Figure:
     """What was forecast at rolling origins of a series, against what came; as a figure of Matplotlib.
 
     Raises:

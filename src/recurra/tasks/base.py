@@ -78,6 +78,7 @@ class Task(ABC):
         input: the kind of what was read.
         tags: whether a text has a target for each of its tokens.
         updates: that training aims at where nobody says how many epochs.
+        streams: whether the parts are stretches of each sequence, by time.
         both: whether an answer for each step may come from a network of both directions, which has seen the whole.
         rivals: more, which other libraries have: in a comparison where they are installed, and where asked for.
         text_baselines: in place of `baselines` where the input is text.
@@ -96,6 +97,7 @@ class Task(ABC):
     context: ClassVar[int | None] = None
     updates: ClassVar[int] = 800
     both: ClassVar[bool] = False
+    streams: ClassVar[bool] = False
 
     input: Input = Numbers()
     reading: Mapping[str, Any] | None = None  # settings of the input, where they are not the usual ones
@@ -260,6 +262,11 @@ class Task(ABC):
         """All metrics of the answers to some pieces, by their keys."""
         truth, answers = bench.predictions(predictor, pieces)
         return {metric.key: metric.value(truth, answers) for metric in self.metrics}
+
+    @property
+    def numeric(self) -> bool:
+        """Whether metrics are of truth and answers side by side, as `Bench.predictions` gives them."""
+        return type(self).measure is Task.measure
 
     def held(self, bench: Bench) -> list[Piece]:
         """The pieces of the validation part by which training is watched."""

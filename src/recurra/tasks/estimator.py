@@ -18,6 +18,7 @@ from recurra.data.split import Split
 from recurra.data.transform import Transform
 from recurra.errors import ModelFileError, NotFittedError, SettingError, need
 from recurra.runtime import Model, load
+from recurra.tasks.backtest import Backtest, Fold, backtest
 from recurra.tasks.base import Floats, Task
 from recurra.tasks.bench import Bench, ModelPredictor
 from recurra.tasks.checks import check_parameters
@@ -123,6 +124,7 @@ class Estimator:
         self.reading = reading
 
     _known: ClassVar[dict[str, type[Estimator]]] = {}
+    _fold: Fold | None = None  # of a backtest
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -195,8 +197,10 @@ class Estimator:
         if evaluate:  # what comes after training is not to fail for that
             for baseline in task.baselines:
                 need(f"the {baseline.key} baseline", *baseline.packages, extra="train")
-        sequences = examples(task)
-        splits = task.split(sequences, self.parts, int(self.seed))
+        sequences, parts = examples(task), self.parts
+        if self._fold is not None:
+            sequences, parts = self._fold.parts(task, sequences, parts, int(self.seed))
+        splits = task.split(sequences, parts, int(self.seed))
         bench = Bench(task, sequences, splits, task.transform(sequences, splits))
         naive = _best_naive(bench)
         identity = {"parameters": parameters_of(self), "data": bench.fingerprint}
@@ -219,6 +223,8 @@ class Estimator:
             why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             self.report_ = without_measurements(bench, self._predictor(), history, why)
         self.report_ |= {"baseline_error": naive, "refit": False}
+        if self._fold is not None:
+            self._fold.keep(bench, self._predictor())
         if self.refit in (True, "all") and history.ended in ("complete", "early"):
             again = learn_again(bench, recipe, history, held, how["progress"], how["stop"])
             if again is not None:
@@ -286,6 +292,28 @@ class Estimator:
         """The metrics that `evaluate` gives, for whoever shows them."""
         found: list[dict[str, Any]] = self.report_["metrics"]
         return found
+
+    def backtest(self, X: Any, y: Any = None, groups: Any = None, *, folds: int = 5, **how: Any) -> Backtest:
+        """Fit it anew in each of some folds, and measure it, and its baselines, on what that fold had not seen.
+
+        Sequences whose times are known are judged by those before them alone; others are dealt, each label into all
+        folds and each group into one. Streams are cut by time. This estimator stays as it is.
+
+        Args:
+            X, y, groups: as `fit` takes them.
+            folds: K, 2 at least.
+            how: what else `fit` takes.
+
+        Raises:
+            SettingError, DataError, TrainingError: as `fit`, or there are too few sequences for so many folds.
+
+        >>> import numpy as np, recurra
+        >>> X = np.random.default_rng(0).normal(size=(30, 8, 1)) + (np.arange(30) % 2)[:, None, None]
+        >>> tested = recurra.Classifier(hidden=4, epochs=1).backtest(X, np.arange(30) % 2, folds=3)
+        >>> tested.answers.shape, tested.by_fold("accuracy").shape
+        ((30, 2), (3,))
+        """
+        return backtest(self, (X,) if y is None and groups is None else (X, y, groups), folds, **how)
 
     def score(self, X: Any, y: Any = None) -> float:
         """The first metric on other sequences, with a sign so that more is better."""

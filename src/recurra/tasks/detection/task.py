@@ -44,7 +44,7 @@ class Detect(Task):
     name = "detect"
     metrics = (Surprise(),)
     baselines = (LastValue,)
-    whole = False
+    whole, streams = False, True
     noise = 0.1
 
     def __init__(

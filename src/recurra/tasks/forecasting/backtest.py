@@ -1,9 +1,9 @@
-"""`Backtest`: what a forecaster would have said at origins of the past, beside what came."""
+"""`Forecasts`: what a forecaster would have said at origins of the past, beside what came."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,28 +12,27 @@ from numpy.typing import NDArray
 from recurra.data.forecasting.series import Series
 from recurra.errors import DataError, SettingError
 from recurra.runtime.ops.forecast import middle_of
+from recurra.tasks.backtest import MOST_FOLDS, Backtest
 
 Floats = NDArray[np.float64]
-MOST_FOLDS = 1000
 
 
-@dataclass(frozen=True)
-class Backtest:
-    """Forecasts at rolling origins: M of them, N horizons, Q quantiles.
+@dataclass(frozen=True, kw_only=True)
+class Forecasts(Backtest):
+    """Forecasts at rolling origins: M of them, N horizons, Q quantiles; answers are [M, N, Q], truth is [M, N].
 
     Attributes:
         levels: of the quantiles.
-        fold, series, origin: of each forecast [M]: the number of its fold from 0, its series, the time of its last row.
-        truth: [M, N], NaN where it is missing.
-        quantiles: [M, N, Q].
+        origin: of each forecast [M] the time of its last row.
     """
 
     levels: tuple[float, ...]
-    fold: NDArray[np.int64]
-    series: NDArray[Any]
     origin: NDArray[Any]
-    truth: Floats
-    quantiles: Floats
+
+    @property
+    def quantiles(self) -> Floats:
+        """[M, N, Q]."""
+        return self.answers
 
     @property
     def residuals(self) -> Floats:
@@ -47,12 +46,18 @@ class Backtest:
 
     def coverage(self) -> Floats:
         """The share of the truth between the outer quantiles, of each horizon [N]."""
-        inside = (self.truth >= self.quantiles[..., 0]) & (self.truth <= self.quantiles[..., -1])
-        return _means(np.where(np.isnan(self.truth), np.nan, inside))
+        return _means(self.inside())
 
-    def by_fold(self) -> Floats:
-        """The mean absolute error of each fold [folds]."""
-        return np.array([float(np.nanmean(np.abs(self.residuals[self.fold == k]))) for k in np.unique(self.fold)])
+    def inside(self) -> Floats:
+        """1 where the truth is between the outer quantiles, 0 where not [M, N]."""
+        inside = (self.truth >= self.quantiles[..., 0]) & (self.truth <= self.quantiles[..., -1])
+        return np.where(np.isnan(self.truth), np.nan, inside)
+
+    def measured(self, fold: int) -> dict[str, Any]:
+        """MAE and the coverage of the outer quantiles in a fold."""
+        one = replace(self, **{n: getattr(self, n)[self.fold == fold] for n in ("truth", "answers")})
+        numbers = (np.abs(one.residuals), one.inside())
+        return {"name": "model", **{k: float(np.nanmean(v)) for k, v in zip(("mae", "coverage"), numbers, strict=True)}}
 
     def to_dict(self) -> dict[str, NDArray[Any]]:
         """As the columns of a table, one row for each forecast and horizon."""
@@ -70,7 +75,7 @@ def backtest(
     folds: int,
     horizon: int,
     levels: tuple[float, ...],
-) -> Backtest:
+) -> Forecasts:
     """Forecast the last `folds` times `horizon` rows of each series, each fold from the rows before it.
 
     Args:
@@ -99,21 +104,21 @@ def backtest(
         for one, end in kept:
             said = predictor.predict(upto(one, end, ahead=horizon), end - 1, end)[0][:horizon]
             parts.append((fold, one.name, one.time[end - 1], one.target[end : end + horizon], said))
-    fold_, names, origins, truth, quantiles = zip(*parts, strict=True)
-    return Backtest(
-        levels,
-        np.array(fold_, np.int64),
-        np.array(names, object),
-        np.array(origins),
-        np.stack(truth),
-        np.stack(quantiles),
+    numbers, names, origins, truth, quantiles = zip(*parts, strict=True)
+    found = Forecasts(
+        tables=(),
+        fold=np.array(numbers, np.int64),
+        series=np.array(names, object),
+        truth=np.stack(truth),
+        answers=np.stack(quantiles),
+        levels=levels,
+        origin=np.array(origins),
     )
+    return replace(found, tables=[[found.measured(fold)] for fold in np.unique(found.fold).tolist()])
 
 
 def upto(one: Series, end: int, ahead: int = 0) -> Series:
     """A series as it was after `end` rows: of the rows ahead only what is known of them is there."""
-    from dataclasses import replace
-
     stop = min(len(one), end + ahead)
     target, past = one.target[:stop].copy(), one.past[:stop].copy()
     target[end:], past[end:] = np.nan, np.nan

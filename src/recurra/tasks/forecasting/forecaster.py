@@ -17,7 +17,7 @@ from recurra.errors import DataError, NotFittedError, SettingError, need
 from recurra.tasks.bench import Bench
 from recurra.tasks.estimator import Estimator
 from recurra.tasks.forecasting.answer import known_residuals
-from recurra.tasks.forecasting.backtest import Backtest, backtest
+from recurra.tasks.forecasting.backtest import Forecasts, backtest
 from recurra.tasks.forecasting.baselines import LinearAutoregression, Naive
 from recurra.tasks.forecasting.begin import beginning
 from recurra.tasks.forecasting.residuals import check_paths
@@ -338,7 +338,9 @@ class Forecaster(Estimator):
         """Minus the MAE of the median over all horizons and origins of a table: the larger, the better."""
         return -self.evaluate(data)["mae"]
 
-    def backtest(self, data: Any = None, folds: int = 5, refit: bool = False, horizon: int | None = None) -> Backtest:
+    def backtest(  # type: ignore[override]
+        self, data: Any = None, folds: int = 5, refit: bool = False, horizon: int | None = None
+    ) -> Forecasts:
         """What would have been forecast at rolling origins: each fold's N rows from the rows before, of each series.
 
         Args:
