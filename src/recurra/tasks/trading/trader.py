@@ -211,7 +211,9 @@ class Trader(Estimator):
         ticks = np.concatenate([s.ticks[start:] for s, start in parts])
         return {"time": ticks, "asset": names, **self.task_.columns_of(answers)}, found[0].clock
 
-    def backtest(self, prices: Any, *, cost: float | None = None, delay: int | None = None) -> dict[str, Any]:
+    def backtest(  # type: ignore[override]
+        self, prices: Any, *, cost: float | None = None, delay: int | None = None
+    ) -> dict[str, Any]:
         """The account of this model, as it is, on other prices than those of `fit`: a report, ready for JSON.
 
         Nothing is learned. Of prices that it was trained on the report is worth nothing, and says so.
