@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import socket
 import struct
 import sys
@@ -392,6 +393,70 @@ def test_tokens_takeover_and_async(tmp_path, model):
                 mine.step(x[0])
             assert caught.value.fault is Fault.FENCED
             np.testing.assert_array_equal(fork.states()["layers.0.h"], two.session("s1").states()["layers.0.h"])
+
+
+def as_by(models, x, answers):
+    """How many of the answers are of each model, one taking over the state of the other."""
+    state, counts, at = models[0].session().state, [], 0
+    for model in models:
+        session = model.session()
+        session.state = state
+        begin = at
+        while at < len(answers):
+            y = session.step(x[at])
+            if not np.array_equal(y.view(np.uint32), answers[at].view(np.uint32)):
+                break
+            state, at = session.state, at + 1
+        counts.append(at - begin)
+    return counts
+
+
+def test_a_new_version_takes_over_without_a_gap(tmp_path, model):
+    """Asked for by REST and by a signal, while a client streams; one that does not fit changes nothing."""
+    models = [model, network("second"), network("third")]
+    path, x = saved(tmp_path, model), inputs("versions", 20_000)
+    (tmp_path / "tokens").write_text(f"{ALICE} alice admin\n{BOB} bob\n")
+    alice = {"Authorization": f"Bearer {ALICE}"}
+    answers, ends = [], threading.Event()
+
+    def client(url):
+        with recurra.connect(url, token=ALICE) as remote:
+            session = remote.session("a")
+            while not ends.is_set() and len(answers) < len(x):
+                answers.append(session.step(x[len(answers)]))
+
+    def streams(more=30):
+        before, until = len(answers), time.monotonic() + 10
+        while len(answers) < before + more and time.monotonic() < until:
+            time.sleep(0.002)
+        assert len(answers) >= before + more
+
+    with server(path, "--tokens", tmp_path / "tokens") as (process, url):
+        at = f"{url}/v1/models/net/reload"
+        worker = threading.Thread(target=client, args=(url,))
+        worker.start()
+        streams()
+        models[1].save(path)
+        assert ask(at, "POST", headers={"Authorization": f"Bearer {BOB}"})[2]["error"] == "forbidden"
+        assert ask(at, "POST", headers=alice)[2]["fingerprint"] == models[1].fingerprint
+        streams()
+        network(H=8).save(path)
+        assert ask(at, "POST", headers=alice)[2]["error"] == "mismatch"
+        path.write_bytes(b"no model")
+        assert ask(at, "POST", headers=alice)[2]["error"] == "invalid"
+        assert ask(at.replace("net/", "none/"), "POST", headers=alice)[0] == 404
+        streams()
+        models[2].save(path)
+        process.send_signal(signal.SIGHUP)
+        until = time.monotonic() + 10
+        while ask(f"{url}/v1/models/net", headers=alice)[2]["fingerprint"] != models[2].fingerprint:
+            assert time.monotonic() < until
+        streams()
+        ends.set()
+        worker.join(10)
+    counts = as_by(models, x, answers)
+    assert sum(counts) == len(answers)
+    assert min(counts) >= 30
 
 
 @pytest.mark.parametrize(

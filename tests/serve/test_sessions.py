@@ -372,3 +372,52 @@ def test_the_order_of_use(tmp_path):
     for i in range(5000):
         house.sessions.delete(house.sessions.create("t", "net", f"short{i}"))
     assert len(house.sessions._order._helds) < 4000
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_another_version_takes_the_sessions_over(tmp_path, durable):
+    """Sessions in memory and in the store go on where they are, by the new numbers, also after a kill."""
+    first, second = network(), network("second")
+    house, x = House(tmp_path, first, durable=durable, live=3), inputs("versions", 40)
+    names = ["a", "b", "c", "d", "e"]
+    got = {name: [] for name in names}
+    for name in names:
+        house.sessions.create("t", "net", name)
+
+    def steps(count):
+        for name in names:
+            done = sum(map(len, got[name]))
+            got[name].append(house.steps(name, x[done : done + count], done + 1))
+
+    steps(3)
+    steps(2)
+    held = house.sessions.get("t", "e")
+    waits = house.submit("e", x[5:7], 6)  # which has not been taken: it is the old model's
+    house.sessions.replace(Program("net", second))
+    assert held.here
+    got["e"].append(rows(waits[0]))
+    assert house.sessions.get("t", "e").served.fingerprint.hex() == second.fingerprint
+    steps(4)
+    if durable:
+        house.model = second
+        house.killed()
+    steps(5)
+    house.sessions.drain()
+    house.model = third = network("third")  # another process, with a newer file
+    house.killed()
+    steps(6)
+    for name in names:
+        have, old = np.concatenate(got[name]), 7 if name == "e" else 5
+        state, want, at = first.session().state, [], 0
+        for model, count in ((first, old), (second, 9), (third, 6)):
+            session = model.session()
+            session.state = state
+            want.append(session.run(x[at : at + count]))
+            state, at = session.state, at + count
+        np.testing.assert_array_equal(have.view(np.uint32), np.concatenate(want).view(np.uint32))
+    before = house.sessions.snapshot(house.sessions.get("t", "a"))
+    fault(Fault.MISMATCH, house.sessions.replace, Program("net", network(H=8)))
+    fault(Fault.NOT_FOUND, house.sessions.replace, Program("other", network()))
+    assert house.sessions.snapshot(house.sessions.get("t", "a")) == before
+    house.sessions.replace(Program("net", first))
+    fault(Fault.MISMATCH, house.sessions.restore, house.sessions.get("t", "a"), before)  # a client's is of one version

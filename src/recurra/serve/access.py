@@ -23,10 +23,11 @@ class Guest:
         tenant: whose the sessions are; others do not see them.
         sessions: how many there may be.
         rate: steps a second, 0 for any number; a second's worth may come at once.
+        admin: whether it may have models loaded anew.
     """
 
-    def __init__(self, tenant: str = NOBODY, sessions: int = 1 << 62, rate: float = 0.0) -> None:
-        self.tenant, self.sessions, self.rate = tenant, sessions, rate
+    def __init__(self, tenant: str = NOBODY, sessions: int = 1 << 62, rate: float = 0.0, admin: bool = False) -> None:
+        self.tenant, self.sessions, self.rate, self.admin = tenant, sessions, rate, admin
         self.limited = rate > 0
         self._left, self._seen = rate, time.monotonic()
 
@@ -55,7 +56,7 @@ class Access:
 
     def __init__(self, guests: dict[str, Guest], hosts: Iterable[str] = (), origins: Sequence[str] = ()) -> None:
         self._guests = [(token.encode(), guest) for token, guest in guests.items()]
-        self._anybody = Guest()
+        self._anybody = Guest(admin=True)
         self._hosts, self._origins = {host.lower() for host in hosts}, set(origins)
 
     def guest(self, token: str) -> Guest:
@@ -94,7 +95,8 @@ class Access:
 
 
 def read_tokens(path: Path) -> dict[str, Guest]:
-    """Guests from a file: on each line a token, a name, and where wanted `sessions=N` and `rate=N`; # begins a comment.
+    """Guests from a file: on each line a token, a name, where wanted `sessions=N`, `rate=N` and
+    `admin`; # begins a comment.
 
     Raises:
         SettingError: a line is none, or a token is short or comes twice.
@@ -111,13 +113,14 @@ def read_tokens(path: Path) -> dict[str, Guest]:
         if words[0] in guests or any(words[1] == guest.tenant for guest in guests.values()):
             raise SettingError(f"{where}: the token or the name {words[1]!r} comes twice, expected it once")
         limits = dict(word.partition("=")[::2] for word in words[2:])
+        admin = limits.pop("admin", None) == ""
         try:
             sessions, rate = int(limits.pop("sessions", str(1 << 62))), float(limits.pop("rate", "0"))
         except ValueError as error:
             raise SettingError(f"{where}: a limit is no number ({error}), expected sessions=N or rate=N") from None
         if limits or sessions < 1 or not 0 <= rate < float("inf"):
-            raise SettingError(f"{where}: expected only sessions=N and rate=N, N more than 0")
-        guests[words[0]] = Guest(words[1], sessions, rate)
+            raise SettingError(f"{where}: expected only admin, sessions=N and rate=N, N more than 0")
+        guests[words[0]] = Guest(words[1], sessions, rate, admin)
     if not guests:
         raise SettingError(f"{path}: there is no token, expected one a line")
     return guests

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,8 @@ class Decoder(Served):
         self._task, self._transform = opened(model, source)
         self._first = self.begin()
         self.size, self._raw = 0, self._first.raw
-        self.architecture = model.architecture
+        task = [self.model.preprocessing.get("task"), self._first.keys, self._first.names, self._first.fields]
+        self.architecture = hashlib.sha256(f"{model.architecture}{task}".encode()).hexdigest()
 
     def begin(self) -> Live:
         """See `Served`."""

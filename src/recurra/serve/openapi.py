@@ -15,6 +15,7 @@ _ALWAYS = (Fault.INVALID, Fault.UNAUTHORIZED, Fault.FORBIDDEN, Fault.TOO_LARGE, 
 _SAYS = {
     "models": "All models, and what each takes and gives.",
     "model": "One model.",
+    "reload": "Read the model's file again: what it has now takes all sessions over.",
     "list": "Sessions, by name.",
     "create": "A new session, at its beginning.",
     "get": "One session.",

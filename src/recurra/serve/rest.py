@@ -11,10 +11,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from recurra.errors import RecurraError
 from recurra.serve.access import Access, Guest
 from recurra.serve.faults import RETRY, Fault, ServeError
 from recurra.serve.frames import to_json
 from recurra.serve.held import Held, Work
+from recurra.serve.served import Served, log, open_served
 from recurra.serve.sessions import Sessions
 
 BYTES = "application/octet-stream"
@@ -82,6 +84,7 @@ _STEPPED = (
 PATHS = (
     Path("GET", "/v1/models", "models"),
     Path("GET", "/v1/models/{model}", "model", faults=(Fault.NOT_FOUND,)),
+    Path("POST", "/v1/models/{model}/reload", "reload", faults=(Fault.NOT_FOUND, Fault.MISMATCH)),
     Path("GET", "/v1/sessions", "list"),
     Path("POST", "/v1/sessions", "create", Create, 201, _MADE),
     Path("GET", _ONE, "get", faults=(Fault.NOT_FOUND,)),
@@ -152,6 +155,24 @@ async def taken(sessions: Sessions, guest: Guest, held: Held, first: int | None,
     return work
 
 
+async def reload(sessions: Sessions, name: str) -> Served:
+    """Read a model's file again, and let what it has now take all sessions over; meanwhile steps go on.
+
+    Raises:
+        ServeError: it cannot be read, or is of another architecture; nothing has changed.
+    """
+    path = sessions.model(name).path
+    if path is None:
+        raise ServeError(Fault.INVALID, f"the model {name!r} came from no file: it cannot be loaded anew")
+    try:
+        served = await asyncio.to_thread(open_served, path, name)
+    except (RecurraError, OSError) as error:
+        raise ServeError(Fault.INVALID, f"the model {name!r} cannot be loaded anew: {error}") from None
+    sessions.replace(served)
+    log.info("the model %s is of version %s now", name, served.fingerprint.hex()[:12])
+    return served
+
+
 class Rest:
     """What the paths of the table do."""
 
@@ -194,6 +215,11 @@ class Rest:
 
     async def _model(self, guest: Guest, request: Request, body: Any) -> Any:
         return self.sessions.model(request.path_params["model"]).describe()
+
+    async def _reload(self, guest: Guest, request: Request, body: Any) -> Any:
+        if not guest.admin:
+            raise ServeError(Fault.FORBIDDEN, "this token loads no models: write `admin` on its line")
+        return (await reload(self.sessions, request.path_params["model"])).describe()
 
     async def _list(self, guest: Guest, request: Request, body: Any) -> Any:
         query = request.query_params

@@ -133,11 +133,11 @@ def stream_of(server: Listens) -> Callable[..., Stream]:
 
 
 class _Uvicorn(uvicorn.Server):
-    """Uvicorn that ends with 0 where it is told to end, and says when it is ready."""
+    """Uvicorn that ends with 0 where it is told to end, loads models anew at SIGHUP, and says when it is ready."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], reload: Callable[[], Any]) -> None:
         super().__init__(config)
-        self._ready = ready
+        self._ready, self._reload = ready, reload
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -145,7 +145,12 @@ class _Uvicorn(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
+        if hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, self._load)
         yield
+
+    def _load(self) -> None:
+        self._loading = asyncio.ensure_future(self._reload())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen."""
@@ -198,7 +203,7 @@ def run(
         ssl_certfile=None if certificate is None else str(certificate),
         ssl_keyfile=None if key is None else str(key),
     )
-    _Uvicorn(config, lambda: ready(url)).run(sockets=[sock])
+    _Uvicorn(config, lambda: ready(url), server.reload).run(sockets=[sock])
 
 
 def _raise_files() -> None:

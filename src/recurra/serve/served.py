@@ -31,6 +31,7 @@ class Served(ABC):
         name, model: as given.
         takes_json: whether inputs and answers are JSON; else they are numbers.
         size: bytes of the answer to a step; 0: each ends with a line feed.
+        path: of its file; None where there is none.
         fingerprint: of the model, 32 bytes.
         architecture: of the model without its numbers, 64 characters; who has the same takes its sessions over.
         successor: the version that has taken its place; None: it is the one that is served.
@@ -43,6 +44,7 @@ class Served(ABC):
     def __init__(self, name: str, model: Model) -> None:
         self.name, self.model = name, model
         self.fingerprint = bytes.fromhex(model.fingerprint)
+        self.path: Path | None = None
         self.successor: Served | None = None
 
     @abstractmethod
@@ -127,6 +129,8 @@ def open_served(path: Path, name: str) -> Served:
 
     model = load(path)
     try:
-        return Decoder(name, model, str(path)) if "task" in model.preprocessing else Program(name, model)
+        found = Decoder(name, model, str(path)) if "task" in model.preprocessing else Program(name, model)
     except SessionError as error:
         raise SessionError(f"{path}: {error}") from error
+    found.path = path
+    return found

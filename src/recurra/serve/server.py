@@ -28,7 +28,7 @@ from recurra.serve.inference import Inference
 from recurra.serve.limits import Limits
 from recurra.serve.observed import Observed
 from recurra.serve.openapi import document
-from recurra.serve.rest import PATHS, Rest, guest_of, refusal
+from recurra.serve.rest import PATHS, Rest, guest_of, refusal, reload
 from recurra.serve.served import Served
 from recurra.serve.sessions import Sessions
 from recurra.serve.sockets import Socket, Sockets
@@ -104,6 +104,14 @@ class Server:
         self._store.close()
         if self._own is not None:
             self._own.cleanup()
+
+    async def reload(self) -> None:
+        """Read the files of all models again; what cannot take its sessions over is logged, and all stays as it is."""
+        for name in list(self.sessions.served):
+            try:
+                await reload(self.sessions, name)
+            except ServeError as refused:
+                log.error("%s", refused)
 
     async def _tidy(self) -> None:
         """Now and then, sessions that are not used go to the store, a few at a time."""

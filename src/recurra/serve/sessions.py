@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from recurra.errors import SessionError
 from recurra.serve.batcher import Batcher
 from recurra.serve.faults import Fault, ServeError
 from recurra.serve.held import Held, Work
@@ -106,8 +107,37 @@ class Sessions:
         held = self.live.get(key)
         if held is None:
             held = self._returned(key, name)
+        while (served := held.served.successor) is not None:
+            held.state = served.restore(held.served.snapshot(held.state), version=True)
+            held.served = served
         held.used = time.monotonic()
         return held
+
+    def replace(self, served: Served) -> None:
+        """Let another version of a model, of the same architecture, go on with all sessions of the one of its name.
+
+        A session goes over when it is next used. Its state is as it was, so that no step is lost and no stream ends.
+
+        Raises:
+            ServeError: there is none of that name, or its sessions do not fit; nothing has changed.
+        """
+        before = self.model(served.name)
+        self.batcher.finish()
+        own = [held for held in self.live.values() if held.served is before]
+        try:
+            if served.architecture != before.architecture:
+                raise SessionError("its layers or what it takes are others")
+            for held in own[:1]:
+                served.restore(before.snapshot(held.state), version=True)
+        except SessionError as error:
+            raise ServeError(
+                Fault.MISMATCH,
+                f"the model {served.name!r} cannot take over the sessions of the one before ({error}), expected one of "
+                "the same architecture: serve it under another name",
+            ) from None
+        if self.durable:  # what the store has of their steps was taken by the one before
+            self.fold(*(held for held in own if held.logged))
+        self.served[served.name], before.successor = served, served
 
     def submit(
         self, held: Held, first: int | None, inputs: bytes, reply: Callable[[Work], None], tag: Any = None
@@ -284,7 +314,7 @@ class Sessions:
         stored = self.store.get(key) if _NAME.fullmatch(name) else None
         if stored is None:
             raise ServeError(Fault.NOT_FOUND, f"there is no session {name[:128]!r}")
-        held = Held.restored(key, self.model(stored.model), stored.snapshot, self.limits.window)
+        held = Held.restored(key, self.model(stored.model), stored.snapshot, self.limits.window, version=True)
         for first, inputs in stored.inputs:
             work = Work(held, first, inputs, held.served.count(inputs))
             while not work.ends:

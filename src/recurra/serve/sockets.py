@@ -248,9 +248,9 @@ class Socket(WSListener):
         if not 0 <= handle < len(self._helds):
             raise ServeError(Fault.NOT_FOUND, f"this socket has no handle {handle}")
         held = self._helds[handle]
-        if held is not None and held.here:
+        if held is not None and held.here and held.served.successor is None:
             return held
-        if held is not None:  # it went to the store, or was deleted
+        if held is not None:  # it went to the store, was deleted, or its model has another version
             held = self._sessions.get(self._guest.tenant, held.name)
         if held is None or held.owner is not self:
             raise ServeError(
