@@ -29,9 +29,10 @@ def inputs(key, T, I=3):
 
 
 @contextmanager
-def server(*arguments, ends=True):
-    """`recurra serve` at a port of its own: (process, url)."""
-    command = [sys.executable, "-m", "recurra", "serve", *map(str, arguments)]
+def server(*arguments, before=""):
+    """`recurra serve` at a port of its own: (process, url); `before`: a line of Python that its process runs first."""
+    code = f"import recurra.serve.run as run; {before}; from recurra.cli import main; main()"
+    command = [sys.executable, *(("-c", code) if before else ("-m", "recurra")), "serve", *map(str, arguments)]
     if "--port" not in arguments:
         command += ["--port", "0"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
