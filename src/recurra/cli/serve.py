@@ -30,7 +30,7 @@ def serve(
     ] = 0.0,
     tokens: Annotated[
         Path | None,
-        typer.Option(help="A file with a token, a name and limits on each line: `TOKEN alice rate=100 admin`."),
+        typer.Option(help="A file with a token, a name and limits a line: `TOKEN alice rate=100 admin`."),
     ] = None,
     origin: Annotated[
         list[str] | None, typer.Option(help="A web page's origin that may use the server, beside its own page.")
@@ -65,9 +65,9 @@ def serve(
     back with their next step, in the same bits.
 
     With --store sessions outlive the process: SIGTERM writes them there, and
-    the next server goes on with them. SIGHUP reads the model files again: a
-    new version takes the sessions over. With --durable nothing that was answered
-    is lost whenever the process dies.
+    the next server goes on with them. With --durable nothing that was answered
+    is lost whenever the process dies. SIGHUP reads the model files again: a new
+    version takes the sessions over.
 
     \b
     recurra serve demand.recurra --store sessions.db --durable
