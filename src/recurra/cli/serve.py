@@ -114,6 +114,7 @@ def serve(
             certificate=certificate,
             key=key,
             ready=lambda url: typer.echo(f"serving {', '.join(served)} at {url}"),
+            reload=server.reload,
         )
     finally:
         if sock is not None:

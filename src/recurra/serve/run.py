@@ -135,7 +135,7 @@ def stream_of(server: Listens) -> Callable[..., Stream]:
 class _Uvicorn(uvicorn.Server):
     """Uvicorn that ends with 0 where it is told to end, loads models anew at SIGHUP, and says when it is ready."""
 
-    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], reload: Callable[[], Any]) -> None:
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None], reload: Callable[[], Any] | None) -> None:
         super().__init__(config)
         self._ready, self._reload = ready, reload
 
@@ -145,11 +145,12 @@ class _Uvicorn(uvicorn.Server):
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.handle_exit, number, None)
-        if hasattr(signal, "SIGHUP"):
+        if self._reload is not None and hasattr(signal, "SIGHUP"):
             loop.add_signal_handler(signal.SIGHUP, self._load)
         yield
 
     def _load(self) -> None:
+        assert self._reload is not None
         self._loading = asyncio.ensure_future(self._reload())
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -183,8 +184,17 @@ def run(
     certificate: Path | None = None,
     key: Path | None = None,
     ready: Callable[[str], None] = lambda url: None,
+    reload: Callable[[], Any] | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT: then what waits is taken, and all sessions are written to the store."""
+    """Serve until SIGTERM or SIGINT: then what waits is taken, and all sessions are written to the store.
+
+    Args:
+        server: what answers.
+        sock: where it listens.
+        certificate, key: to speak TLS.
+        ready: called with the address, once it listens.
+        reload: awaited at SIGHUP.
+    """
     _raise_files()
     gc.freeze()  # what is there from the start is never garbage: no pass over it holds anybody up
     host, port = sock.getsockname()[:2]
@@ -203,7 +213,7 @@ def run(
         ssl_certfile=None if certificate is None else str(certificate),
         ssl_keyfile=None if key is None else str(key),
     )
-    _Uvicorn(config, lambda: ready(url), server.reload).run(sockets=[sock])
+    _Uvicorn(config, lambda: ready(url), reload).run(sockets=[sock])
 
 
 def _raise_files() -> None:
