@@ -78,12 +78,16 @@ class Progress:
 
 @dataclass
 class History:
-    """What happened: `epochs` has for each one `epoch` (from 1), `train_loss`, and what `validate` measured."""
+    """What happened: `epochs` has for each one `epoch` (from 1), `train_loss`, and what `validate` measured.
+
+    `seconds` is the mean of the epochs that this process ran, with their validation; no checkpoint has it.
+    """
 
     epochs: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_error: float = math.inf
     ended: str = "unfinished"  # or "complete", "early", "stopped", "interrupted"
+    seconds: float = field(default=0.0, compare=False)
 
 
 class Gradients(ABC):
@@ -175,6 +179,7 @@ def train(
         run.history.ended = "interrupted"
     module.load_state_dict(run.best)
     module.eval()
+    run.history.seconds = sum(run.seconds) / max(1, len(run.seconds))
     return run.history
 
 

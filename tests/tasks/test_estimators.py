@@ -323,3 +323,14 @@ def test_a_fitted_estimator_keeps_to_its_width() -> None:
         model.live().step([1.0, 2.0, 3.0])
     with pytest.raises(recurra.errors.NotFittedError, match=r"call fit, or Classifier\.load"):
         Classifier().predict(sequences())
+
+
+def test_the_cost_of_an_epoch_is_counted_and_told() -> None:
+    rng = generator("cost")
+    X, y = rng.normal(size=(20, 7, 3)), np.arange(20) % 2
+    model = Classifier(cell="gru", hidden=5, epochs=2, parts=(0.5, 0.5, 0.0), refit=False, pool="last").fit(X, y)
+    cost = model.report_["cost"]
+    weights = 3 * 5 * (3 + 5) + 5 * 2  # three gates of a GRU from x and state, and the labels
+    assert cost["macs"] == 3 * weights * 7 * 10
+    assert 0 < cost["seconds"] < 60
+    assert cost["peak"] > 1e8

@@ -32,8 +32,25 @@ def tell(console: Console, model: Estimator) -> None:
         console.print(table_of(metrics, rivals, f"at {report['rivals']['origins']} origins of it"))
     for sentence in report["verdict"]:
         console.print(sentence, highlight=False, markup=False)
+    if said := sentence_of(report.get("cost", {})):
+        console.print(said, highlight=False, markup=False)
     if report.get("refit"):
         console.print(REFITTED, highlight=False, markup=False)
+
+
+def sentence_of(cost: Mapping[str, float]) -> str:
+    """What an epoch cost, beside what the hardware does; nothing where none was timed.
+
+    >>> sentence_of({"seconds": 2.0, "macs": 6e9, "peak": 40e9})
+    'An epoch took 2 s: 3,000 million multiply-adds a second, 7.5 % of what a core does here at most.'
+    """
+    if not cost.get("seconds"):
+        return ""
+    rate = cost["macs"] / cost["seconds"]
+    return (
+        f"An epoch took {number(cost['seconds'], 2)} s: {number(rate / 1e6, 2)} million multiply-adds a second, "
+        f"{number(100 * rate / cost['peak'], 2)} % of what a core does here at most."
+    )
 
 
 def table_of(metrics: Sequence[Mapping[str, Any]], rows: Sequence[Mapping[str, Any]], title: str) -> Table:

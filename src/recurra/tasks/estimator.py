@@ -22,6 +22,7 @@ from recurra.tasks.backtest import Backtest, Fold, backtest
 from recurra.tasks.base import Floats, Task
 from recurra.tasks.bench import Bench, ModelPredictor
 from recurra.tasks.checks import check_parameters
+from recurra.tasks.cost import cost_of
 from recurra.tasks.learn import Recipe, learn, learn_again
 from recurra.tasks.report import build_report, card_of, parameters_of, without_measurements
 from recurra.train import History, Progress
@@ -222,7 +223,7 @@ class Estimator:
         except (Exception, KeyboardInterrupt) as error:
             why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             self.report_ = without_measurements(bench, self._predictor(), history, why)
-        self.report_ |= {"baseline_error": naive, "refit": False}
+        self.report_ |= {"baseline_error": naive, "refit": False, "cost": cost_of(bench, network, history)}
         if self._fold is not None:
             self._fold.keep(bench, self._predictor())
         if self.refit in (True, "all") and history.ended in ("complete", "early"):
