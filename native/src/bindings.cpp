@@ -46,14 +46,24 @@ template <class T> std::vector<uintptr_t> addresses(const Routines<T>& r) {
     return at;
 }
 
+// A Python object for as long as anybody has this, in whatever thread.
+std::shared_ptr<const void> kept(nb::object owner) {
+    if (owner.is_none()) return nullptr;
+    return {owner.release().ptr(), [](PyObject* object) {
+        if (!nb::is_alive()) return;
+        const nb::gil_scoped_acquire held;
+        Py_DECREF(object);
+    }};
+}
+
 Kernel make_kernel(const std::string& isa, std::vector<int> counts, const std::vector<std::pair<int, int>>& slots,
                    const std::vector<std::vector<int>>& runs, const std::vector<uintptr_t>& f32,
-                   const std::vector<uintptr_t>& f64) {
+                   const std::vector<uintptr_t>& f64, nb::object code) {
     Layout layout{counts.at(0), counts.at(1), counts.at(2), counts.at(3), counts.at(4), counts.at(5), counts.at(6) != 0, {}, {}};
     for (const auto& [input, recurrent] : slots) layout.slots.push_back({input, recurrent});
     for (const auto& run : runs) layout.runs.push_back({run.at(0), run.at(1), run.at(2)});
     check(layout);
-    return {layout, routines_at<float>(f32), routines_at<double>(f64), &known_isa(isa)};
+    return {layout, routines_at<float>(f32), routines_at<double>(f64), &known_isa(isa), kept(std::move(code))};
 }
 
 struct BatchArrays {
@@ -238,9 +248,9 @@ NB_MODULE(_native, m) {
 
     nb::class_<Kernel>(m, "Kernel").def("__init__", [](Kernel* k, const std::string& isa, const std::vector<int>& counts,
         const std::vector<std::pair<int, int>>& slots, const std::vector<std::vector<int>>& runs,
-        const std::vector<uintptr_t>& f32, const std::vector<uintptr_t>& f64) {
-        new (k) Kernel(make_kernel(isa, counts, slots, runs, f32, f64));
-    });
+        const std::vector<uintptr_t>& f32, const std::vector<uintptr_t>& f64, nb::object code) {
+        new (k) Kernel(make_kernel(isa, counts, slots, runs, f32, f64, std::move(code)));
+    }, "isa"_a, "counts"_a, "slots"_a, "runs"_a, "f32"_a, "f64"_a, "code"_a.none() = nb::none());
     bind_weights<Array>(m, "Weights");
     bind_weights<Result>(m, "WeightGradients");
     nb::class_<BatchArrays>(m, "Batch").def("__init__", [](BatchArrays* b, Array x, bool reverse, Maybe<Array> lengths, Maybe<Array> reset,

@@ -145,27 +145,19 @@ std::pair<const void*, float*> memory_of(const Network& network, nb::handle x, n
     return {PyArray_DATA(from), static_cast<float*>(PyArray_DATA(to))};
 }
 
-// x is [T, rows, I] (or ids [T, rows]), out [answers, rows, O]. A network that streams is asked between chunks whether it
-// is to end; its states are then as they were.
+// x is [T, rows, I] (or ids [T, rows]), out [answers, rows, O]. Where the call is asked to end, the states are as they were.
 void run(Session& session, nb::handle x, nb::handle out) {
     const Network& network = session.shared->network;
     expect(PyArray_Check(x.ptr()) && PyArray_NDIM(as_array(x.ptr())) > 0, "x is no array of steps");
     const int64_t steps = PyArray_DIMS(as_array(x.ptr()))[0], rows = session.rows, positions = times(steps, rows);
     auto [in, to] = memory_of(network, x, out, positions, times(network.answers(session.states.now(), steps), rows));
-    const int64_t chunk = std::max(rows, std::min(positions, network.at_once()));
-    Workspace scratch(network, rows, network.streams() ? chunk : positions);
+    Workspace scratch(network, rows, std::min(positions, network.at_once()));
     const States before = session.states.copy();
-    const int64_t some = network.streams() ? std::max<int64_t>(1, chunk / rows) : std::max<int64_t>(1, steps);
     const LongCall call;
     Interruptible ends;
     try {
-        for (int64_t from = 0; from < steps; from += some) {
-            ends.look();
-            const int64_t count = std::min(some, steps - from);
-            const char* at = static_cast<const char*>(in) + from * rows * network.row_bytes();
-            to += network.run(at, count, rows, session.states, scratch, to) * rows * network.output();
-        }
-    } catch (const Interrupted&) {
+        network.run_long(in, steps, rows, session.states, scratch, ends, to);
+    } catch (...) {
         session.states = before.copy();
         throw;
     }

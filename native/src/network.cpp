@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <numeric>
 
 #include "recurra/rows.hpp"
@@ -76,7 +77,8 @@ void States::clear() noexcept {
 Workspace::Workspace(const Network& network, int64_t rows, int64_t positions) : rows_(rows), positions_(std::max(rows, positions)) {
     int64_t room = 0, first = 0;
     for (const Op& op : network.ops_) {
-        if (op.room) room = std::max(room, op.room(op.data.get(), rows_, positions_));
+        const int64_t at_once = op.streams ? positions_ : std::numeric_limits<int64_t>::max();
+        if (op.room) room = std::max(room, op.room(op.data.get(), rows_, at_once));
         owned_.push_back(op.own ? op.own(op.data.get(), rows_) : nullptr);
         const int64_t states = static_cast<int64_t>(op.states.size());
         turns_.push_back({op.run, op.data.get(), owned_.back().get(), first, states});
@@ -129,39 +131,121 @@ int64_t Network::answers(const float* const* states, int64_t steps) const noexce
     return steps;
 }
 
+// The first inputs of rows, which flow, without what stands beside them.
+void Network::densely(const float* x, int64_t positions, float* to) const noexcept {
+    for (int64_t i = 0; i < positions; ++i) std::memcpy(to + i * first_, x + i * row_, first_ * sizeof(float));
+}
+
+// Run ops on a chunk, in two rooms by turns. Their swapped states are then where a flip by so many steps finds them.
+void Network::pass(Ops ops, Chunk& c, float* const* rooms, States& states, Workspace& scratch, int64_t flips) const noexcept {
+    int at = c.x == rooms[0];
+    for (size_t i = ops.first; i < ops.last; ++i) {
+        const Workspace::Turn& turn = scratch.turns_[i];
+        const int64_t taken = c.steps;
+        c.now = states.now() + turn.first;
+        c.next = states.next() + turn.first;
+        c.to = rooms[at];
+        if (taken) c.x = turn.run(turn.data, turn.own, c);
+        if (c.x == rooms[at]) at = 1 - at;
+        if (((taken ^ flips) & 1) == 0) continue;
+        for (int64_t k = 0; k < turn.states; ++k) {   // it took other steps than will be counted
+            if (c.now[k] == c.next[k]) continue;
+            const size_t bytes = c.rows * states_[turn.first + k].width * sizeof(float);
+            if (flips & 1) std::memcpy(c.next[k], c.now[k], bytes);
+            else std::memcpy(c.now[k], c.next[k], bytes);
+        }
+    }
+}
+
 int64_t Network::run(const void* x, int64_t steps, int64_t rows, States& states, Workspace& scratch, float* out) const noexcept {
     const int64_t chunk = std::max<int64_t>(1, scratch.positions_ / rows);
+    float* const rooms[2] = {scratch.values_[0].data(), scratch.values_[1].data()};
     int64_t answered = 0;
     for (int64_t from = 0; from < steps; from += chunk) {
         const int64_t count = std::min(chunk, steps - from), positions = count * rows;
-        float* spare[2] = {scratch.values_[0].data(), scratch.values_[1].data()};
         const float* row = reinterpret_cast<const float*>(static_cast<const char*>(x) + from * rows * row_bytes());
         Chunk c{row, count, rows, row, row_, 1, nullptr, nullptr, nullptr, scratch.room_.data()};
-        if (first_ < row_ && positions > 1) {   // what flows is dense
-            for (int64_t i = 0; i < positions; ++i) std::memcpy(spare[0] + i * first_, row + i * row_, first_ * sizeof(float));
-            c.x = spare[0];
-            std::swap(spare[0], spare[1]);
+        if (first_ < row_ && positions > 1) {
+            densely(row, positions, rooms[0]);
+            c.x = rooms[0];
         }
-        for (const Workspace::Turn& turn : scratch.turns_) {
-            const int64_t taken = c.steps;
-            c.now = states.now() + turn.first;
-            c.next = states.next() + turn.first;
-            c.to = spare[0];
-            if (taken) c.x = turn.run(turn.data, turn.own, c);
-            if (c.x == spare[0]) std::swap(spare[0], spare[1]);
-            if (((taken ^ count) & 1) == 0) continue;
-            for (int64_t k = 0; k < turn.states; ++k) {   // an op behind a stride took fewer steps than `flip` will count
-                if (c.now[k] == c.next[k]) continue;
-                const size_t bytes = rows * states_[turn.first + k].width * sizeof(float);
-                if (count & 1) std::memcpy(c.next[k], c.now[k], bytes);
-                else std::memcpy(c.now[k], c.next[k], bytes);
-            }
-        }
+        pass({0, ops_.size(), first_, output()}, c, rooms, states, scratch, count);
         std::memmove(out + answered * rows * output(), c.x, c.steps * rows * output() * sizeof(float));
         answered += c.steps;
         states.flip(count);
     }
     return answered;
+}
+
+Network::Ops Network::ops_from(size_t first) const {
+    Ops ops{first, first + 1, first ? ops_[first - 1].output : first_, 0};
+    while (ops_[first].streams && ops.last < ops_.size() && ops_[ops.last].streams) ++ops.last;
+    ops.after = ops_[ops.last - 1].output;
+    return ops;
+}
+
+// Run ops that stream on a whole sequence; c.x is then `to`.
+void Network::pass_in_chunks(Ops ops, Chunk& c, float* to, States& states, Workspace& scratch) const {
+    const int64_t chunk = std::max<int64_t>(1, scratch.positions_ / c.rows), steps = c.steps;
+    const bool ids = ops.first == 0 && vocabulary();
+    const int64_t bytes = ids ? sizeof(int64_t) : ops.before * sizeof(float);
+    float* const rooms[2] = {scratch.values_[0].data(), scratch.values_[1].data()};
+    Chunk after = c;
+    after.steps = 0;
+    for (int64_t from = 0; from < steps; from += chunk) {
+        c.call->look();
+        Chunk part = c;
+        part.steps = std::min(chunk, steps - from);
+        part.x = reinterpret_cast<const float*>(reinterpret_cast<const char*>(c.x) + from * c.rows * bytes);
+        part.row = c.row + from * c.every * c.rows * c.row_width;
+        pass(ops, part, rooms, states, scratch, 0);
+        if (!part.steps) continue;
+        if (!after.steps) after.row = part.row, after.every = part.every;
+        std::memcpy(to + after.steps * c.rows * ops.after, part.x, part.steps * c.rows * ops.after * sizeof(float));
+        after.steps += part.steps;
+    }
+    c = after;
+    c.x = to;
+}
+
+// Run an op that does not stream; c.x is then `to`.
+void Network::pass_whole(Ops ops, Chunk& c, float* to, States& states, Workspace& scratch) const {
+    float* const rooms[2] = {to, nullptr};
+    pass(ops, c, rooms, states, scratch, 0);
+    c.call->look();
+    c.x = to;
+}
+
+int64_t Network::run_long(const void* x, int64_t steps, int64_t rows, States& states, Workspace& scratch, Interruptible& call, float* out) const {
+    if (streams_) {
+        const int64_t some = std::max<int64_t>(1, scratch.positions_ / rows);
+        int64_t answered = 0;
+        for (int64_t from = 0; from < steps; from += some) {
+            call.look();
+            const char* at = static_cast<const char*>(x) + from * rows * row_bytes();
+            answered += run(at, std::min(some, steps - from), rows, states, scratch, out + answered * rows * output());
+        }
+        return answered;
+    }
+    const float* row = static_cast<const float*>(x);
+    Chunk c{row, steps, rows, row, row_, 1, nullptr, nullptr, nullptr, scratch.room_.data(), &call};
+    Buffer<float> held;   // what flows, between ops
+    if (first_ < row_) {
+        held = Buffer<float>(times(steps, rows, first_));
+        densely(row, steps * rows, held.data());
+        c.x = held.data();
+    }
+    for (size_t first = 0; first < ops_.size();) {
+        const Ops ops = ops_from(first);
+        const bool last = ops.last == ops_.size();
+        Buffer<float> made(last ? 0 : times(c.steps, rows, ops.after));
+        float* const to = last ? out : made.data();
+        if (ops_[first].streams) pass_in_chunks(ops, c, to, states, scratch);
+        else pass_whole(ops, c, to, states, scratch);
+        held = std::move(made);
+        first = ops.last;
+    }
+    return c.steps;
 }
 
 // Rows that are all at the same step of the network's stride, from states apart to states apart. What answers is dense.

@@ -256,7 +256,12 @@ void run_ways(const Network& network, const char* name, const void* x, int64_t T
     const int64_t answers = network.answers(states.now(), T);
     std::vector<float> whole(answers * B * O), other(whole.size());
     Workspace scratch(network, B, T * B);
-    check(network.run(in, T, B, states, scratch, whole.data()) == answers, "answers of a network", name, network.isa().name);
+    Interruptible call;
+    check(network.run_long(in, T, B, states, scratch, call, whole.data()) == answers, "answers of a network", name, network.isa().name);
+    States again(network.states(), B);
+    Workspace little(network, B, 2 * B);
+    network.run_long(in, T, B, again, little, call, other.data());
+    check(other == whole, "little scratch memory", name, network.isa().name);
     note((std::string("a network with ") + name).c_str(), network.isa(), whole);
     if (network.streams()) {
         Workspace small(network, B, 3 * B);
@@ -292,7 +297,7 @@ void run_ways(const Network& network, const char* name, const void* x, int64_t T
         States alone(network.states(), 1);
         Workspace single(network, 1, T);
         std::vector<float> out(answers * O);
-        network.run(mine.data(), T, 1, alone, single, out.data());
+        network.run_long(mine.data(), T, 1, alone, single, call, out.data());
         bool same = true;
         for (int64_t t = 0; t < answers; ++t) {
             for (int64_t o = 0; o < O; ++o) same &= out[t * O + o] == whole[(t * B + r) * O + o];
@@ -330,7 +335,7 @@ void run_network(const Layout& layout, const Isa& isa, int index, bool both) {
 }
 
 // Convolutions with strides, with everything that has states between them and behind them.
-void run_strided(const Layout& layout, const Isa& isa, int index, int64_t stride) {
+void run_strided(const Layout& layout, const Isa& isa, int index, int64_t stride, bool both = false) {
     constexpr int64_t T = 47, B = 5, I = 3, H = 9;
     Source source(13);
     Network network(isa, I, I);
@@ -339,7 +344,9 @@ void run_strided(const Layout& layout, const Isa& isa, int index, int64_t stride
         const Case c{T, B, network.output(), H, H, false, false, false, 1, 0};
         Problem<float> p(layout, isa, index, c);
         std::vector<std::unique_ptr<Recurrence>> directions;
-        directions.push_back(std::make_unique<Recurrence>(p.cell, p.weights(), std::vector<const float*>()));
+        for (int way = 0; way < (both && layer ? 2 : 1); ++way) {
+            directions.push_back(std::make_unique<Recurrence>(p.cell, p.weights(), std::vector<const float*>()));
+        }
         network.add(recurrent(std::move(directions)));
         add(network, source, "pool_attention", {{network.output()}});
         add(network, source, "convolution", {{4, layer ? 1 : 3, network.output()}, {}}, {1, double(stride)});
@@ -510,6 +517,7 @@ int main(int count, char** words) {
         for (size_t cell = 0; cell < layouts.size(); ++cell) {
             for (const bool both : {false, true}) run_network(layouts[cell], *isa, static_cast<int>(cell), both);
             for (const int64_t stride : {1, 2}) run_strided(layouts[cell], *isa, static_cast<int>(cell), stride);
+            if (cell < 2) run_strided(layouts[cell], *isa, static_cast<int>(cell), 2, true);
             for (const Case& c : cases) run(layouts[cell], *isa, static_cast<int>(cell), c);
         }
         run_convolution(*isa, 5, 4, 3, 2, 3);

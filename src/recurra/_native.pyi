@@ -19,7 +19,9 @@ class Kernel:
         runs: Sequence[Sequence[int]],
         f32: Sequence[int],
         f64: Sequence[int],
-    ) -> None: ...
+        code: object | None = None,
+    ) -> None:
+        """`code` owns the memory of the routines, and lives as long as anything that may call them."""
 
 class Weights:
     def __init__(self, W: Any, U: Any, b: Any, c: Any, R: Any | None, parameters: Sequence[Any]) -> None: ...

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -67,16 +67,18 @@ def isa() -> str:
     return best
 
 
-@cache
+@lru_cache(maxsize=64)
 def _kernel(cell: Cell, gradient: bool = True) -> Any:
-    """A cell's native kernel: built in where the equations are, else compiled; without gradient, for steps alone."""
-    if cell.fingerprint in _native.zoo:
-        routines = _native.zoo_routines(isa(), _native.zoo[cell.fingerprint])
-    else:
-        from recurra.jit import routines_of
+    """A cell's native kernel: built in where the equations are, else compiled; without gradient, for steps alone.
 
-        routines = routines_of(cell, isa(), gradient)
-    return _native.Kernel(isa(), *numbers(cell), *routines)
+    The last ones are held here. Of any other, compiled code is in memory while a session, a call or a tape has it.
+    """
+    if cell.fingerprint in _native.zoo:
+        return _native.Kernel(isa(), *numbers(cell), *_native.zoo_routines(isa(), _native.zoo[cell.fingerprint]))
+    from recurra.jit import routines_of
+
+    code = routines_of(cell, isa(), gradient)
+    return _native.Kernel(isa(), *numbers(cell), code.f32, code.f64, code)
 
 
 @dataclass
@@ -103,6 +105,7 @@ class Tape:
     """A forward run, kept for `backward`. The arrays it was given must not change before then."""
 
     native: Any
+    kernel: Any
     cell: Cell
     weights: Weights
     x: Array
@@ -181,10 +184,10 @@ def forward(
     final = [np.empty((B, w), dtype) for w in widths]
     states = [np.empty((T, B, w), dtype) for w in widths] if return_states else []
     gates = np.empty((T, B, len(cell.gates), H), dtype) if return_gates else None
-    native = _native.Tape() if keep else None
+    native, kernel = _native.Tape() if keep else None, _kernel(cell)
     batch = _native.Batch(x, reverse, lengths, reset, initial)
     _native.forward(
-        _kernel(cell),
+        kernel,
         _native_weights(cell, weights),
         batch,
         H,
@@ -196,7 +199,7 @@ def forward(
         native,
         checkpoint_every or 0,
     )
-    tape = Tape(native, cell, weights, x, lengths, reverse, reset, initial) if keep else None
+    tape = Tape(native, kernel, cell, weights, x, lengths, reverse, reset, initial) if keep else None
     named = {g: gates[:, :, i] for i, g in enumerate(cell.gates)} if gates is not None else None
     return Forward(output, final, states or None, named, tape)
 
@@ -239,7 +242,7 @@ def backward(
     to = weights.map(np.empty_like)
     batch = _native.Batch(x, tape.reverse, tape.lengths, tape.reset, tape.initial)
     _native.backward(
-        _kernel(cell),
+        tape.kernel,
         _native_weights(cell, weights),
         batch,
         H,

@@ -3,7 +3,8 @@
 Measured on two cores with AVX-512: the first use of new equations takes 0.5 to 1.1 s, most of it SymPy's import and
 algebra; each further new cell takes 0.1 to 0.4 s. A process that finds the code in the cache takes 0.03 to 0.06 s, most
 of it llvmlite's import, and 2 to 8 ms for each further cell; it imports no SymPy. Resident memory grows by some 120 MB
-to compile and 50 MB to load, nearly all of it the libraries. Compiled code, some 30 kB a cell, is never unloaded.
+to compile and 50 MB to load, nearly all of it the libraries. Compiled code, some 65 kB a cell, belongs to those who use
+it, and its memory is given back with the last of them.
 
 The cache is the folder `RECURRA_CACHE`, or else `recurra` in the user's cache folder. An entry belongs to the
 equations, the instruction set, the platform, the version of LLVM and the source of the compiler. It is signed with a
@@ -21,9 +22,11 @@ import os
 import sys
 import threading
 import warnings
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 from recurra.cells.cell import Cell
 from recurra.cells.emit_llvm import ISAS, LENGTH, TABLE, module
@@ -37,15 +40,28 @@ _SOURCES = ("symbols", "functions", "adjoint", "routines", "layout", "lower", "v
 _lock = threading.Lock()
 if hasattr(os, "register_at_fork"):  # a thread that compiles is not in the child, and would never give it back
     os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
-_loaded: dict[str, tuple[Any, list[int], list[int]]] = {}  # with the engine that owns the memory of the code
+_loaded: WeakValueDictionary[str, Code] = WeakValueDictionary()
 _warned: set[str] = set()
 
 
-def routines_of(cell: Cell, isa: str, gradient: bool = True) -> tuple[list[int], list[int]]:
-    """The addresses of a cell's six routines for float32 and for float64, in the order of `routines.NAMES`.
+@dataclass(frozen=True, eq=False)
+class Code:
+    """The routines of a cell in memory, which is given back with this object.
 
-    An address is 0 where a routine has nothing to do. The routines give the bits that built-in ones would, and stay
-    valid for the life of the process. Any thread may call; one compiles at a time.
+    Attributes:
+        f32, f64: the addresses of the six routines in the order of `routines.NAMES`; 0 where one has nothing to do.
+        engine: LLVM's, which owns the memory.
+    """
+
+    f32: tuple[int, ...]
+    f64: tuple[int, ...]
+    engine: Any
+
+
+def routines_of(cell: Cell, isa: str, gradient: bool = True) -> Code:
+    """A cell's routines, for float32 and for float64: those in memory, else those of the cache, else compiled.
+
+    The routines give the bits that built-in ones would. Any thread may call; one compiles at a time.
 
     Args:
         cell: the equations.
@@ -61,8 +77,8 @@ def routines_of(cell: Cell, isa: str, gradient: bool = True) -> tuple[list[int],
     >>> @cells.cell
     ... def leaky(x, h):
     ...     return 0.9 * h + 0.1 * cells.tanh(x.n + h.n)
-    >>> f32, f64 = jit.routines_of(leaky, engine.isa())
-    >>> [address != 0 for address in f32]
+    >>> code = jit.routines_of(leaky, engine.isa())
+    >>> [address != 0 for address in code.f32]
     [False, True, True, False, True, True]
     """
     if isa not in ISAS:
@@ -70,13 +86,13 @@ def routines_of(cell: Cell, isa: str, gradient: bool = True) -> tuple[list[int],
     with _lock:
         llvm = _llvm(cell)
         keys = [_key(cell, isa, llvm, part) for part in (("all",) if gradient else ("all", "steps"))]
-        key = next((k for k in keys if k in _loaded or _fetched(k, isa, llvm)), keys[-1])
-        if key not in _loaded:
-            code = _compile(cell, isa, llvm, gradient)
-            _loaded[key] = _load(code, isa, llvm)
-            _write(_path(key), code)
-        _, f32, f64 = _loaded[key]
-    return list(f32), list(f64)
+        for key in keys:
+            if found := _loaded.get(key) or _fetched(key, isa, llvm):
+                return found
+        content = _compile(cell, isa, llvm, gradient)
+        made = _loaded[keys[-1]] = _load(content, isa, llvm)
+        _write(_path(keys[-1]), content)
+    return made
 
 
 def cache_folder() -> Path | None:
@@ -142,8 +158,8 @@ def _compile(cell: Cell, isa: str, llvm: Any, gradient: bool) -> bytes:
     return bytes(machine.emit_object(code))
 
 
-def _load(code: bytes, isa: str, llvm: Any) -> tuple[Any, list[int], list[int]]:
-    """Put object code into memory: its engine and the addresses.
+def _load(code: bytes, isa: str, llvm: Any) -> Code:
+    """Put object code into memory.
 
     llvmlite's own memory manager puts code and data into one block. LLVM's takes a block for each, and in a process
     whose memory is full of holes these can lie further apart than the code can reach, which ends the process.
@@ -153,17 +169,18 @@ def _load(code: bytes, isa: str, llvm: Any) -> tuple[Any, list[int], list[int]]:
     engine.finalize_object()
     address, length = engine.get_global_value_address(TABLE), engine.get_global_value_address(LENGTH)
     count = ctypes.c_uint64.from_address(length).value
-    table = list((ctypes.c_uint64 * (2 * count)).from_address(address))
-    absent = [0] * (len(NAMES) - count)
-    return engine, table[:count] + absent, table[count:] + absent
+    table = tuple((ctypes.c_uint64 * (2 * count)).from_address(address))
+    absent = (0,) * (len(NAMES) - count)
+    return Code(table[:count] + absent, table[count:] + absent, engine)
 
 
-def _fetched(key: str, isa: str, llvm: Any) -> bool:
+def _fetched(key: str, isa: str, llvm: Any) -> Code | None:
     """Load an entry of the cache, if it is there."""
-    code = _read(_path(key))
-    if code is not None:
-        _loaded[key] = _load(code, isa, llvm)
-    return code is not None
+    content = _read(_path(key))
+    if content is None:
+        return None
+    found = _loaded[key] = _load(content, isa, llvm)
+    return found
 
 
 def _path(key: str) -> Path | None:

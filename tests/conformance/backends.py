@@ -141,7 +141,8 @@ def compiled() -> Any:
 
 @cache
 def _compiled_kernel(cell: Cell, gradient: bool = True) -> Any:
-    return _native.Kernel(engine.isa(), *numbers(cell), *jit.routines_of(cell, engine.isa(), gradient))
+    code = jit.routines_of(cell, engine.isa(), gradient)
+    return _native.Kernel(engine.isa(), *numbers(cell), code.f32, code.f64, code)
 
 
 ONE_RUN = {

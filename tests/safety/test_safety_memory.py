@@ -274,6 +274,8 @@ def test_ctrl_c_is_seen_between_chunks() -> None:
     before = session.snapshot()
     assert interrupted(lambda: session.run(x[:, 0])) < 1.5
     assert session.snapshot() == before
+    both = Model([Recurrent(cells.lstm, [w, w])])
+    assert interrupted(lambda: both.run(x[:, 0])) < 1.5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")

@@ -15,10 +15,11 @@ struct Kernel {
     Routines<float> f32;
     Routines<double> f64;
     const Isa* isa;
+    std::shared_ptr<const void> code = {};   // see Cell
 
     template <class T> Cell<T> cell(int64_t input, int64_t hidden, int64_t output) const {
-        if constexpr (sizeof(T) == 4) return {layout, {input, hidden, output}, f32, isa->kernels<T>()};
-        else return {layout, {input, hidden, output}, f64, isa->kernels<T>()};
+        if constexpr (sizeof(T) == 4) return {layout, {input, hidden, output}, f32, isa->kernels<T>(), code};
+        else return {layout, {input, hidden, output}, f64, isa->kernels<T>(), code};
     }
 };
 

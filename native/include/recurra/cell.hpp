@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <memory>
 #include <vector>
 
 #include "recurra/check.hpp"
@@ -51,6 +52,7 @@ template <class T> struct Cell {
     Sizes sizes;
     Routines<T> routines;
     const Kernels<T>* kernels;
+    std::shared_ptr<const void> code = {};   // what owns the memory of the routines, where they were compiled at run time
 
     int64_t width(int state) const { return state == 0 ? sizes.output : sizes.hidden; }
     int64_t operand_width(int operand) const {

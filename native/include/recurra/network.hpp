@@ -36,8 +36,8 @@ private:
 
 class Network;
 
-// Scratch memory of the caller for at most so many rows, and so many positions (rows times steps) at once. One
-// workspace serves one call at a time.
+// Scratch memory of the caller for at most so many rows, and so many positions (rows times steps) at once; whole sequences
+// may be longer. One workspace serves one call at a time.
 class Workspace {
 public:
     Workspace(const Network& network, int64_t rows, int64_t positions);
@@ -86,10 +86,13 @@ public:
 
     // Run `steps` steps of `rows` rows. x is [steps, rows, input] of float, or, with a vocabulary, [steps, rows] of int64_t
     // below it; out [answers, rows, output], which may overlap x in a single step. `states` has the rows' states before
-    // and after; all rows are at the same step of the network's stride. Returns the answers.
-    // A network that does not stream needs a workspace for all positions at once, and its two-directional ops start
-    // from their beginning.
+    // and after; all rows are at the same step of the network's stride. Returns the answers. The network streams.
     int64_t run(const void* x, int64_t steps, int64_t rows, States& states, Workspace& scratch, float* out) const noexcept;
+
+    // The same of any network and of as many steps, in parts of which each asks the call whether it ends. Where an op does
+    // not stream, what comes into it and out of it is held for all steps at once, and it starts from its beginning. Throws
+    // Interrupted and std::bad_alloc; the states are then of no use.
+    int64_t run_long(const void* x, int64_t steps, int64_t rows, States& states, Workspace& scratch, Interruptible& call, float* out) const;
 
     // One step of `count` rows whose states lie apart. They are taken in blocks of as many rows as the workspace has. The
     // network streams; x is as for run, and so is out, but that the row of one that does not answer is NaN.
@@ -101,6 +104,17 @@ public:
 
 private:
     friend class Workspace;
+
+    // Some ops one after the other, which either all stream or are one that does not.
+    struct Ops {
+        size_t first, last;
+        int64_t before, after;   // features
+    };
+    Ops ops_from(size_t first) const;
+    void densely(const float* x, int64_t positions, float* to) const noexcept;
+    void pass(Ops ops, Chunk& c, float* const* rooms, States& states, Workspace& scratch, int64_t flips) const noexcept;
+    void pass_in_chunks(Ops ops, Chunk& c, float* to, States& states, Workspace& scratch) const;
+    void pass_whole(Ops ops, Chunk& c, float* to, States& states, Workspace& scratch) const;
     void step_in_phase(const void* x, const RowStates* rows, int64_t count, States& block, Workspace& scratch, float* out) const;
 
     // The state of an op with a stride that says how long it waits, and where that lies among a row's kept states.

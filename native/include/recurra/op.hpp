@@ -11,6 +11,7 @@
 
 #include "recurra/check.hpp"
 #include "recurra/isa.hpp"
+#include "recurra/threads.hpp"
 
 namespace recurra {
 
@@ -32,6 +33,8 @@ struct Chunk {
     float* const* next;        // of swapped states, the other place
     float* to;                 // room for the output
     float* room;               // as many floats as it asked for
+    Interruptible* call = nullptr;   // the long call that this is a part of, if it is: an op of whole sequences asks it now and
+                                     // then whether it ends, and then returns early
 };
 
 struct Op {
@@ -47,7 +50,8 @@ struct Op {
     std::vector<int64_t> tables = {};   // where it has some: its floats are whole numbers below these, and it comes first
     int64_t stride = 1;        // it answers at every so many steps; its last state has the steps until the next answer
     bool streams = true;       // no output depends on later steps
-    // Floats of room for so many rows, and positions (steps times rows) at once; null: none.
+    // Floats of room for so many rows, and positions (steps times rows) at once, which for an op that does not stream are all
+    // that there are; null: none.
     int64_t (*room)(const void* data, int64_t rows, int64_t positions) = nullptr;
     // What it changes in calls for so many rows, one call at a time; null: nothing.
     std::shared_ptr<void> (*own)(const void* data, int64_t rows) = nullptr;

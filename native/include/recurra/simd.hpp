@@ -18,7 +18,7 @@
 #elif defined(__AVX2__) && defined(__FMA__)
 #define RECURRA_ISA avx2
 #define RECURRA_BYTES 32
-#elif defined(__x86_64__)
+#elif defined(__x86_64__) && !defined(RECURRA_ONLY_GENERIC)
 #define RECURRA_ISA x86_64_v2
 #define RECURRA_BYTES 16
 #else
@@ -205,7 +205,7 @@ template <class T> RECURRA_INLINE Vec<T> Vec<T>::load_part(const T* p, int n) {
 template <class T> RECURRA_INLINE void Vec<T>::store_part(T* p, int n) const {
     for (int i = 0; i < n; ++i) p[i] = raw[i];
 }
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(RECURRA_ONLY_GENERIC)
 template <class T> RECURRA_INLINE Vec<T> fma(Vec<T> a, Vec<T> b, Vec<T> c) { return a * b + c; }  // no fused instruction
 RECURRA_INLINE Vec<float> sqrt(Vec<float> a) { return {_mm_sqrt_ps(a.raw)}; }
 RECURRA_INLINE Vec<double> sqrt(Vec<double> a) { return {_mm_sqrt_pd(a.raw)}; }

@@ -45,16 +45,20 @@ inline thread_local bool (*asked_to_end)() = nullptr;
 // One long call, from whose chunks of work, in any thread, `look` is called.
 class Interruptible {
 public:
-    // Throws Interrupted where the thread that made this is asked to end, which it finds out ten times a second.
-    void look() {
-        if (ended_.load(std::memory_order_relaxed)) throw Interrupted();
-        if (!asked_to_end || std::this_thread::get_id() != caller_) return;
+    // Whether the thread that made this is asked to end, which it finds out ten times a second.
+    bool ends() {
+        if (ended_.load(std::memory_order_relaxed)) return true;
+        if (!asked_to_end || std::this_thread::get_id() != caller_) return false;
         const auto now = std::chrono::steady_clock::now();
-        if (now < next_) return;
+        if (now < next_) return false;
         next_ = now + kPause;
-        if (!asked_to_end()) return;
-        ended_ = true;
-        throw Interrupted();
+        if (asked_to_end()) ended_ = true;
+        return ended_;
+    }
+
+    // Throws Interrupted where it is.
+    void look() {
+        if (ends()) throw Interrupted();
     }
 
 private:

@@ -9,6 +9,7 @@ namespace {
 
 struct Fields {
     Routine<float> routine;
+    std::shared_ptr<const void> code;   // where the routine is
     std::vector<Buffer<float>> parameters;
     int64_t count, size, width;
 };
@@ -52,7 +53,7 @@ Op fields(const Cell<float>& cell, const Weights<float>& weights, int64_t width)
     const Layout& layout = cell.layout;
     expect(layout.slots.empty() && layout.computed() == 0 && cell.routines.forward, "the equations of fields have a product");
     expect(times(layout.states, cell.sizes.hidden) <= width, "a row has fewer numbers than its fields");
-    Fields data{cell.routines.forward, {}, layout.states, cell.sizes.hidden, width};
+    Fields data{cell.routines.forward, cell.code, {}, layout.states, cell.sizes.hidden, width};
     for (const float* one : weights.parameters) data.parameters.push_back(copy_of(one, cell.sizes.hidden));
     Op op{width, width, &run};
     op.own = &own;

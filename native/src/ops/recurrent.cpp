@@ -44,6 +44,7 @@ void recur(const Recurrent& op, Stepper<float>& step, const Chunk& c, bool rever
     const int64_t rows = c.rows, row = row_of(op);
     const int64_t chunk = std::max<int64_t>(1, chunk_rows(row) / rows);
     for (int64_t done = 0; done < c.steps; done += chunk) {
+        if (c.call && c.call->ends()) return;
         const int64_t count = std::min(chunk, c.steps - done);
         const int64_t base = reverse ? c.steps - done - count : done;
         const float* from = c.x + base * rows * op.input;

@@ -7,7 +7,7 @@ product: a sequence can be cut into parts that are run side by side (see `torch/
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 
 from recurra.cells.cell import Cell
 from recurra.cells.symbols import Node, node, walk
@@ -41,7 +41,7 @@ def is_unitwise(cell: Cell) -> bool:
     return not cell.recurrent_gates and cell.projection is None
 
 
-@cache
+@lru_cache(maxsize=256)
 def unitwise(cell: Cell) -> Unitwise | None:
     """What the equations say of a recurrence unit by unit, by their adjoint; None for any other.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import lru_cache
 from itertools import product
 from typing import Any
 
@@ -147,7 +147,7 @@ def _theirs(kind: type, settings: dict[str, Any], weights: Weights) -> list[Arra
     return [W.T, U.T, np.stack([b, c]) if settings["reset_after"] else b + c]
 
 
-@cache
+@lru_cache(maxsize=256)
 def _keras_class(cell: Cell) -> tuple[Any, tuple[tuple[str, Any], ...]] | None:
     """Which of Keras' layers a cell is, and with which options."""
     for kind, ours, fixed in (

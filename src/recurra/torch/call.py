@@ -7,7 +7,7 @@ from __future__ import annotations
 import atexit
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -33,7 +33,7 @@ class Options:
         self.states = len(self.cell.states)
 
 
-options_of = cache(Options)
+options_of = lru_cache(maxsize=1024)(Options)
 
 
 class Call:
@@ -188,9 +188,9 @@ class Saved:
     x: Tensor | None  # a contiguous copy, where one was made
 
 
-@cache
+@lru_cache(maxsize=256)
 def cell_of(text: str) -> Cell:
-    """The cell of a text form; each is read once."""
+    """The cell of a text form; the last ones are held."""
     return from_text(text)
 
 
