@@ -55,9 +55,6 @@ CASES = [
     *((op, [WHOLE, WHOLE[:1]], {}) for op in ("BitwiseAnd", "BitwiseOr", "BitwiseXor")),
     ("NonZero", [FLAGS], {}),
     ("OneHot", [np.abs(WHOLE[0]), np.array(9), np.array([0.0, 2.0], np.float32)], {}),
-    ("Pad", [X, ints(1, 0, 2, 0, 1, 3), np.array(0.5, np.float32)], {}),
-    ("Pad", [X, ints(2, 1), None, ints(-1)], {"mode": "reflect"}),
-    ("Pad", [X], {"pads": [0, 0, 1, 0, 0, 0]}, 10),
     ("Resize", [IMAGE, None, np.array([1, 1, 2, 2], np.float32)], {"mode": "nearest"}),
     ("Upsample", [IMAGE, np.array([1, 1, 2, 2], np.float32)], {"mode": "nearest"}, 9),
 ]

@@ -108,6 +108,35 @@ def scatter_nd(node: Node, values: list[Any], opset: int) -> list[Value]:
     return [y]
 
 
+def pad(node: Node, values: list[Any], opset: int) -> list[Value]:
+    """With more before and after each axis, or with less."""
+    x, mode = values[0], node.attributes.get("mode", "constant")
+    given = node.attributes["pads"] if "pads" in node.attributes else values[1].tolist()
+    over = range(x.ndim) if optional(values, 3) is None else [place(int(a), x.ndim) for a in values[3]]
+    if len(given) != 2 * len(over):
+        raise ValueError(f"pads {given[:9]} of {len(over)} axes")
+    widths = [(0, 0)] * x.ndim
+    for axis, before, after in zip(over, given[: len(over)], given[len(over) :], strict=True):
+        widths[axis] = (int(before), int(after))
+    x = x[tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(x.shape, widths, strict=True))]
+    widths = [(max(a, 0), max(b, 0)) for a, b in widths]
+    check_size([n + a + b for n, (a, b) in zip(x.shape, widths, strict=True)], node.label)
+    if mode != "constant":
+        return [np.pad(x, widths, {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}[mode])]
+    with_value = optional(values, 2)
+    number = node.attributes.get("value", 0) if with_value is None else with_value.reshape(())
+    return [padded(x, widths, number)]
+
+
+def padded(x: Value, widths: Sequence[tuple[int, int]], number: Any = 0) -> Value:
+    """With a number so many times before and after each axis; `numpy.pad` is slow where arrays are small."""
+    if not any(map(any, widths)):
+        return x
+    wide = np.full([n + a + b for n, (a, b) in zip(x.shape, widths, strict=True)], number, x.dtype)
+    wide[tuple(slice(a, a + n) for n, (a, _) in zip(x.shape, widths, strict=True))] = x
+    return wide
+
+
 def expand(node: Node, values: list[Any], opset: int) -> list[Value]:
     """Repeated to a larger shape."""
     shape = np.broadcast_shapes(values[0].shape, tuple(int(n) for n in values[1]))

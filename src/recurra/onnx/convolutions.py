@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from recurra.onnx.arrangement import optional
+from recurra.onnx.arrangement import optional, padded
 from recurra.onnx.budget import check_product, check_size
 from recurra.onnx.graph import Node, Value
+
+SMALL = 1 << 16  # numbers of patches that are sooner gathered than the taps taken one after the other
 
 
 def conv(node: Node, values: list[Any], opset: int) -> list[Value]:
@@ -23,7 +25,7 @@ def conv(node: Node, values: list[Any], opset: int) -> list[Value]:
     wide = [(k - 1) * d + 1 for k, d in zip(kernel, dilations, strict=True)]
     pads = _pads(node, x.shape[2:], wide, strides)
     check_size([*x.shape[:2], *(n + a + b for n, (a, b) in zip(x.shape[2:], pads, strict=True))], node.label)
-    x = np.pad(x, [(0, 0), (0, 0), *pads])
+    x = padded(x, [(0, 0), (0, 0), *pads])
     sizes = [(n - w) // s + 1 for n, w, s in zip(x.shape[2:], wide, strides, strict=True)]
     if min(sizes, default=1) < 1 or x.shape[1] != W.shape[1] * groups or len(W) % groups:
         raise ValueError(f"{groups} groups of a kernel of {W.shape} over {x.shape} after padding")
@@ -31,11 +33,9 @@ def conv(node: Node, values: list[Any], opset: int) -> list[Value]:
     check_product(len(x) * math.prod(sizes), len(W), math.prod(W.shape[1:]), x.dtype, node.label)
     x, W = x.reshape(len(x), groups, -1, *x.shape[2:]), W.reshape(groups, -1, *W.shape[1:])
     places = math.prod(sizes)
-    if math.prod(kernel) > places:  # a live step: few places, whose patches are small
-        patches: Any = np.lib.stride_tricks.sliding_window_view(x, wide, axis=tuple(range(3, x.ndim)))  # type: ignore[call-overload]
-        every = (*(slice(None, None, s) for s in strides), *(slice(None, None, d) for d in dilations))
-        patches = np.moveaxis(patches[(slice(None),) * 3 + every], 2, 2 + len(sizes))
-        y = W.reshape(groups, W.shape[1], -1) @ patches.reshape(len(x), groups, places, -1).swapaxes(-1, -2)
+    if math.prod(kernel) > places or x.shape[2] * math.prod(kernel) * places < SMALL:  # a live step
+        patches = _patches(x, kernel, sizes, strides, dilations)
+        y = W.reshape(groups, W.shape[1], -1) @ patches.reshape(len(x), groups, -1, places)
         return [_finished(y.reshape(len(x), -1, *sizes), b, values[0].dtype)]
     y = np.zeros((len(x), groups, W.shape[1], places), x.dtype)
     for tap, begins in _taps(kernel, dilations):
@@ -43,6 +43,15 @@ def conv(node: Node, values: list[Any], opset: int) -> list[Value]:
         part = x[(slice(None),) * 3 + tuple(cut)].reshape(*x.shape[:3], -1)
         y += W[(slice(None),) * 3 + tap] @ part
     return [_finished(y.reshape(len(x), -1, *sizes), b, values[0].dtype)]
+
+
+def _patches(x: Value, kernel: list[int], sizes: list[int], strides: list[int], dilations: list[int]) -> Value:
+    """A view [N, G, C, *K, *sizes] of x [N, G, C, *S]: what each tap of the kernel is laid upon."""
+    steps = x.strides[3:]
+    taps = [s * d for s, d in zip(steps, dilations, strict=True)]
+    moves = [s * d for s, d in zip(steps, strides, strict=True)]
+    shape, over = (*x.shape[:3], *kernel, *sizes), (*x.strides[:3], *taps, *moves)
+    return np.lib.stride_tricks.as_strided(x, shape, over, writeable=False)
 
 
 def conv_transpose(node: Node, values: list[Any], opset: int) -> list[Value]:
@@ -61,10 +70,11 @@ def conv_transpose(node: Node, values: list[Any], opset: int) -> list[Value]:
     flat = x.reshape(len(x), groups, len(W) // groups, -1)
     W = W.reshape(groups, len(W) // groups, *W.shape[1:])
     y = np.zeros((len(x), groups, W.shape[2], *full), x.dtype)
+    spread = W.reshape(groups, W.shape[1], -1).swapaxes(-1, -2) @ flat
+    spread = spread.reshape(len(x), groups, W.shape[2], *kernel, *x.shape[2:])
     for tap, begins in _taps(kernel, dilations):
         cut = (slice(i, i + (n - 1) * s + 1, s) for i, n, s in zip(begins, x.shape[2:], strides, strict=True))
-        spread = W[(slice(None),) * 3 + tap].swapaxes(-1, -2) @ flat
-        y[(slice(None),) * 3 + tuple(cut)] += spread.reshape(*y.shape[:3], *x.shape[2:])
+        y[(slice(None),) * 3 + tuple(cut)] += spread[(slice(None),) * 3 + tap]
     y = y.reshape(len(x), -1, *full)
     return [_finished(y[(slice(None),) * 2 + tuple(_kept(node, full, x.shape[2:], strides))], b, values[0].dtype)]
 

@@ -33,7 +33,9 @@ class Node:
     attributes: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
     proto: Any = field(default=None, compare=False, repr=False)  # as it was read
-    evaluator: Any = field(default=None, compare=False, repr=False)  # of `library`
+    made: list[Any] = field(
+        default_factory=list, compare=False, repr=False
+    )  # once, for all its runs
 
 
 @dataclass(frozen=True)

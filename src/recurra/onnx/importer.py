@@ -103,7 +103,7 @@ def import_graph(graph: Graph) -> Imported:
         raise OnnxError("the graph has no input or no output, expected data in and a result out")
     data = graph.needed[0]
     result_name = graph.outputs[0].name
-    with budget(graph.arrays, ()):
+    with budget(graph.arrays, ()), np.errstate(all="ignore"):
         streams, values = _begin(graph, data)
         _walk(_ancestors(graph.nodes, {result_name}), streams, values, graph.opset)
     result = streams.get(result_name)

@@ -39,13 +39,13 @@ def run(node: Node, values: list[Any], opset: int) -> list[Value]:
 
 def _evaluator(node: Node, opset: int) -> Any:
     """Made once for a node, for it is slow to make."""
-    if node.evaluator is None:
+    if not node.made:
         inputs = [helper.make_empty_tensor_value_info(name) for name in dict.fromkeys(node.inputs) if name]
         outputs = [helper.make_empty_tensor_value_info(name) for name in node.outputs if name]
         graph = helper.make_graph([node.proto], "node", inputs, outputs)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
-        object.__setattr__(node, "evaluator", ReferenceEvaluator(model))
-    return node.evaluator
+        node.made.append(ReferenceEvaluator(model))
+    return node.made[0]
 
 
 def _same(node: Node, values: list[Any]) -> Sequence[int]:
@@ -55,16 +55,6 @@ def _same(node: Node, values: list[Any]) -> Sequence[int]:
 
 def _broadcast(node: Node, values: list[Any]) -> Sequence[int]:
     return np.broadcast_shapes(*(v.shape for v in values))
-
-
-def _pad(node: Node, values: list[Any]) -> Sequence[int]:
-    shape = values[0].shape
-    pads = np.asarray(node.attributes["pads"] if "pads" in node.attributes else values[1]).reshape(2, -1)
-    axes = range(len(shape)) if len(values) < 4 or values[3] is None else [int(a) for a in values[3]]
-    wide = list(shape)
-    for axis, before, after in zip(axes, *pads, strict=True):
-        wide[axis] += int(before) + int(after)
-    return [max(n, 0) for n in wide]
 
 
 def _resized(node: Node, values: list[Any]) -> Sequence[int]:
@@ -88,7 +78,6 @@ OPERATORS: dict[str, Bound] = {
     "NonZero": lambda node, values: [values[0].ndim, values[0].size],
     "GatherND": lambda node, values: [*values[1].shape[:-1], *values[0].shape],
     "OneHot": lambda node, values: [*values[0].shape, int(values[1].reshape(-1)[0])],
-    "Pad": _pad,
     "Resize": _resized,
     "Upsample": _resized,
 }

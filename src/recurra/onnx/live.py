@@ -69,7 +69,7 @@ class LiveGraph:
         self._places, self._opset = places, graph.opset
         self._begin = {name: _beginning(graph, places[name], rows) for name in self.carried}
         constants = {n: a for n, a in graph.constants.items() if n not in self.carried} | given
-        with budget(graph.arrays, given.values()):
+        with budget(graph.arrays, given.values()), np.errstate(all="ignore"):
             self._nodes, self._constants = _folded(graph, constants, {*self.inputs, *self.carried})
         self._numbers = sum(a.size for a in self._constants.values())
         whose = hashlib.sha256(source if isinstance(source, bytes) else Path(source).read_bytes())
@@ -89,7 +89,8 @@ class LiveGraph:
             raise OnnxError(f"step: got {len(data)} arrays, expected {len(self.inputs)}: {', '.join(self.inputs)}")
         values = {**self._constants, **self._state}
         values |= {n: checked(self._places, n, value) for n, value in zip(self.inputs, data, strict=True)}
-        with budget((), (values[name] for name in (*self.inputs, *self._state)), self._numbers):
+        given = [values[name] for name in (*self.inputs, *self._state)]
+        with budget((), given, self._numbers), np.errstate(all="ignore"):
             for node in self._nodes:
                 values |= evaluate_node(node, values, self._opset)
         missing = [name for name in (*self.carried.values(), *self.outputs) if name not in values]

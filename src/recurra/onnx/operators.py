@@ -26,7 +26,7 @@ def _broadcast(function: Callable[..., Any]) -> Operator:
     """Element by element over arrays of shapes that broadcast; the dtype of the first stays where it is a float."""
 
     def operator(node: Node, values: list[Any], opset: int) -> list[Value]:
-        check_size(np.broadcast_shapes(*(v.shape for v in values)), node.label)
+        check_size(np.broadcast(*values).shape, node.label)
         result = np.asarray(function(*values))
         kind = values[0].dtype
         return [result.astype(kind) if kind.kind == "f" and result.dtype.kind == "f" else result]
@@ -239,6 +239,7 @@ OPERATORS: dict[str, Operator] = {
     "Slice": arrangement.slice_,
     "Gather": arrangement.gather,
     "ScatterND": arrangement.scatter_nd,
+    "Pad": arrangement.pad,
     "Expand": arrangement.expand,
     "Tile": arrangement.tile,
     "Constant": _constant,

@@ -107,8 +107,7 @@ def read(node: Node, values: Sequence[Value | None]) -> Recurrence:
             f"[D, gates * {wanted}, {wanted}] and at least one unit and one input"
         )
     _check_shapes(node, given, sizes, layout)
-    cells = _cells(node, len(reverse), "P" in given)
-    weights = tuple(_weights(node.op, cell, given, d) for d, cell in enumerate(cells))
+    cells, weights = _equations(node, given, values, len(reverse))
     return Recurrence(
         cells,
         weights,
@@ -118,6 +117,17 @@ def read(node: Node, values: Sequence[Value | None]) -> Recurrence:
         _lengths(node, given, sizes),
         bool(layout),
     )
+
+
+def _equations(
+    node: Node, given: dict[str, Value], values: Sequence[Value | None], directions: int
+) -> tuple[tuple[Cell, ...], tuple[Weights, ...]]:
+    """The cells and weights of a node, made anew only where its arrays are others than they were: live, they stay."""
+    arrays = [*values[1:4], *values[7:]]
+    if not node.made or any(a is not b for a, b in zip(node.made[0], arrays, strict=True)):
+        cells = _cells(node, directions, "P" in given)
+        node.made[:] = [arrays, cells, tuple(_weights(node.op, cell, given, d) for d, cell in enumerate(cells))]
+    return node.made[1], node.made[2]
 
 
 def _inputs(node: Node, values: Sequence[Value | None]) -> dict[str, Value]:

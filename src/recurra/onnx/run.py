@@ -92,7 +92,7 @@ def checked(known: Mapping[str, Place], name: str, value: object) -> Value:
 def evaluate(graph: Graph, given: Mapping[str, Value], outer: Mapping[str, Value] | None = None) -> dict[str, Value]:
     """Every value of a graph by name; a graph inside a node also sees the values outside."""
     values: dict[str, Value] = {**(outer or {}), **graph.constants, **given}
-    with budget(graph.arrays, given.values()):
+    with budget(graph.arrays, given.values()), np.errstate(all="ignore"):
         for node in graph.nodes:
             values |= evaluate_node(node, values, graph.opset)
     return values
@@ -104,18 +104,17 @@ def evaluate_node(node: Node, values: Mapping[str, Value], opset: int) -> dict[s
     Raises:
         OnnxError: it is unknown, its inputs are not there or do not fit, or it costs more than its run may.
     """
-    absent = [name for name in node.inputs if name and name not in values]
-    if absent:
-        raise OnnxError(f"{node.label}: nothing before it computes its input {absent[0][:80]!r}")
-    arguments = [values[name] if name else None for name in node.inputs]
+    try:
+        arguments = [values[name] if name else None for name in node.inputs]
+    except KeyError as error:
+        raise OnnxError(f"{node.label}: nothing before it computes its input {error.args[0][:80]!r}") from None
     while arguments and arguments[-1] is None:
         arguments.pop()
     spent = current()
     before = spent.held
     check_work(OF_NODE + SLOW.get(node.op, OF_NUMBER) * sum(a.size for a in arguments if a is not None), node.label)
     try:
-        with np.errstate(all="ignore"):
-            results = _apply(node, arguments, values, opset)
+        results = _apply(node, arguments, values, opset)
         spent.held = before + sum(a.nbytes for a in results if a.base is None)  # what was made inside is gone
     except OnnxError:
         raise
