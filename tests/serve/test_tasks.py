@@ -94,7 +94,47 @@ def test_a_stream_says_what_predict_says(estimator, path, form, tmp_path) -> Non
     assert errors.getvalue() == ""
 
 
+ENDS = [
+    '{"id": "s0", "a": 0.5, "b": 1}',
+    '{"id": "s1", "a": 0.1}',
+    '{"id": "s0", "a": -1, "end": true}',  # on the last observation
+    '{"id": "s0", "a": 2, "b": 3, "end": false}',
+    '{"id": "s1", "end": "yes"}',  # on a line of its own
+    '{"id": "s1", "b": 7}',
+]
+
+
+@pytest.mark.parametrize("form", ["csv", "objects"])
+def test_a_sequence_with_a_name_ends(estimator, path, form, tmp_path) -> None:
+    """And begins anew; in a stream that goes on after a kill between any two lines, too."""
+    given = [f"{line}\n" for line in ENDS]
+    if form == "csv":
+        names = ["id", "a", "b", "end"]
+        rows = [json.loads(line) for line in ENDS]
+        cells = [["" if row.get(n) in (None, False) else str(row[n]) for n in names] for row in rows]
+        given = [",".join(names) + "\n", *(",".join(row) + "\n" for row in cells)]
+    said = estimator.predict_proba if hasattr(estimator, "predict_proba") else estimator.predict
+    nan = np.nan
+    parts = [[[0.5, 1]], [[0.1, nan]], [[0.5, 1], [-1, nan]], [[2, 3]], [[nan, 7]]]
+    want = [np.ravel(said([np.array(one)])[0]) for one in parts]
+    for cut in range(len(given)):
+        out, errors, state = io.StringIO(), io.StringIO(), tmp_path / f"{form}{cut}"
+        first = stream(open_live(recurra.load(path)), given[:cut], out, errors, snapshot=state)
+        rest = stream(open_live(recurra.load(path)), given[cut:], out, errors, snapshot=state)
+        assert (first.answers + rest.answers, first.ended + rest.ended, first.bad + rest.bad) == (5, 2, 0)
+        assert (errors.getvalue(), first.announcements + rest.announcements) == ("", 0)
+        answers = out.getvalue().splitlines()
+        if form == "csv":
+            numbers = [[float(v) for v in row[-len(want[0]) :]] for row in csv.reader(answers[1:])]
+        else:
+            told = [json.loads(line) for line in answers]
+            numbers = [list(row["probabilities"].values()) if "label" in row else [row["value"]] for row in told]
+        assert np.array(numbers).astype(want[0].dtype).tobytes() == np.array(want).tobytes()
+
+
 BAD = {
+    '{"id": "s0", "end": "perhaps"}': "'end' is 'perhaps', expected true or false",
+    '{"end": true}': "the series 'id' is missing, expected the name of the one that ends",
     '["s0", "x", 1]': "'a' is 'x', expected a number",
     '{"id": "s0", "a": "inf"}': "'a' is infinite, expected a finite number",
     '{"a": 1}': "the row has no 'id'",

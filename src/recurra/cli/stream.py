@@ -37,7 +37,9 @@ def stream(
     lists of all values; answers have the same form. Of a forecast the column
     q0.5+3 is the median three steps later; in JSON "q0.5" is the list of the
     medians of all steps. Sequences are told apart by the column that named them
-    in training; without one, an empty line ends a sequence.
+    in training; a column `end`, or in JSON "end": true, says that one ends with
+    its line, which may have nothing else. Without names, an empty line ends a
+    sequence.
 
     A forecaster's line with a later time, known-ahead columns and no target says
     what is known ahead, and gives no forecast. Values that are missing, rows that

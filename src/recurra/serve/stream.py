@@ -14,9 +14,10 @@ from recurra.errors import DataError, RecurraError, SessionError
 from recurra.formatting import printable
 from recurra.serve.journal import Journal
 from recurra.serve.lines import LineFormat
-from recurra.tasks.live.base import Live
+from recurra.tasks.live.base import Live, is_empty
 
 LONGEST_LINE = 1 << 20  # bytes
+END = "end"  # the column that says whether a series ends with its line
 
 
 @dataclass
@@ -27,6 +28,7 @@ class Summary:
         answer: what an answer is called.
         answers: lines that gave one.
         announcements: lines that said what is known of a time to come.
+        ended: series that a line has ended.
         bad: lines that could not be taken.
         skipped: lines that the snapshot had already.
         seconds: the time that answers took, in all.
@@ -35,6 +37,7 @@ class Summary:
     answer: str = "answer"
     answers: int = 0
     announcements: int = 0
+    ended: int = 0
     bad: int = 0
     skipped: int = 0
     seconds: float = 0.0
@@ -43,7 +46,12 @@ class Summary:
         parts = [_count(self.answers, self.answer)]
         if self.answers:
             parts[0] += f" at {self.seconds / self.answers * 1e6:.0f} µs each"
-        more = ((self.announcements, "announcement"), (self.bad, "bad line"), (self.skipped, "known line"))
+        more = (
+            (self.announcements, "announcement"),
+            (self.ended, "end"),
+            (self.bad, "bad line"),
+            (self.skipped, "known line"),
+        )
         return ", ".join([*parts, *(_count(n, what) for n, what in more if n)])
 
 
@@ -60,6 +68,9 @@ def stream(
 
     A line is a row of CSV (the first line is the header), a JSON object, or a JSON list of all values; answers have the
     same format. The class of the live session says what they hold, and what is a missing value or an announcement.
+
+    Where a column names series that have no times, a cell `end` that is true ends one with its last observation, or by
+    a line that has nothing else: what comes under this name after that begins anew.
 
     A line that cannot be taken is reported, with its number, and passed over; so is one whose time is not after the
     last. Missing values and rows are reported and taken as missing.
@@ -124,6 +135,9 @@ class _Run:
         self.pending: tuple[tuple[str, int] | None, str] | None = None  # the place and the text of the last answer
         self.last = b""  # a line without a time whose answer may not have been written
         self.file = _regular(out)
+        self.ends = False  # whether the last observation has ended its series
+        ends = live.apart is not None and not live.timed and END not in live.names
+        self.extra = (*live.extra, *([END] if ends else []))
 
     def go_on(self, path: str | os.PathLike[str]) -> None:
         """From the snapshot, if there is one; from now on keep it."""
@@ -149,7 +163,7 @@ class _Run:
             if not (isinstance(separator, str) and len(separator) == 1 and isinstance(header, list)):
                 raise ValueError(f"the header is {str(header)[:40]}, the separator {str(separator)[:40]}")
             self.format = LineFormat(
-                self.live.names, [str(name) for name in header], separator, self.live.keys, self.live.extra
+                self.live.names, [str(name) for name in header], separator, self.live.keys, self.extra
             )
         text, size, place = str(about["pending"]), int(about["size"]), None
         theirs = about["file"]
@@ -162,7 +176,7 @@ class _Run:
                 raise ValueError("there are lines without a format")
             observation = self.format.observation(line.decode())
             place = self.live.place(observation) if self.live.timed else None
-            text = self.text(self.live.step(observation))
+            text = self.text(self.step(observation))
         self.live.notes.clear()
         self.known = {name: time for name in self.live.series if (time := self.live.last(name)) is not None}
         if self.file is not None and theirs == list(self.file) and size >= 0:
@@ -214,7 +228,7 @@ class _Run:
 
     def begin(self, first: str) -> LineFormat:
         """Learn the format of the lines, and write the header of the answers."""
-        self.format = LineFormat.of(first, self.live.names, self.live.keys, self.live.extra)
+        self.format = LineFormat.of(first, self.live.names, self.live.keys, self.extra)
         head = self.format.head(self.live)
         self.save(head)
         self.write(head)
@@ -227,7 +241,7 @@ class _Run:
             if self.is_last(text) or (self.known and self.is_known(observation)):
                 return
             began = stopwatch.perf_counter()
-            answer = self.live.step(observation)
+            answer = self.step(observation)
             seconds = stopwatch.perf_counter() - began
         except RecurraError as error:
             self.bad(str(error))
@@ -236,12 +250,29 @@ class _Run:
             for note in self.live.notes:
                 self.report(note)
             self.live.notes.clear()
-        if answer is None:
-            self.summary.announcements += 1
-        else:
+        if answer is not None:
             self.summary.answers += 1
             self.summary.seconds += seconds
+        elif not self.ends:
+            self.summary.announcements += 1
+        self.summary.ended += self.ends
         self.keep(text, self.text(answer))
+
+    def step(self, observation: dict[str, Any]) -> Any:
+        """The answer to an observation; and its series ends where it says so."""
+        word = observation.pop(END, None) if END in self.extra else None
+        self.ends = False
+        if not _is_true(word):
+            return self.live.step(observation)
+        assert self.live.apart is not None
+        name = observation.get(self.live.apart)
+        if name is None or is_empty(name):
+            raise DataError(f"the series {self.live.apart!r} is missing, expected the name of the one that ends")
+        said = any(v is not None and not is_empty(v) for key, v in observation.items() if key != self.live.apart)
+        answer = self.live.step(observation) if said else None
+        self.live.end(str(name).strip())
+        self.ends = True
+        return answer
 
     def keep(self, line: str, answer: str = "") -> None:
         """Put a line into the snapshot, and then write its answer."""
@@ -330,6 +361,16 @@ class _Run:
         """After the last line."""
         if self.format is not None:
             self.save()
+
+
+def _is_true(word: Any) -> bool:
+    """What a cell of the column `end` says; nothing is false."""
+    text = "" if word is None else str(word).strip().lower()
+    if text in ("", "0", "false", "no"):
+        return False
+    if text in ("1", "true", "yes"):
+        return True
+    raise DataError(f"{END!r} is {str(word)[:40]!r}, expected true or false")
 
 
 def _regular(out: TextIO) -> tuple[int, int] | None:

@@ -124,6 +124,11 @@ class Live(ABC):
         raise SettingError(f"adapt: a {self.answer} has no interval that could follow, expected a forecaster's model")
 
     @property
+    def apart(self) -> str | None:
+        """The column by whose names series are told apart that can be ended; None where there is none."""
+        return None
+
+    @property
     def series(self) -> list[str]:
         """The names of the series that there have been so far."""
         return list(self._series)

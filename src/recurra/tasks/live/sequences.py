@@ -21,8 +21,9 @@ class LiveSequences(Stepwise):
 
     An answer is that of the task for all steps so far: a label with a probability for each, or a number. What
     `predict` says of a whole sequence is what this says after its last step, to the last bit. Where the training table
-    had a column that names the sequences, so has an observation; where it had none, an empty line of a stream ends the
-    sequence. A column that is none of the model's is passed over, which `notes` says once.
+    had a column that names the sequences, so has an observation, and `end` forgets one that has ended; where it had
+    none, an empty line of a stream ends the sequence. A column that is none of the model's is passed over, which
+    `notes` says once.
 
     Args:
         model: from `recurra.load`.
@@ -70,6 +71,11 @@ class LiveSequences(Stepwise):
         if output is None:
             return None
         return named | self.task.answer(self.task.decode(output[None], self.transform, series)[0])
+
+    @property
+    def apart(self) -> str | None:
+        """The column that names sequences, where there is one."""
+        return self.keys[0] if self.keys else None
 
     def empty_line(self) -> bool:
         """End the sequence, where sequences have no names."""

@@ -110,6 +110,11 @@ class LiveRecommender(Stepwise):
     def _answer(found: list[tuple[str, float]]) -> dict[str, Any]:
         return {"items": [name for name, _ in found], "scores": [score for _, score in found]}
 
+    @property
+    def apart(self) -> str | None:
+        """The column that names users, where there is one."""
+        return self.keys[0] if self.keys else None
+
     def empty_line(self) -> bool:
         """End the session, where sessions have no names."""
         ends = not self.keys and bool(self._series)
