@@ -18,7 +18,7 @@ from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils import estimator_checks
 
 import recurra
-from helpers import generator
+from helpers import generator, printed
 from recurra import Classifier, Regressor
 from recurra.errors import DataError, ModelFileError, RecurraError, SettingError
 
@@ -203,6 +203,29 @@ def test_parameters(kind: Any, y: Any) -> None:
     assert cloned.n_features_in_ == I
     with pytest.raises(SettingError, match="there is no parameter 'hiden'"):
         cloned.set_params(hiden=3)
+
+
+BASE = """
+import sys
+import recurra
+names = [name for name in recurra.__all__ if name[0].isupper() and hasattr(getattr(recurra, name), "get_params")]
+made = [getattr(recurra, name)() for name in names]
+assert not {"sklearn", "scipy", "torch"} & set(sys.modules)
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import get_tags
+assert all(isinstance(one, BaseEstimator) for one in made)
+assert all(issubclass(type("Own", (type(one),), {}), BaseEstimator) for one in made)
+assert [repr(clone(one)) for one in made] == [repr(one) for one in made] == [f"{name}()" for name in names]
+assert all(name in one._repr_html_() for name, one in zip(names, made))
+print(*(f"{name} {get_tags(one).estimator_type}" for name, one in zip(names, made)), sep="\\n")
+"""
+
+
+def test_they_are_scikit_learns_estimators_once_it_is_imported() -> None:
+    kinds = dict(line.split() for line in printed(BASE).splitlines())
+    assert len(kinds) >= 14
+    assert (kinds["Classifier"], kinds["Regressor"], kinds["Forecaster"]) == ("classifier", "regressor", "None")
+    assert isinstance(Classifier(), sklearn.base.BaseEstimator)
 
 
 @KINDS

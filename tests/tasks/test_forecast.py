@@ -103,6 +103,13 @@ def test_other_bad_settings_and_data_are_refused() -> None:
         Forecaster(**SMALL).fit(table(), "demnd")
     with pytest.raises(DataError, match="too few for a horizon of 60"):
         fitted(horizon=60)
+    gone = table()
+    gone["demand"] = np.where((np.arange(240) < 168) | (np.arange(240) >= 204), gone["demand"], np.nan)
+    told = r"'demand' has no value in the validation part, 2014-01-01 to 2016-12-01, .*: choose other parts"
+    with pytest.raises(DataError, match=told):
+        Forecaster(**SMALL).fit(gone, "demand", time="time")
+    gone["demand"][180] = 5.0
+    assert np.isfinite(Forecaster(**SMALL).fit(gone, "demand", time="time").report_["table"][0]["mase"])
     with pytest.raises(NotFittedError, match=r"call fit, or Forecaster\.load"):
         Forecaster().predict()
 

@@ -63,22 +63,27 @@ def split_by_time(
     times are such that the parts have these shares of all rows. Rows that only count are cut series by series.
 
     Raises:
-        DataError: the parts are no shares of one, or no series has an origin in each part.
+        DataError: the parts are no shares of one, no series has an origin in each part, or nothing was observed in the
+            validation part.
 
     >>> from recurra.data import as_table, series_of
     >>> split_by_time(series_of(as_table({"y": np.arange(20.0)}), "y"))
     [Split(train_end=14, valid_end=17, end=20)]
     """
     check_horizon(horizon)
+    splits, share = _cut(series, parts)
+    _check_parts(splits, horizon, max(one.observed for one in series), share)
+    _check_observed(series, splits)
+    return splits
+
+
+def _cut(series: Sequence[Series], parts: Sequence[Any]) -> tuple[list[Split], float | None]:
+    """The splits, and the smallest share where parts are shares."""
     if series[0].edges:
         ends = [[min(edge, one.observed) for edge in one.edges] for one in series]
-        splits = [Split(a, b, one.observed) for (a, b), one in zip(ends, series, strict=True)]
-        _check_parts(splits, horizon, max(one.observed for one in series), None)
-        return splits
+        return [Split(a, b, one.observed) for (a, b), one in zip(ends, series, strict=True)], None
     if len(parts) == 2:
-        splits = _at_times(series, parts)
-        _check_parts(splits, horizon, max(one.observed for one in series), None)
-        return splits
+        return _at_times(series, parts), None
     if len(parts) != 3 or not min(parts) > 0 or abs(sum(parts) - 1) > 1e-6:
         raise DataError(
             f"the parts are {parts}, expected three shares whose sum is 1, such as (0.7, 0.15, 0.15), or the two times "
@@ -91,9 +96,7 @@ def split_by_time(
         ticks = np.sort(np.concatenate([one.ticks[: one.observed] for one in series]))
         cuts = [ticks[min(round(share * len(ticks)), len(ticks) - 1)] for share in shares]
         ends = [[int(np.searchsorted(one.ticks[: one.observed], cut)) for cut in cuts] for one in series]
-    splits = [Split(a, b, one.observed) for (a, b), one in zip(ends, series, strict=True)]
-    _check_parts(splits, horizon, max(one.observed for one in series), min(parts))
-    return splits
+    return [Split(a, b, one.observed) for (a, b), one in zip(ends, series, strict=True)], min(parts)
 
 
 def _at_times(series: Sequence[Series], times: Sequence[Any]) -> list[Split]:
@@ -123,6 +126,19 @@ def _check_parts(splits: Sequence[Split], horizon: int, longest: int, share: flo
                 f"{longest} rows are too few for a horizon of {horizon}: the {name} part has "
                 f"{max(len(range(*s.part(name))) for s in splits)}, expected more than {horizon}: {cure}"
             )
+
+
+def _check_observed(series: Sequence[Series], splits: Sequence[Split]) -> None:
+    """Raise DataError where the validation part has no value to compare forecasts with."""
+    parts = [(one, *split.part("valid")) for one, split in zip(series, splits, strict=True)]
+    if any(np.isfinite(one.target[start + 1 : stop]).any() for one, start, stop in parts):
+        return
+    one, start, stop = max(parts, key=lambda part: part[2] - part[1])
+    first, last = (one.clock.text(int(one.ticks[row])) for row in (start, stop - 1))
+    raise DataError(
+        f"the target {one.columns.target!r} has no value in the validation part, {first} to {last}, expected some, "
+        "since they say when training has come to its end: choose other parts, or leave these rows out"
+    )
 
 
 def check_horizon(horizon: int) -> None:

@@ -17,6 +17,7 @@ from recurra.data.forecasting.clock import Clock
 from recurra.data.split import Split
 from recurra.data.transform import Transform
 from recurra.errors import ModelFileError, NotFittedError, SettingError, need
+from recurra.imports import when_imported
 from recurra.runtime import Model, load
 from recurra.tasks.backtest import Backtest, Fold, backtest
 from recurra.tasks.base import Floats, Task
@@ -33,13 +34,17 @@ if TYPE_CHECKING:
 RECIPE = tuple(Recipe.__dataclass_fields__)
 
 
-class Estimator:
+class _Base:
+    """What `sklearn.base.BaseEstimator` takes the place of, as soon as somebody has imported it."""
+
+
+class Estimator(_Base):
     """A recurrent network for a task.
 
     Parameters are the constructor's arguments, kept as they were given; `fit` checks them. A subclass names its
     `task`; it stores each argument of its own constructor under its own name and does nothing else there.
-    `sklearn.base.clone`, searches over parameters, `cross_val_score` and pipelines take it; what is fitted can be
-    pickled and copied.
+    `sklearn.base.clone`, searches over parameters, `cross_val_score` and pipelines take it, and where scikit-learn is
+    imported it is a `sklearn.base.BaseEstimator`; what is fitted can be pickled and copied.
 
     Args:
         cell: a cell or the name of one in the zoo.
@@ -471,6 +476,13 @@ class Estimator:
         if "model_" in state:
             self._take(self.model_, *opened(self.model_))
 
+
+def _take_base(sklearn: Any) -> None:
+    """Be what scikit-learn calls an estimator, whose own methods stand behind those above."""
+    Estimator.__bases__ = (sklearn.BaseEstimator,)
+
+
+when_imported("sklearn.base", _take_base)
 
 _DEFAULTS = {name: p.default for name, p in inspect.signature(Estimator).parameters.items()}
 
