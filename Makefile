@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 SHARED ?= ../shared
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/include/recurra/*.hpp native/src/*.cpp native/src/*/*.cpp src/recurra/cells/*.py)
 
-.PHONY: setup test demo bench check docs sanitize aarch64 wheel clean
+.PHONY: setup test demo bench check docs sanitize fuzz aarch64 wheel clean
 
 setup: $(VENV)/.built
 
@@ -47,15 +47,25 @@ $(VENV)/.docs: $(VENV)/.built
 	$(BIN)/python scripts/requirements.py docs | xargs $(BIN)/python -m pip install -q -c constraints.txt
 	touch $@
 
-# What is built without Python, in build/NAME.
+# What is built for tests, in build/NAME.
 CONFIGURE = $(BIN)/cmake -S . -G Ninja -DCMAKE_MAKE_PROGRAM=$(CURDIR)/$(BIN)/ninja -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python \
 	-DRECURRA_PYTHON=OFF -DRECURRA_TESTS=ON
 
+SANITIZED = $(CONFIGURE) -DCMAKE_BUILD_TYPE=Debug -DRECURRA_SANITIZE=ON
+
 sanitize: setup
-	$(CONFIGURE) -B build/sanitize -DCMAKE_BUILD_TYPE=Debug -DRECURRA_SANITIZE=ON
+	$(SANITIZED) -B build/sanitize
 	$(BIN)/cmake --build build/sanitize
 	build/sanitize/native_tests
 	build/sanitize/xla_tests
+
+# Mutated inputs at every door, on a native module with sanitizers: a read out of bounds ends the process and names its place.
+MINUTES ?= 5
+fuzz: setup
+	$(SANITIZED) -B build/fuzz -DRECURRA_PYTHON=ON -DRECURRA_TESTS=OFF -DRECURRA_ONLY_GENERIC=ON
+	$(BIN)/cmake --build build/fuzz
+	LD_PRELOAD="$(foreach library,asan ubsan stdc++,$(shell $(CXX) -print-file-name=lib$(library).so))" \
+		ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m benchmarks.fuzz --minutes $(MINUTES) --native build/fuzz
 
 # The generic kernels on a 64-bit ARM machine that QEMU plays: the native tests pass, and the bits are those of AVX2 here.
 # On Debian: apt-get install g++-aarch64-linux-gnu qemu-user.

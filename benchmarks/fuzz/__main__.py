@@ -1,28 +1,40 @@
-"""`python -m benchmarks.fuzz --minutes 10`: mutations at all doors, while there is time; each finding is a line."""
+"""`python -m benchmarks.fuzz --minutes 10`: mutations at all doors, while there is time; each finding is a line.
+
+`make fuzz` runs it on a native module with sanitizers.
+"""
 
 from __future__ import annotations
 
+import importlib.util
 import random
+import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
-from benchmarks.fuzz.doors import doors
-from benchmarks.fuzz.enter import Finding, enter
-
 
 def main(
-    minutes: float = 5, seed: int = -1, door: str = "", keep: Path = Path("build/fuzz"), keras: bool = True
+    minutes: float = 5,
+    seed: int = -1,
+    door: str = "",
+    keep: Path = Path("build/fuzz"),
+    native: Annotated[Path | None, typer.Option(help="The folder of another build of the native module.")] = None,
 ) -> None:
     """Mutate until the time is over; what is found is kept in a folder, and the status is then 1."""
+    if native is not None:
+        _load(native)
+    from benchmarks.fuzz.doors import doors
+    from benchmarks.fuzz.enter import Finding, enter
+
     seed = random.randrange(1 << 31) if seed < 0 else seed
     found: dict[str, Finding] = {}
     count: dict[str, int] = {}
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
-        open_doors = [one for one in doors(Path(folder), keras) if door in one.name]
+        open_doors = [one for one in doors(Path(folder)) if door in one.name]
         end, turn = time.monotonic() + 60 * minutes, 0
         while time.monotonic() < end:
             for one in open_doors:
@@ -36,6 +48,16 @@ def main(
             turn += 1
     print(f"{sum(count.values())} mutations at {len(count)} doors, {len(found)} findings")
     raise typer.Exit(bool(found))
+
+
+def _load(folder: Path) -> None:
+    """Take the native module of this folder, before that of the package is imported."""
+    (path,) = folder.glob("_native*.so")
+    spec = importlib.util.spec_from_file_location("recurra._native", path)
+    assert spec is not None
+    assert spec.loader is not None
+    sys.modules["recurra._native"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
 
 
 typer.run(main)

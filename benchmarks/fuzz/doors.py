@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,18 +44,18 @@ class Door:
     share: int
 
 
-def doors(folder: Path, keras: bool = False) -> list[Door]:
-    """All of them; files are written in a folder. Keras' takes its backend from the environment."""
+def doors(folder: Path) -> list[Door]:
+    """All of them; files are written in a folder."""
     trained = _trained(folder)
-    found = [
+    return [
         *_model_files(folder, trained),
         *_states(folder, trained),
         *_onnx(folder),
         *_conversions(folder),
         *_texts(folder, trained),
         *_images(folder),
+        *_keras(folder),
     ]
-    return found + (_keras(folder) if keras else [])
 
 
 def _trained(folder: Path) -> dict[str, tuple[Path, list[Any]]]:
@@ -361,8 +363,7 @@ def _images(folder: Path) -> list[Door]:
 
 def _keras(folder: Path) -> list[Door]:
     """The archive of a Keras model, whose configuration says something else."""
-    import zipfile
-
+    os.environ.setdefault("KERAS_BACKEND", "torch")
     import keras
 
     layers = keras.layers
@@ -384,4 +385,4 @@ def _keras(folder: Path) -> list[Door]:
     def convert(path: Path) -> None:
         recurra.convert(path, folder / "out")
 
-    return [Door("Keras", [(folder / "seed.keras").read_bytes()], change, _at(folder / "k.keras", convert), 5)]
+    return [Door("Keras", [(folder / "seed.keras").read_bytes()], change, _at(folder / "k.keras", convert), 3)]
