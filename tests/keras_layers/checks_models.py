@@ -174,6 +174,8 @@ EVERYDAY = {
     "Bidirectional RNN": lambda: [theirs.Bidirectional(theirs.RNN(theirs.SimpleRNNCell(H)))],
     "GlobalAveragePooling1D": lambda: [theirs.LSTM(H, return_sequences=True), theirs.GlobalAveragePooling1D()],
     "GlobalMaxPooling1D": lambda: [theirs.LSTM(H, return_sequences=True), theirs.GlobalMaxPooling1D()],
+    "Bidirectional, mul": lambda: [theirs.Bidirectional(theirs.GRU(H, return_sequences=True), merge_mode="mul")],
+    "PReLU": lambda: [theirs.LSTM(H, return_sequences=True), theirs.PReLU(shared_axes=[1])],
     "selu": lambda: [theirs.LSTM(H), theirs.Dense(4, activation="selu")],
     "elu": lambda: [theirs.LSTM(H), theirs.ELU(0.5), theirs.ReLU(max_value=0.3, negative_slope=0.2, threshold=0.1)],
 }
@@ -266,12 +268,9 @@ class Mine(theirs.GRU):  # type: ignore[misc]
     ("layer", "message"),
     [
         (lambda: theirs.Conv1D(3, 2), "has padding='valid', groups=1 and .* expected 'causal'"),
-        (lambda: theirs.MaxPooling1D(), "is a MaxPooling1D, expected one of Activation"),
+        (lambda: theirs.MaxPooling1D(), "is a MaxPooling1D, whose windows see later steps"),
+        (lambda: theirs.PReLU(), r"slopes of the shape \(5, 3\), expected one for each feature: shared_axes"),
         (lambda: theirs.Dense(3, activation="glu"), "has the activation 'glu', expected softmax or one of elu"),
-        (
-            lambda: theirs.Bidirectional(theirs.LSTM(3), merge_mode="mul"),
-            "merge_mode='mul', expected one of: concat, sum",
-        ),
         (lambda: theirs.LSTM(3, activation="softmax"), "activation='softmax' has no word"),
         (lambda: theirs.GRU(3, go_backwards=True), "reads backwards, expected forwards"),
         (lambda: Mine(3), "is a Mine, which may change what it computes"),
@@ -284,11 +283,44 @@ def test_what_the_runtime_lacks_is_named(layer: object, message: str) -> None:
         ours.from_keras(model)
 
 
-def test_a_fork_is_refused() -> None:
-    start = keras.Input((5, 3))
-    fork = keras.Model(start, theirs.Add()([theirs.Dense(2)(start), theirs.Dense(2)(start)]))
-    with pytest.raises(ExportError, match="expected a chain of layers"):
-        ours.from_keras(fork)
+def residual(x):
+    y = theirs.LSTM(I, return_sequences=True)(x)
+    return theirs.LayerNormalization()(theirs.Add()([x, theirs.Dropout(0.1)(y)]))
+
+
+MERGING = {
+    "Add": residual,
+    "Add, twice": lambda x: residual(residual(x)),
+    "Subtract": lambda x: theirs.Subtract()([theirs.GRU(4)(x), theirs.SimpleRNN(4)(x)]),
+    "Multiply": lambda x: (lambda y: theirs.Multiply()([y, theirs.Dense(4, "sigmoid")(y)]))(theirs.GRU(4)(x)),
+    "Concatenate": lambda x: theirs.Concatenate()([x, theirs.GRU(4, return_sequences=True)(x), x]),
+    "a model within": lambda x: theirs.Add()([x, keras.Sequential([theirs.Dense(4), theirs.Dense(I)])(x)]),
+}
+
+
+@of_one_backend
+@pytest.mark.parametrize("kind", MERGING)
+def test_what_comes_of_one_input_is_put_together(kind: str) -> None:
+    start = keras.Input((None, I))
+    model = randomize(keras.Model(start, theirs.Dense(2)(MERGING[kind](start))), generator("merged", kind))
+    made = ours.from_keras(model)
+    assert made.parity["keras_difference"] < 1e-5
+    assert any(op.kind == "branches" for op in made.ops)
+    x = generator("x", kind).normal(size=(1, 9, I)).astype("float32")
+    session = made.session()
+    steps = np.stack([session.step(row) for row in x[0]])
+    wanted = ops.convert_to_numpy(model(x))[0]
+    assert_same([steps if wanted.ndim == 2 else steps[-1]], [wanted])
+
+
+def test_what_cannot_be_put_together_is_refused() -> None:
+    start, other = keras.Input((5, 3)), keras.Input((5, 3))
+    with pytest.raises(ExportError, match="has 2 inputs, expected one"):
+        ours.from_keras(keras.Model([start, other], theirs.Add()([start, other])))
+    with pytest.raises(ExportError, match="takes 2 values, expected one, or one of the layers Add"):
+        ours.from_keras(keras.Model(start, theirs.Dot(2)([start, theirs.Dense(3)(start)])))
+    with pytest.raises(ExportError, match="joins axis 1, expected -1"):
+        ours.from_keras(keras.Model(start, theirs.Concatenate(axis=1)([start, theirs.Dense(3)(start)])))
 
 
 @of_one_backend

@@ -27,6 +27,11 @@ _BETWEEN = ("tanh", "sigmoid", "relu", "gelu", "silu", "softplus", "elu", "softs
 Made = list[tuple[Any, list[Array]]]  # Keras' layers, each with its weights
 
 
+# Layers that put several values of the same input together.
+MERGED = {keras.layers.Add: "add", keras.layers.Subtract: "subtract", keras.layers.Multiply: "multiply"}
+MERGED[keras.layers.Concatenate] = "join"
+
+
 class Row(NamedTuple):
     """An op in Keras: the classes that are it, what such a layer is, and back."""
 
@@ -107,6 +112,28 @@ def _of_layer(layer: Any, features: int) -> list[ops.Op]:
     if not threshold and layer.max_value is None and slope:
         return [ops.Activation("leaky_relu", slope)]
     return [op_of(bent if layer.max_value is None else s.minimum(bent, float(layer.max_value)), features)]
+
+
+def _prelu(layer: Any) -> list[ops.Op]:
+    """relu(x) - slope relu(-x)."""
+    slope = array_of(layer, layer.alpha)
+    if slope.size != slope.shape[-1]:
+        raise ExportError(
+            f"from_keras: {layer.name} has slopes of the shape {slope.shape}, expected one for each feature: "
+            "shared_axes=[1]"
+        )
+    slope = np.broadcast_to(slope.reshape(-1), _features(layer))
+    none, back = np.zeros_like(slope), -np.ones_like(slope)
+    below = [ops.Affine(back, none), ops.Activation("relu"), ops.Affine(np.ascontiguousarray(slope), none)]
+    return [ops.Branches([[ops.Activation("relu")], below], "subtract")]
+
+
+def _window(layer: Any) -> list[ops.Op]:
+    """Keras' first window ends behind the first step, and its answers come later than those of a live network."""
+    raise ExportError(
+        f"from_keras: {layer.name} is a {type(layer).__name__}, whose windows see later steps than the first of them, "
+        "expected GlobalMaxPooling1D or GlobalAveragePooling1D, or a Conv1D with padding='causal' and strides"
+    )
 
 
 def _layer_norm(layer: Any) -> list[ops.Op]:
@@ -250,5 +277,7 @@ ROWS: list[tuple[type[ops.Op] | None, Row]] = [
     (ops.Softmax, Row((_k.Softmax,), lambda layer: _of_layer(layer, 0), lambda op: [(_k.Softmax(), [])])),
     (ops.Pool, Row((_k.GlobalAveragePooling1D,), lambda layer: [ops.Pool("mean")])),
     (ops.Pool, Row((_k.GlobalMaxPooling1D,), lambda layer: [ops.Pool("max")])),
+    (ops.Branches, Row((_k.PReLU,), _prelu)),
+    (None, Row((_k.MaxPooling1D, _k.AveragePooling1D), _window)),
     (None, Row(_IDLE, lambda layer: [])),
 ]

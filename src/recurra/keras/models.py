@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
@@ -16,21 +16,24 @@ from recurra.keras.recurrences import made_of
 from recurra.keras.scan import to_numpy
 from recurra.runtime import ops
 from recurra.runtime.model import Model
+from recurra.runtime.ops.branches import merged
 from recurra.runtime.parity import TOLERANCE, difference, random_input, refuse_difference
 from recurra.weights import Array
 
 STEPS, BATCH = 17, 3  # of the sample
+Chain: TypeAlias = tuple[ops.Op, ...]
 
 
 def from_keras(model: Any) -> Model:
     """A model of the runtime that computes what a Keras model computes.
 
-    Sequential models (and chains in the functional style) can be converted, of recurrent layers (also Bidirectional,
-    RNN of Keras' cells, and `Recurrent`), Dense, causal Conv1D, Embedding, the normalizations, activations, and pools
-    over all steps. What acts in training alone does nothing. Stateful and mixed-precision models are compared as a
-    live session runs them: from zero states, in float32; a step that would be masked is padding, which is not fed to a
-    live session. The runtime gives an output at every step: where the last recurrent layer returns its last output
-    only, the runtime's output at the last step is that. `model.parity` says so and how far Keras' own output is.
+    Sequential and functional models of one input can be converted, of recurrent layers (also Bidirectional, RNN of
+    Keras' cells, and `Recurrent`), Dense, causal Conv1D, Embedding, the normalizations, activations, and pools over all
+    steps; Add, Subtract, Multiply and Concatenate put together what comes of the same input. What acts in training
+    alone does nothing. Stateful and mixed-precision models are compared as a live session runs them: from zero states,
+    in float32; a step that would be masked is padding, which is not fed to a live session. The runtime gives an output
+    at every step: where the last recurrent layer returns its last output only, the runtime's output at the last step is
+    that. `model.parity` says so and how far Keras' own output is.
 
     Args:
         model: a Keras model, or the path of a `.keras` or `.h5` file. It is as it was afterwards, states included.
@@ -46,7 +49,7 @@ def from_keras(model: Any) -> Model:
     """
     if isinstance(model, (str, os.PathLike)):
         model = keras.saving.load_model(model, compile=False)
-    found = [op for part in _chain(model) for op in bridge.read(part)]
+    found = _ops(model)
     try:
         made = Model(found)
     except RecurraError as error:
@@ -130,29 +133,48 @@ def _live(model: Any) -> Iterator[None]:
             state.assign(was)
 
 
-def _chain(model: Any) -> Iterator[Any]:
-    """The layers in order."""
+def _ops(model: Any) -> Chain:
+    """What comes out of a model, as ops from its input on."""
     if not isinstance(model, keras.Model):
         raise ExportError(f"from_keras: got a {type(model).__name__}, expected a Keras model or the path of one")
     if not model.built or not getattr(model, "layers", None) or not hasattr(model, "inputs"):
         raise ExportError(
             f"from_keras: {model.name} has no layers with known inputs, expected a built Sequential or functional model"
         )
-    before: Any = None
-    for layer in model.layers:
-        nodes = getattr(layer, "_inbound_nodes", [])
-        if isinstance(layer, keras.layers.InputLayer):
-            continue
-        if isinstance(layer, keras.Model):
-            yield from _chain(layer)
-        else:
-            yield layer
-        parents = [t._keras_history.operation for n in nodes[-1:] for t in n.input_tensors]
-        if before is not None and not isinstance(model, keras.Sequential) and parents != [before]:
-            raise ExportError(
-                f"from_keras: {layer.name} does not follow {before.name} alone, expected a chain of layers"
-            )
-        before = layer
+    if isinstance(model, keras.Sequential):
+        layers = [layer for layer in model.layers if not isinstance(layer, keras.layers.InputLayer)]
+        return tuple(op for layer in layers for op in _ops_of(layer))
+    if len(model.inputs) != 1:
+        raise ExportError(f"from_keras: {model.name} has {len(model.inputs)} inputs, expected one")
+    return _behind(model.outputs[0], model.inputs[0], {})
+
+
+def _ops_of(layer: Any) -> Chain:
+    return _ops(layer) if isinstance(layer, keras.Model) else tuple(bridge.read(layer))
+
+
+def _behind(tensor: Any, start: Any, known: dict[int, Chain]) -> Chain:
+    """The ops from the input of a model to one of its tensors; each tensor is read once."""
+    if tensor is start:
+        return ()
+    if id(tensor) in known:
+        return known[id(tensor)]
+    layer, number, place = tensor._keras_history
+    parents = layer._inbound_nodes[number].input_tensors
+    how = next((how for kind, how in bridge.MERGED.items() if isinstance(layer, kind)), None)
+    if how is not None and len(parents) > 1:
+        if how == "join" and layer.axis not in (-1, len(tensor.shape) - 1):
+            raise ExportError(f"from_keras: {layer.name} joins axis {layer.axis}, expected -1: the features")
+        found = merged([_behind(parent, start, known) for parent in parents], how)
+    elif len(parents) == 1 and place == 0:
+        found = (*_behind(parents[0], start, known), *_ops_of(layer))
+    else:
+        names = ", ".join(kind.__name__ for kind in bridge.MERGED)
+        raise ExportError(
+            f"from_keras: {layer.name} takes {len(parents)} values, expected one, or one of the layers {names}"
+        )
+    known[id(tensor)] = found
+    return found
 
 
 def _compare(model: Any, made: Model) -> dict[str, Any]:

@@ -41,11 +41,10 @@ def read_recurrent(layer: Any) -> list[ops.Op]:
 
 
 def read_bidirectional(layer: Any) -> list[ops.Op]:
-    """Both directions side by side, at every step or at the end; or added."""
-    if layer.merge_mode not in ("concat", *_MERGED):
+    """Both directions side by side, at every step or at the end; or added, or multiplied."""
+    if layer.merge_mode not in (known := ("concat", "mul", *_MERGED)):
         raise ExportError(
-            f"from_keras: {layer.name} has merge_mode={layer.merge_mode!r}, expected one of: concat, "
-            f"{', '.join(_MERGED)}"
+            f"from_keras: {layer.name} has merge_mode={layer.merge_mode!r}, expected one of: {', '.join(known)}"
         )
     both = [layer.forward_layer, layer.backward_layer]
     if [part.go_backwards for part in both] != [False, True]:
@@ -63,6 +62,9 @@ def read_bidirectional(layer: Any) -> list[ops.Op]:
     if layer.merge_mode in _MERGED:
         share = _MERGED[layer.merge_mode] * np.eye(first.U.shape[1], dtype=np.float32)
         found.append(ops.Linear(np.concatenate([share, share], 1)))
+    elif layer.merge_mode == "mul":
+        ways = np.split(np.eye(2 * first.U.shape[1], dtype=np.float32), 2)
+        found.append(ops.Branches([[ops.Linear(np.ascontiguousarray(way))] for way in ways], "multiply"))
     return found
 
 
