@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import sklearn.base
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -205,6 +206,13 @@ def test_parameters(kind: Any, y: Any) -> None:
         cloned.set_params(hiden=3)
 
 
+def test_labels_as_bytes_are_text() -> None:
+    found = [Classifier(**SMALL).fit(SQUARE, y, evaluate=False) for y in (LABELS, LABELS.astype("S"))]
+    assert found[0].predict(SQUARE).tolist() == found[1].predict(SQUARE).tolist()
+    assert found[1].classes_.tolist() == ["high", "low", "middle"]
+    assert found[1].score(SQUARE, LABELS.astype("S")) == found[0].score(SQUARE, LABELS)
+
+
 BASE = """
 import sys
 import recurra
@@ -304,6 +312,11 @@ BAD: dict[str, tuple[type[Exception], str, Callable[[Any], Any]]] = {
         bad(y=[1, 0, np.nan, *[1] * 37]),
     ),
     "a label that is None": (DataError, "y: number 1 is 'None', expected a label", bad(y=["a", None, *["b"] * 38])),
+    "a label that is pandas' NA": (
+        DataError,
+        "y: number 1 is '<NA>', expected a label",
+        bad(y=pd.array(["a", pd.NA, *["b"] * 38], dtype="string")),
+    ),
     "y of another length": (DataError, "y: got 39 for 40 sequences, expected one for each", bad(y=LABELS[:-1])),
     "groups of another length": (DataError, "groups: got 2 for 40 sequences", bad(groups=["a", "b"])),
     "a group in two parts": (

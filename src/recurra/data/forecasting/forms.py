@@ -34,11 +34,13 @@ _CURE = (
 # The least and the last year in which whole numbers of so many digits are taken for dates: YYYYMM to YYYYMMDDHHMMSS.
 _COMPACT = {6: (1500, 2499), 8: (1500, 2499), 10: (1900, 2199), 12: (1900, 2199), 14: (1900, 2199)}
 _CLOCK = (
-    r"(?P<hour>\d{1,2})(?::(?P<minute>\d\d)(?::(?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?)?"
-    r"(?:\s*(?P<half>[ap])\.?m\.?)?"
+    r"(?P<hour>\d{1,2})(?:(?:[:h]|\.(?=[\d.]*\s*[ap]\.?m))(?P<minute>\d\d)"
+    r"(?:[:.](?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?)?(?:\s*(?P<half>[ap])\.?m\.?)?"
 )
 _ZONE = r"(?:\s*(?P<zone>z|utc|gmt|[+-]\d\d(?::?\d\d)?))?"
-_TEXT = re.compile(rf"(?P<date>.+?)(?:(?:\s+|t|,\s*|\s+-\s+)(?P<clock>{_CLOCK}){_ZONE}|\s+(?P<utc>utc|gmt))?", re.I)
+_TEXT = re.compile(
+    rf"(?P<date>.+?)(?:(?:\s+|t|,\s*|\s+-\s+|(?<=/\d{{4}}):)(?P<clock>{_CLOCK}){_ZONE}|\s+(?P<utc>utc|gmt))?", re.I
+)
 _D, _M, _Y, _YY, _S = (
     r"(?P<d>\d{1,2})(?:st|nd|rd|th|er|º|°)?",
     r"(?P<m>\d{1,2})",
@@ -53,7 +55,7 @@ _DATES = [
         rf"{_Y}([-/. ]){_M}\2(?P<d>\d{{1,2}})",
         rf"{_Y}(?:[-/ ]|m){_M}",
         rf"{_M}[-/. ]{_Y}",
-        rf"{_Y}[-/ ]?q(?P<q>[1-4])",
+        rf"{_Y}[-/ :]?q(?P<q>[1-4])",
         rf"q(?P<q>[1-4])[-/ ]?{_Y}",
         rf"{_Y}-?(?P<n>\d{{3}})",
         rf"{_Y}[-/ ]?w(?P<w>\d\d?)(?:-?(?P<wd>[1-7]))?",

@@ -46,13 +46,14 @@ class Classify(Task):
         Raises:
             DataError: a label is missing, all are one, or one was not in training.
         """
-        steps = [None if np.ndim(label) == 0 else _of_steps(i, label, found) for i, label in enumerate(found.y or [])]
-        for i, label in enumerate(found.y or []):
+        y = [label.decode(errors="replace") if isinstance(label, bytes) else label for label in found.y or []]
+        steps = [None if np.ndim(label) == 0 else _of_steps(i, label, found) for i, label in enumerate(y)]
+        for i, label in enumerate(y):
             if steps[i] is None and _no_label(label):
                 raise DataError(
                     f"y: number {i} is {str(label)[:40]!r}, expected a label for each sequence: leave out those without"
                 )
-        pairs = zip(found.y or [], steps, strict=True)
+        pairs = zip(y, steps, strict=True)
         flat = [one for label, each in pairs for one in ([label] if each is None else each)]
         there = [not _no_label(label) for label in flat]
         given = [label for label, known in zip(flat, there, strict=True) if known]
@@ -191,8 +192,11 @@ class Classify(Task):
 
 
 def _no_label(label: Any) -> bool:
-    """Whether a label is missing."""
-    return label is None or bool(label != label) or (isinstance(label, str) and not label)
+    """Whether a label is missing; pandas' NA says of no comparison whether it holds."""
+    try:
+        return label is None or bool(label != label) or (isinstance(label, str) and not label)
+    except TypeError:
+        return True
 
 
 def _of_steps(i: int, labels: Any, found: Sequences) -> list[Any]:
