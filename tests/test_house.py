@@ -214,7 +214,15 @@ KNOWS_LAYER_NORM = {
     "src/recurra/conversion/state_dict.py",
 }
 # Those that use torch's layer as any program does, or evaluate the node of that name.
-USES_ITS_NAME = {"speech.py", "encoders.py", "networks.py", "wrappers.py", "remedies.py", "modules.py", "operators.py"}
+USES_ITS_NAME = {
+    "speech.py",
+    "encoders.py",
+    "networks.py",
+    "wrappers.py",
+    "remedies.py",
+    "modules.py",
+    "operators.py",
+} | {"functions.py"}
 
 
 def test_an_op_is_known_in_few_places() -> None:

@@ -20,7 +20,7 @@ def main(
     minutes: float = 5,
     seed: int = -1,
     door: str = "",
-    keep: Path = Path("build/fuzz"),
+    keep: Path = Path("build/fuzz/found"),
     native: Annotated[Path | None, typer.Option(help="The folder of another build of the native module.")] = None,
 ) -> None:
     """Mutate until the time is over; what is found is kept in a folder, and the status is then 1."""

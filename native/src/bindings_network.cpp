@@ -24,6 +24,7 @@ using namespace nb::literals;
 // A network, and the scratch memory of steps of one row, which share it because they hold Python's lock.
 struct SharedNetwork {
     SharedNetwork(const std::string& isa, int64_t row, int64_t first) : network(known(isa), row, first) {}
+    explicit SharedNetwork(Network made) : network(std::move(made)) {}
     SharedNetwork(const SharedNetwork&) = delete;
 
     static const Isa& known(const std::string& name) {
@@ -370,6 +371,13 @@ void bind_network(nb::module_& m) {
             }
             n.network.add(recurrent(std::move(directions)));
         })
+        .def("branch", [](const SharedNetwork& n, int64_t first) { return new SharedNetwork(n.network.branch(first)); }, "first"_a)
+        .def("add_branches", [](SharedNetwork& n, const std::vector<const SharedNetwork*>& chains, int how, int64_t width) {
+            expect(!n.whole, "a network with sessions takes no more ops");
+            std::vector<const Network*> networks;
+            for (const SharedNetwork* chain : chains) networks.push_back(&chain->network);
+            n.network.add(branches(networks, how, width));
+        }, "chains"_a, "how"_a, "width"_a)
         .def("add_fields", [](SharedNetwork& n, const Kernel& kernel, const WeightArrays& weights, int64_t size, int64_t width) {
             expect(!n.whole, "a network with sessions takes no more ops");
             const Cell<float> cell = weights.cell<float>(kernel, size);

@@ -30,11 +30,48 @@ READ = {
         out=nn.Sequential(nn.Linear(5, 4), nn.ReLU(), nn.Linear(4, 2)),
     ),
 }
-REFUSED = {
-    "aten.add.Tensor, which is no layer": lambda: Net(
-        lambda s, x: s.rnn(x)[0] + s.out(x), rnn=gru(), out=nn.Linear(3, 5)
+ROW = torch.tensor([0.5, -2.0, 3.0])
+READ |= {
+    "two layers of one input": lambda: Net(lambda s, x: s.rnn(x)[0] + s.out(x), rnn=gru(), out=nn.Linear(3, 5)),
+    "a residual connection": lambda: Net(
+        lambda s, x: s.out(s.norm(x + s.drop(s.rnn(x)[0]))[:, -1]),
+        rnn=nn.LSTM(3, 3, batch_first=True),
+        norm=nn.LayerNorm(3),
+        drop=nn.Dropout(0.5),
+        out=nn.Linear(3, 2),
     ),
-    "joins 2 values": lambda: Net(lambda s, x: (lambda h: torch.cat([h[1], h[0]], 1))(s.rnn(x)[1][0]), rnn=both()),
+    "residuals within residuals": lambda: Net(
+        lambda s, x: (lambda y: y - s.out(torch.relu(y) + 0.5 * s.again(y)[0]))(x + s.rnn(x)[0]),
+        rnn=nn.GRU(3, 3, batch_first=True),
+        again=nn.GRU(3, 3, batch_first=True),
+        out=nn.Linear(3, 3),
+    ),
+    "a gate": lambda: Net(
+        lambda s, x: (lambda y: y * torch.sigmoid(s.gate(y)))(s.rnn(x)[0]), rnn=gru(), gate=nn.Linear(5, 5)
+    ),
+    "what came in beside what came out": lambda: Net(
+        lambda s, x: s.out(torch.cat([x, s.rnn(x)[0], x * x], dim=-1)), rnn=gru(), out=nn.Linear(11, 2)
+    ),
+    "arithmetic with numbers": lambda: Net(
+        lambda s, x: s.rnn((1.0 - (x * 2 + 0.25) / 3).clamp(-1, 0.9).abs() ** 2)[0] - 4, rnn=gru()
+    ),
+    "arithmetic with a row": lambda: Net(lambda s, x: s.rnn(-((x - ROW) / ROW) * ROW + ROW)[0], rnn=gru()),
+    "a norm that is a function": lambda: Net(
+        lambda s, x: s.rnn(functional.layer_norm(x, (3,), ROW, eps=1e-3))[0], rnn=gru()
+    ),
+}
+REFUSED = {
+    r"aten.cumsum.default, which the model file does not have, expected layers, and of functions .*add": lambda: Net(
+        lambda s, x: torch.cumsum(s.rnn(x)[0], 1), rnn=gru()
+    ),
+    "where no chain of layers has it": lambda: Net(lambda s, x: x / s.rnn(x)[0], rnn=nn.GRU(3, 3, batch_first=True)),
+    "branches: a recurrent layer does not answer each step": lambda: Net(
+        lambda s, x: s.out(x) + s.rnn(x)[0], rnn=both(), out=nn.Linear(3, 10)
+    ),
+    "puts together the axes": lambda: Net(lambda s, x: s.rnn(x)[0] + s.rnn(x)[0].mean(1, keepdim=True), rnn=gru()),
+    "forward uses the final state of one of two directions": lambda: Net(
+        lambda s, x: (lambda h: torch.cat([h[1], h[0]], 1))(s.rnn(x)[1][0]), rnn=both()
+    ),
     "of one of two directions": lambda: Net(lambda s, x: s.out(s.rnn(x)[1][0][0]), rnn=both(), out=nn.Linear(5, 2)),
     "comes from no chain": lambda: Net(lambda s, x: s.rnn(x)[1][1], rnn=both()),
     "1 zeros before the first step and 1 after": lambda: Net(

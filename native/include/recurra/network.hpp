@@ -69,6 +69,15 @@ public:
     // Ops in their order. Throws std::invalid_argument where one does not take what the one before gives.
     void add(Op op);
 
+    // A network beside this one, which takes so many features of what flows here, and reads the same row.
+    Network branch(int64_t first) const {
+        Network made(*isa_, row_, row_);
+        expect(first > 0, "a branch takes no features");
+        made.first_ = first;
+        return made;
+    }
+
+    const std::vector<Op>& ops() const { return ops_; }
     int64_t input() const { return row_; }
     int64_t output() const { return ops_.empty() ? first_ : ops_.back().output; }
     int64_t widest() const;    // the most features between its ops

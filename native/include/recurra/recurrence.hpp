@@ -21,6 +21,11 @@ struct Recurrence {
 // Forward, and reverse where there are two, whose outputs stand side by side.
 Op recurrent(std::vector<std::unique_ptr<Recurrence>> directions);
 
+// What the ops of several networks make of the same row of so many features, put together: added (0), subtracted from the
+// first (1), multiplied (2), or side by side (3). All of them stream, and answer at every step.
+class Network;
+Op branches(const std::vector<const Network*>& networks, int how, int64_t input);
+
 // The first fields of a row, so many as a cell without products has states, as its step makes them of what they were; the
 // rest of the row, of `width` in all, stays as it is.
 Op fields(const Cell<float>& cell, const Weights<float>& weights, int64_t width);

@@ -33,9 +33,7 @@ class Node:
     attributes: dict[str, Any]
     metadata: dict[str, str] = field(default_factory=dict)
     proto: Any = field(default=None, compare=False, repr=False)  # as it was read
-    made: list[Any] = field(
-        default_factory=list, compare=False, repr=False
-    )  # once, for all its runs
+    made: list[Any] = field(default_factory=list, compare=False, repr=False)  # once, for all its runs
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ from recurra.errors import CellError, DtypeError, ModelFileError, ShapeError
 from recurra.files import write_atomically
 from recurra.runtime.model import MAIN, Model, prefix
 from recurra.runtime.ops import Op, Recurrent
+from recurra.runtime.ops.branches import every
 from recurra.runtime.ops.forecast import FUTURE
 from recurra.runtime.ops.op import check_count
 from recurra.runtime.program import INPUT, Program
@@ -98,7 +99,7 @@ def load(path: str | os.PathLike[str]) -> Model:
     tensors = _by_program(target, described, arrays)
     try:
         ops = {n: _ops(target, n, d["ops"], tensors[n]) for n, d in described.items()}
-        own = {op.cell for n in ops for op in ops[n] if isinstance(op, Recurrent)}
+        own = {op.cell for n in ops for op in every(ops[n]) if isinstance(op, Recurrent)}
         if len(foreign := {cell.fingerprint for cell in own} - set(_native.zoo)) > MOST_CELLS:
             raise ModelFileError(
                 f"{target}: {len(foreign)} cells of its own would have to be compiled, expected at most {MOST_CELLS}"

@@ -44,8 +44,9 @@ def export(
 
     Recurrent layers (torch.nn's and Recurra's) and the layers that `recurra.torch.bridge` lists can be exported, alone
     or in nn.Sequential or `Stack`, nested or not; and a module with a forward of its own, which torch.export traces and
-    which must come to a chain of such layers: with activations, the last step, a final state or a pool over all steps
-    of them, and axes turned. A batch normalization is folded into the linear layer or the
+    which must come to such layers one after the other: with activations, arithmetic with numbers, values of the same
+    input added, multiplied or side by side, the last step, a final state or a pool over all steps of them, and axes
+    turned. A batch normalization is folded into the linear layer or the
     convolution before it. A layer of two directions exports for `run` only. Before the file is written, the model is
     run as a whole, in chunks, stepped, in batches and reloaded, which must all have the same bits, and compared with
     the module itself; `model.parity` has the result.

@@ -3,6 +3,7 @@
 from recurra.runtime.ops.activation import Activation
 from recurra.runtime.ops.affine import Affine
 from recurra.runtime.ops.attend import Attend
+from recurra.runtime.ops.branches import Branches
 from recurra.runtime.ops.convolution import Convolution
 from recurra.runtime.ops.convolution_2d import Convolution2d
 from recurra.runtime.ops.dropout import Dropout
@@ -22,6 +23,7 @@ __all__ = [
     "Activation",
     "Affine",
     "Attend",
+    "Branches",
     "Convolution",
     "Convolution2d",
     "Dropout",

@@ -1,0 +1,133 @@
+"""Branches: chains of ops on the same row, added, subtracted, multiplied or side by side; live, to the last bit."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from recurra import _native, cells, engine
+from recurra.errors import ExportError, ModelFileError, ShapeError
+from recurra.runtime import Activation, Branches, Convolution, Dropout, Embedding, Model, Program, check_parity, load
+from runtime.networks import F, embedding, forecast_head, layer_norm, linear, recurrent, same, sample
+
+
+def deep(how: str) -> Model:
+    """Branches within branches, with states in several, behind whole numbers and before more layers."""
+    inner = Branches([[linear(5, 7), recurrent(cells.gru, 5, 7)], [], [recurrent(cells.lstm, 7, 7), Dropout(0.1)]], how)
+    ops = [embedding(11, 7), Branches([[], [inner, Activation("tanh")]], how)]
+    width = Program(ops).output_size
+    return Model([*ops, recurrent(cells.gru, width, 6, key="behind"), layer_norm(6)])
+
+
+@pytest.mark.parametrize("how", ["add", "subtract", "multiply", "join"])
+def test_branches_are_their_parts_put_together(how) -> None:
+    model = deep(how)
+    first, outer = model.ops[:2]
+    inner = outer.branches[1][0]
+    x = sample(model, 23, 3)
+    e = Model([first]).run(x)
+    parts = [Model(list(inner.branches[0])).run(e), e, Model(list(inner.branches[2])).run(e)]
+
+    def together(arrays):
+        if how == "join":
+            return np.concatenate(arrays, -1)
+        total = arrays[0].copy()
+        for a in arrays[1:]:
+            {"add": np.add, "subtract": np.subtract, "multiply": np.multiply}[how](total, a, out=total)
+        return total
+
+    within = together(parts)
+    bent = Program([Activation("tanh")], {"x": within.shape[-1]}).run(within)
+    assert same(Program(model.ops[:2]).run(x), together([e, bent]))
+    report = check_parity(model, x)
+    assert set(report["differing"]) >= {"stepped", "reloaded"}
+    assert not any(report["differing"].values())
+    names = list(model.state_widths())
+    assert names[:2] == ["layers.1.1.0.0.1.h", "layers.1.1.0.2.0.h"]
+
+
+def test_a_session_goes_on_from_a_snapshot(tmp_path) -> None:
+    model = deep("add")
+    model.save(tmp_path / "m.recurra")
+    again = load(tmp_path / "m.recurra")
+    assert again.fingerprint == model.fingerprint
+    x = sample(model, 40, 1)[:, 0]
+    session, other = model.session(), again.session()
+    session.run(x[:17])
+    other.restore(session.snapshot())
+    assert same(other.run(x[17:]), session.run(x[17:]))
+
+
+def test_a_branch_reads_what_stands_beside_the_flow() -> None:
+    head = forecast_head(5)
+    front = [recurrent(cells.gru, 4, 5)]
+    twice = Model([*front, Branches([[head], [linear(5, 5), head]], "join")])
+    assert list(twice.inputs) == ["x", "future"]
+    x = sample(twice, 9, 2)
+    flow = Model(front).run(np.ascontiguousarray(x[..., :4]))
+    one, two = (Model([head]).run(np.concatenate([f, x[..., 4:]], -1)) for f in (flow, Model([linear(5, 5)]).run(flow)))
+    assert same(twice.run(x), np.concatenate([one, two], -1))
+
+
+@pytest.mark.parametrize(
+    ("branches", "how", "message"),
+    [
+        ([[]], "add", "1 of them"),
+        ([[], []], "divide", "one of add, subtract, multiply, join"),
+        ([[]] * 17, "add", "expected 2 to 16"),
+        ([[], [linear(4, 5)]], "add", "they give .* features, expected the same of each to add them"),
+        ([[linear(5, 5), linear(4, 6)], []], "join", "takes 6 features, expected 5"),
+        ([[], [recurrent(cells.gru, 5, 5, directions=2)]], "join", "recurrent layer does not answer each step"),
+        ([[], [Convolution(np.ones((5, 2, 5), F), stride=2)]], "add", "convolution layer does not answer"),
+        ([[], [Embedding(np.ones((4, 5), F))]], "add", "embedding layer does not answer"),
+    ],
+)
+def test_what_cannot_be_put_together_is_refused(branches, how, message) -> None:
+    with pytest.raises(ShapeError, match=message):
+        Model([Branches(branches, how), linear(2, 5)])
+
+
+def test_a_file_with_other_branches_is_refused(tmp_path) -> None:
+    path = tmp_path / "m.recurra"
+    deep("add").save(path)
+    content = path.read_bytes()
+    size = int.from_bytes(content[:8], "little")
+    for change in (
+        lambda op: op.update(branches=3),
+        lambda op: op.update(branches=[[], [[]]]),
+        lambda op: op.update(how=["add"]),
+        lambda op: op["branches"][1].pop(),
+        lambda op: op["branches"][1][0].update(kind="branch"),
+        lambda op: op["branches"].reverse(),
+    ):
+        header = json.loads(content[8 : 8 + size])
+        said = json.loads(header["__metadata__"]["recurra"])
+        said.pop("checksum")
+        change(said["programs"]["main"]["ops"][1])
+        header["__metadata__"]["recurra"] = json.dumps(said)
+        text = json.dumps(header).encode()
+        path.write_bytes(len(text).to_bytes(8, "little") + text + content[8 + size :])
+        with pytest.raises(ModelFileError) as error:
+            load(path)
+        assert "\n" not in str(error.value)
+
+
+def test_the_native_module_checks_branches() -> None:
+    network = _native.Network(engine.isa(), 3, 3)
+    with pytest.raises(ValueError, match="takes no features"):
+        network.branch(0)
+    with pytest.raises(ValueError, match="fewer than two branches"):
+        network.add_branches([network.branch(3)], 0, 3)
+    wide = network.branch(4)
+    wide.add("linear", [np.ones((2, 4), F), None], [], 4)
+    for chains, how in (([wide, network.branch(3)], 3), ([network.branch(3)] * 2, 4), ([network.branch(3)] * 2, -1)):
+        with pytest.raises(ValueError, match="branch"):
+            network.add_branches(chains, how, 3)
+
+
+def test_other_libraries_have_no_branches(tmp_path) -> None:
+    onnx = pytest.importorskip("recurra.onnx")
+    with pytest.raises(ExportError, match="branches"):
+        onnx.export(deep("add"), tmp_path / "m.onnx")
