@@ -94,6 +94,14 @@ def test_parameters_are_checked_in_fit_and_not_before(bad) -> None:
     assert not hasattr(f, "model_")
 
 
+def test_nothing_to_compare_with_is_said(one) -> None:
+    empty = table() | {"demand": np.full(240, np.nan)}
+    short = {name: column[:4] for name, column in table().items()}
+    for data in (empty, short):
+        with pytest.raises(DataError, match="no series has a value of 'demand' .* more than 4 rows, the horizon"):
+            one.evaluate(data)
+
+
 def test_other_bad_settings_and_data_are_refused() -> None:
     with pytest.raises(CellError, match="gruu"):
         fitted(cell="gruu")

@@ -110,7 +110,7 @@ def scatter_nd(node: Node, values: list[Any], opset: int) -> list[Value]:
 
 def pad(node: Node, values: list[Any], opset: int) -> list[Value]:
     """With more before and after each axis, or with less."""
-    x, mode = values[0], node.attributes.get("mode", "constant")
+    x, mode = values[0], str(node.attributes.get("mode", "constant"))
     given = node.attributes["pads"] if "pads" in node.attributes else values[1].tolist()
     over = range(x.ndim) if optional(values, 3) is None else [place(int(a), x.ndim) for a in values[3]]
     if len(given) != 2 * len(over):
@@ -122,7 +122,8 @@ def pad(node: Node, values: list[Any], opset: int) -> list[Value]:
     widths = [(max(a, 0), max(b, 0)) for a, b in widths]
     check_size([n + a + b for n, (a, b) in zip(x.shape, widths, strict=True)], node.label)
     if mode != "constant":
-        return [np.pad(x, widths, {"reflect": "reflect", "edge": "edge", "wrap": "wrap"}[mode])]
+        known: dict[str, Any] = {name: name for name in ("reflect", "edge", "wrap")}
+        return [np.pad(x, widths, known[mode])]
     with_value = optional(values, 2)
     number = node.attributes.get("value", 0) if with_value is None else with_value.reshape(())
     return [padded(x, widths, number)]

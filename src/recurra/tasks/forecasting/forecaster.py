@@ -324,12 +324,22 @@ class Forecaster(Estimator):
         return self.predict(X, "all" if origins == "all" else "last"), self.transform_.clock
 
     def evaluate(self, data: Any) -> dict[str, float]:  # type: ignore[override]
-        """MAE, MASE, sMAPE, coverage and pinball loss over all horizons and origins of a table."""
+        """MAE, MASE, sMAPE, coverage and pinball loss over all horizons and origins of a table.
+
+        Raises:
+            NotFittedError: before `fit` or `load`.
+            DataError: the table cannot be used, or has no value that a forecast could be compared with.
+        """
         from recurra.tasks.forecasting.report import score
 
         series = self._given(data)
         splits = [Split(0, 0, one.observed) for one in series]
         bench = Bench(self.task_, series, splits, self.transform_)
+        if not any(np.isfinite(one.target[start + 1 :]).any() for one, start, _ in bench.pieces("test")):
+            raise DataError(
+                f"evaluate: no series has a value of {series[0].columns.target!r} among rows that can be forecast, "
+                f"expected more than {self.task_.horizon} rows, the horizon, with values"
+            )
         return {
             name: np.nan if v is None else v for name, v in score(bench, self._predictor(), "test").summary().items()
         }
