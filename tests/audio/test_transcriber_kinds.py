@@ -176,3 +176,31 @@ def test_memory_is_bounded_however_long_somebody_speaks(thin) -> None:
         sizes.append(len(hearer.snapshot()))
     assert hearer.seconds == 100
     assert max(sizes[10:]) < 1.2 * max(sizes[:10])
+
+
+def test_a_session_of_the_task_says_what_is_said_while_it_is_said(thin, recordings) -> None:
+    """Two sounds in pieces, one a new session of a snapshot in the middle; partial texts grow to what was said."""
+    live, said, partial = thin.live(), {"a": [], "b": []}, {"a": [], "b": []}
+    sounds = {name: recordings[i].samples for i, name in enumerate("ab")}
+    for at in range(0, max(map(len, sounds.values())), 900):
+        for name, x in sounds.items():
+            answer = live.step(x[at : at + 900], name)
+            said[name] += answer["segments"]
+            partial[name].append(answer["partial"])
+        if at == 9000:
+            snapshot, live = live.snapshot(), thin.live()
+            live.restore(snapshot)
+            live.fork("a", "c")
+            assert live.step(sounds["a"][at + 900 :], "c")["partial"]["text"] == partial_of(thin, sounds["a"])
+    for i, name in enumerate("ab"):
+        said[name] += live.step({"samples": [], "end": True}, name)["segments"]
+        assert said[name] == [one.to_dict() for one in thin.transcribe(recordings[i : i + 1])[0]]
+        assert partial[name][-1]["text"] == partial_of(thin, sounds[name])
+    assert any(one["settled"] < len(one["words"]) for one in partial["a"])
+    assert live.series == ["c"]
+
+
+def partial_of(model: Transcriber, x: np.ndarray) -> str:
+    hearer = model.listen()
+    hearer.push(x)
+    return hearer.partial().text

@@ -173,7 +173,13 @@ def test_a_state_that_cannot_be_one_changes_nothing() -> None:
 
 def test_what_it_cannot_do_is_said(path) -> None:
     model = recurra.open_model(path)
-    with pytest.raises(SessionError, match=r"expected Transducer\.listen"):
-        model.live().step(np.zeros(9000, np.float32))
     with pytest.raises(ModelFileError, match="expected 'forecast'"):
         recurra.Forecaster.load(path)
+
+
+def test_a_session_of_the_task_writes_what_the_whole_says(path, recordings) -> None:
+    model = recurra.open_model(path)
+    live, x = model.live(), recordings[0].samples
+    said = [one for at in range(0, len(x), 3000) for one in live.step(x[at : at + 3000])["segments"]]
+    said += live.step({"samples": [], "end": True})["segments"]
+    assert said == [one.to_dict() for one in model.transcribe(recordings[:1])[0]]

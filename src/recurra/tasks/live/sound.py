@@ -42,7 +42,7 @@ class LiveSound(Stepwise):
         bank = self.transform.bank
         return int(kept) + 4 * int(bank.window + bank.shift * self.transform.stack)
 
-    def step(self, observation: Any, series: str = "", rate: int | None = None) -> list[dict[str, Any]]:
+    def step(self, observation: Any, series: str = "", rate: int | None = None) -> Any:
         """Take samples: the answers after each step of which the last sample is among them; there may be none.
 
         Args:
@@ -53,9 +53,9 @@ class LiveSound(Stepwise):
         Raises:
             DataError: they are no samples; nothing has changed.
         """
-        return self._answers(self.outputs(_samples(observation), series, rate), series)
+        return self._answers(self.outputs(_samples(observation), series, rate), series, observation)
 
-    def steps(self, observation: Any, series: str = "") -> Steps[list[dict[str, Any]]]:
+    def steps(self, observation: Any, series: str = "") -> Steps[Any]:
         """As `step`; see `Stepwise`."""
         one = self._series.get(series) or self._begun(series)
         rows = one.rows.push(_samples(observation), None)
@@ -65,9 +65,11 @@ class LiveSound(Stepwise):
             output = yield one.session, row
             if output is not None:  # behind a stride there is none at most steps
                 found.append(output)
-        return self._answers(np.array(found, np.float32).reshape(len(found), self.model.output_size), series)
+        outputs = np.array(found, np.float32).reshape(len(found), self.model.output_size)
+        return self._answers(outputs, series, observation)
 
-    def _answers(self, outputs: np.ndarray[Any, Any], series: str) -> list[dict[str, Any]]:
+    def _answers(self, outputs: np.ndarray[Any, Any], series: str, observation: Any) -> Any:
+        """What is answered to an observation of which these are the outputs."""
         return [self.task.answer(one) for one in self.task.decode(outputs, self.transform, series)]
 
     def outputs(self, samples: Any, series: str = "", rate: int | None = None) -> np.ndarray[Any, Any]:

@@ -1,21 +1,83 @@
-"""`Hearer`: a live session of a transcriber; no torch."""
+"""`LiveTranscript` and `Hearer`: live sessions of a transcriber; no torch."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from recurra.errors import SessionError
 from recurra.runtime.sealed import seal, unseal
+from recurra.tasks.live.base import Remembered
+from recurra.tasks.live.sound import LiveSound
 from recurra.tasks.transcription.listen import Listener, Segment
 
 if TYPE_CHECKING:
     from recurra.tasks.transcription.task import Transcribe
 
 _KIND = b"RcrH"  # a snapshot's payload is that of the samples' session
+
+
+class LiveTranscript(LiveSound):
+    """What is said in sounds, while it is said, for any number of them side by side.
+
+    An observation is samples, or a mapping with them as `samples` and, where the sound ends with them, a true `end`. An
+    answer has the `segments` that have ended, and as `partial` what there is of the one that has not, whose first
+    `settled` words will not change. All segments to the end are those of `Transcriber.transcribe`.
+    """
+
+    answer = "transcript"
+    extra = ("end",)
+
+    def _begun(self, name: str) -> Remembered:
+        one = super()._begun(name)
+        one.more = _Listening(self.task.listener(self.model, self.transform))  # type: ignore[attr-defined]
+        return one
+
+    def _answers(self, outputs: np.ndarray[Any, Any], series: str, observation: Any) -> dict[str, Any]:
+        listener = self._series[series].more.listener
+        ended = self._taken(listener, outputs, series)
+        if isinstance(observation, Mapping) and observation.get("end") is True:
+            ended += [*self._taken(listener, self.finish(series), series), *listener.finish()]
+        return {"segments": [one.to_dict() for one in ended], "partial": listener.partial().to_dict()}
+
+    def _taken(self, listener: Listener, outputs: np.ndarray[Any, Any], series: str) -> list[Segment]:
+        return listener.take(self.task.decode(outputs, self.transform, series)) if len(outputs) else []
+
+    def fork(self, series: str, name: str) -> None:
+        """See `LiveSound`."""
+        super().fork(series, name)
+        self._series[name].more = _Listening(self._series[series].more.listener.fork())
+
+    @property
+    def fields(self) -> list[str]:
+        """What has been said, and what is being said."""
+        return ["text", "partial"]
+
+    def cells(self, answer: Mapping[str, Any]) -> list[str]:
+        """See `Live`."""
+        return [" ".join(one["text"] for one in answer["segments"]), answer["partial"]["text"]]
+
+    def to_dict(self, answer: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer as it is."""
+        return dict(answer)
+
+
+class _Listening:
+    """A listener, as `Remembered` keeps it."""
+
+    def __init__(self, listener: Listener) -> None:
+        self.listener = listener
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        return {"listener": np.frombuffer(json.dumps(self.listener.state()).encode(), np.uint8)}
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        self.listener.restore(json.loads(state["listener"].tobytes()))
 
 
 class Hearer:

@@ -12,6 +12,7 @@ from recurra.data.sequences import Sequences
 from recurra.errors import DataError
 from recurra.tasks.base import Floats, Task
 from recurra.tasks.transcription.baselines import Silent
+from recurra.tasks.transcription.listen import Listener
 from recurra.tasks.transcription.metrics import CharacterErrorRate, WordErrorRate, error_rate
 from recurra.tasks.transcription.report import sections
 from recurra.tasks.transcription.units import (
@@ -28,8 +29,11 @@ from recurra.tasks.transcription.units import (
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
+    from recurra.runtime.model import Model
     from recurra.tasks.bench import Bench, ModelPredictor
     from recurra.tasks.learn import Recipe
+    from recurra.tasks.transcription.ctc import Search
+    from recurra.tasks.transcription.live import LiveTranscript
 
 READING = {"stack": 3, "after": 0.24, "copies": 6, "pause": 10, "pad": 0.4}
 TOGETHER = 8  # batches of recordings of about one length
@@ -205,6 +209,20 @@ class Transcribe(Task):
         """The logarithms of the probabilities, [M, K + 1]."""
         found: Floats = np.log(np.maximum(output.astype(np.float64), 1e-13))
         return found
+
+    def listener(self, model: Model, transform: Any, search: Search | None = None) -> Listener:
+        """What makes segments of the network's outputs."""
+        return Listener(self.letters, self.seconds(transform), search)
+
+    def seconds(self, transform: Any) -> float:
+        """From output to output."""
+        return float(transform.milliseconds * self.thinned / 1000)
+
+    def live(self, model: Model, transform: Any) -> LiveTranscript:
+        """Samples in, segments out, and what is being said."""
+        from recurra.tasks.transcription.live import LiveTranscript
+
+        return LiveTranscript(model, self, transform)
 
     def answer(self, numbers: Floats) -> dict[str, Any]:
         """The letter of a step."""

@@ -115,12 +115,8 @@ class Transcriber(Estimator):
     def listener(self, search: Search | None = None) -> Listener:
         """What makes segments of the network's outputs."""
         self._check_fitted()
-        return Listener(self.task_.letters, self._seconds, search)
-
-    @property
-    def _seconds(self) -> float:
-        """From output to output."""
-        return float(self.transform_.milliseconds * self.task_.thinned / 1000)
+        found: Listener = self.task_.listener(self.model_, self.transform_, search)
+        return found
 
     def predict(
         self, X: Any, *, series: str | None = None, steps: str | None = None, search: Search | None = None

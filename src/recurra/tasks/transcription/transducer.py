@@ -131,6 +131,10 @@ class Transduce(Transcribe):
                 shares[t, int(k)] = share if k else 0.0
         return shares
 
+    def listener(self, model: Model, transform: Any, search: Search | None = None) -> Listener:
+        """See `Transcribe`; without a search four texts are kept."""
+        return TransducerListener(self.letters, self.seconds(transform), search or Search(beam=4), model)
+
     def answer(self, numbers: Floats) -> dict[str, Any]:
         """There is none for a step.
 
@@ -197,11 +201,6 @@ class Transducer(Transcriber):
     """
 
     task = Transduce
-
-    def listener(self, search: Search | None = None) -> Listener:
-        """See `Transcriber`; without a search four texts are kept."""
-        self._check_fitted()
-        return TransducerListener(self.task_.letters, self._seconds, search or Search(beam=4), self.model_)
 
     def _outputs(self, predictor: Any, piece: Piece) -> Floats:
         found: Floats = ModelPredictor.predict(predictor, *piece)
