@@ -9,7 +9,7 @@ import pytest
 
 import recurra
 from recurra.data.audio import Recording
-from recurra.errors import ModelFileError, SessionError
+from recurra.errors import ModelFileError
 from recurra.runtime import Activation, Embedding, Linear, Model, Softmax
 from recurra.tasks.transcription import transduced
 from recurra.tasks.transcription.ctc import Search
@@ -172,7 +172,6 @@ def test_a_state_that_cannot_be_one_changes_nothing() -> None:
 
 
 def test_what_it_cannot_do_is_said(path) -> None:
-    model = recurra.open_model(path)
     with pytest.raises(ModelFileError, match="expected 'forecast'"):
         recurra.Forecaster.load(path)
 
