@@ -1,8 +1,9 @@
-"""Training and serving on a Ray of this machine: `python -m benchmarks.clustered [fit|serve]...`.
+"""Training and serving on a Ray of this machine: `python -m benchmarks.clustered [fit|kill|serve]...`.
 
 `fit` trains a forecaster here, and on Ray with one worker and with two; it prints the time of an update, and if the
-weights are the same. `serve` steps sessions over REST, some at a time, on a single server and on two replicas, and
-prints steps a second, and the middle and the 99th hundredth of the round trips.
+weights are the same. `kill` kills a worker in training, and prints that too. `serve` steps sessions over REST, some at
+a time, on a single server and on two replicas, and prints steps a second, and the middle and the 99th hundredth of the
+round trips.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import aiohttp
 import numpy as np
+import psutil
 
 import recurra
 from benchmarks.serving import model
@@ -49,6 +51,26 @@ def fit():
             found.append(fingerprint)
             print(f"fit: GRU({hidden}): {1e3 * seconds:.1f} ms an update by {workers} on Ray", flush=True)
         print(f"fit: GRU({hidden}): one worker and two have {'the same' if len(set(found)) == 1 else 'OTHER'} weights")
+
+
+def kill():
+    rng = np.random.default_rng(0)
+    data, killed, found = {"y": np.sin(np.arange(2000) / 4) + 0.1 * rng.normal(size=2000)}, [], []
+
+    def progress(now):
+        if now.epoch > 3 and not killed:
+            killed.append(next(p for p in psutil.process_iter(["name"]) if "RayTrainWorker" in " ".join(p.cmdline())))
+            killed[0].kill()
+
+    with tempfile.TemporaryDirectory(prefix="recurra-clustered-") as folder:
+        for told in (None, progress):
+            with training_on_ray(2):
+                made = recurra.Forecaster(horizon=4, hidden=8, epochs=6, batch=16, refit="train")
+                began = time.perf_counter()
+                made.fit(data, "y", evaluate=False, progress=told, checkpoint=Path(folder) / "checkpoint")
+                print(f"kill: {'one worker killed' if told else 'undisturbed'}: {time.perf_counter() - began:.0f} s")
+            found.append(made.model_.fingerprint)
+    print(f"kill: {'the same' if len(set(found)) == 1 else 'OTHER'} weights")
 
 
 async def stepped(url):
@@ -93,7 +115,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("what", nargs="*", default=["fit", "serve"])
     for name in parser.parse_args().what:
-        {"fit": fit, "serve": serve}[name]()
+        {"fit": fit, "kill": kill, "serve": serve}[name]()
 
 
 if __name__ == "__main__":

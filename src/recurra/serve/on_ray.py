@@ -36,10 +36,21 @@ from recurra.serve.served import open_served
 from recurra.serve.server import Server, refused_upgrade
 
 _PATIENCE = 30.0  # seconds that a request waits for a replica that is being started anew
+_OUT, _TOGETHER = 4, 256  # calls to a replica at a time, so that none waits for a long one; requests of one
 _SESSIONS = "/v1/sessions"
 _METHODS = ("GET", "POST", "PUT", "DELETE", "PATCH", "HEAD", "OPTIONS")
 
 Headers = list[tuple[bytes, bytes]]
+
+
+class Asked(NamedTuple):
+    """What a replica is asked: a request of HTTP's."""
+
+    method: str
+    path: str
+    query: bytes
+    headers: Headers
+    body: bytes
 
 
 class Answer(NamedTuple):
@@ -110,11 +121,66 @@ class Replica:
         await self._server.app(scope, receive, send)
         return Answer(sent[0]["status"], list(sent[0]["headers"]), b"".join(m.get("body", b"") for m in sent[1:]))
 
+    async def ask_all(self, requests: Sequence[Asked]) -> list[Answer]:
+        """What the server answers to several requests, which it takes together."""
+        return await asyncio.gather(*(self.ask(*request) for request in requests))
+
     async def close(self) -> None:
         """Take what waits, and write all sessions to the store."""
         life, self._life = self._life, None
         if life is not None:
             await life.__aexit__(None, None, None)
+
+
+class Line:
+    """The way to one replica. A call of Ray's costs more than a step: what comes while calls are out goes together with
+    the next.
+
+    Args:
+        replica: a handle with the methods of `Replica` as Ray Serve has them.
+    """
+
+    def __init__(self, replica: Any) -> None:
+        self.replica = replica
+        self._waiting: list[tuple[Asked, asyncio.Future[Answer]]] = []
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def ask(self, request: Asked) -> Answer:
+        """What the replica answers.
+
+        Raises:
+            Exception: of Ray's, where the replica has gone; TimeoutError: it is not there in time.
+        """
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self._waiting.append((request, answer))
+        self._send()
+        return await answer
+
+    def _send(self) -> None:
+        if not self._waiting or len(self._calls) >= _OUT:
+            return
+        sent, self._waiting = self._waiting[:_TOGETHER], self._waiting[_TOGETHER:]
+        call = asyncio.create_task(self._call(sent))
+        self._calls.add(call)
+
+        def done(call: asyncio.Task[None]) -> None:
+            self._calls.discard(call)
+            self._send()
+
+        call.add_done_callback(done)
+
+    async def _call(self, sent: Sequence[tuple[Asked, asyncio.Future[Answer]]]) -> None:
+        try:
+            waits = self.replica.ask_all.remote([request for request, _ in sent])
+            answers = await asyncio.wait_for(waits, _PATIENCE)
+        except Exception as error:
+            for _, answer in sent:
+                if not answer.done():
+                    answer.set_exception(error)
+            return
+        for (_, answer), found in zip(sent, answers, strict=True):
+            if not answer.done():
+                answer.set_result(Answer(*found))
 
 
 class Edge:
@@ -126,7 +192,7 @@ class Edge:
     """
 
     def __init__(self, replicas: Sequence[Any], limits: Limits) -> None:
-        self.replicas, self.limits = replicas, limits
+        self.lines, self.limits = [Line(replica) for replica in replicas], limits
         self.app = Starlette(
             routes=[Route("/{path:path}", self._handle, methods=list(_METHODS))], lifespan=self._lifespan
         )
@@ -134,7 +200,7 @@ class Edge:
     @asynccontextmanager
     async def _lifespan(self, app: Starlette) -> AsyncIterator[None]:
         yield
-        await asyncio.gather(*(replica.close.remote() for replica in self.replicas), return_exceptions=True)
+        await asyncio.gather(*(line.replica.close.remote() for line in self.lines), return_exceptions=True)
 
     def place(self, name: str) -> int:
         """The replica of a session: always the same for a name.
@@ -142,7 +208,7 @@ class Edge:
         >>> Edge([None] * 4, Limits()).place("turbine-7")
         1
         """
-        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % len(self.replicas)
+        return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8], "big") % len(self.lines)
 
     def listener(self, request: WSUpgradeRequest) -> Any:
         """The answer that refuses a WebSocket."""
@@ -208,7 +274,7 @@ class Edge:
         return Response(labelled([answer.body.decode() for answer in answers]), headers=_type_of(answers[0]))
 
     async def _everywhere(self, request: Request, body: bytes) -> list[Answer]:
-        return await asyncio.gather(*(self._ask(k, request, body) for k in range(len(self.replicas))))
+        return await asyncio.gather(*(self._ask(k, request, body) for k in range(len(self.lines))))
 
     async def _ask(
         self,
@@ -232,8 +298,7 @@ class Edge:
         scope = request.scope
         given = (method or request.method, path or scope["path"], scope["query_string"] if query is None else query)
         try:
-            answer = self.replicas[at].ask.remote(*given, headers, body)
-            return Answer(*await asyncio.wait_for(answer, _PATIENCE))
+            return await self.lines[at].ask(Asked(*given, headers, body))
         except (RayError, RayServeException, TimeoutError) as error:
             raise ServeError(
                 Fault.DRAINING,

@@ -85,7 +85,7 @@ class OnRay:
         with tempfile.TemporaryDirectory(prefix="recurra-ray-") as folder:
             board = ray.remote(num_cpus=0)(_Board).remote()
             start = save({name: tensor.contiguous() for name, tensor in network.state_dict().items()})
-            job |= {"board": board, "bench": ray.put(bench.to_bytes()), "start": ray.put(start)}
+            job |= {"board": board, "bench": ray.put(bench), "start": ray.put(start)}
             weights, history = self._watched(ray, board, job, folder, progress, stop)
         network.load_state_dict(load(weights))
         network.eval()
@@ -102,12 +102,12 @@ class OnRay:
     ) -> tuple[bytes, dict[str, Any]]:
         """Let the workers train, and tell how far they are; Ctrl-C ends training with the best weights so far."""
         failed: list[BaseException] = []
-        thread = threading.Thread(target=self._run, args=(job, folder, failed), daemon=True)
-        thread.start()
+        ended = threading.Event()
+        threading.Thread(target=self._run, args=(job, folder, failed, ended), daemon=True).start()
         interrupted, last = False, None
-        while thread.is_alive():
+        while not ended.is_set():
             try:
-                thread.join(_ASKED)
+                ended.wait(_ASKED)
                 said = ray.get(board.said.remote())
                 if said is not None and said != last:
                     last, now = said, Progress(**said)
@@ -131,7 +131,7 @@ class OnRay:
             history["ended"] = "interrupted"
         return weights, history
 
-    def _run(self, job: dict[str, Any], folder: str, failed: list[BaseException]) -> None:
+    def _run(self, job: dict[str, Any], folder: str, failed: list[BaseException], ended: threading.Event) -> None:
         from ray.train import FailureConfig, RunConfig, ScalingConfig
         from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -147,6 +147,8 @@ class OnRay:
             ).fit()
         except BaseException as error:
             failed.append(error)
+        finally:
+            ended.set()
 
 
 class _Board:
@@ -214,7 +216,7 @@ def _work(job: dict[str, Any]) -> None:
         return found
 
     try:
-        bench, recipe = Bench.from_bytes(ray.get(job["bench"])), _of_text(job["recipe"])
+        bench, recipe = ray.get(job["bench"]), _of_text(job["recipe"])
         network = bench.task.network(bench, recipe)
         network.load_state_dict(load(ray.get(job["start"])))
         with _own_checkpoint(job["checkpoint"], rank) as checkpoint:

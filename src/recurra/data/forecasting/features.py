@@ -273,6 +273,10 @@ class Features(Transform):
             prepared = self._prepared[series] = Prepared(self, series)
         return prepared
 
+    def __reduce__(self) -> Any:
+        """What is prepared stays here."""
+        return Features.from_dict, (self.to_dict(),)
+
     def to_dict(self) -> dict[str, Any]:
         """As JSON, to the last bit: part of a model file."""
         return {
