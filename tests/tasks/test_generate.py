@@ -324,3 +324,29 @@ def test_its_settings_are_in_its_file_and_go_to_other_processes(of_words, tmp_pa
     assert Generate.from_dict({"roles": {}, "each": False}).asked == Generate().asked
     with pytest.raises(ValueError, match="taste"):
         Generate.from_dict({"asked": {"taste": 1}})
+
+
+@pytest.mark.parametrize("which", ["fitted", "of_words"])
+def test_what_is_asked_for_symbol_by_symbol_is_what_is_written_at_once(which, request) -> None:
+    """As a server is asked: some symbols an observation, from a snapshot too, and after a piece of another's text."""
+    model = request.getfixturevalue(which)
+    how = {"temperature": 1.3, "top_k": 7, "seed": 11}
+    live, whole = model.live(), model.live()
+    for each in (live, whole):
+        each.feed(LINE.split()[0])
+    want = whole.generate(29, **how)
+    said = ""
+    for n in (1, 1, 3, 1, 8, 4, 11):
+        said += live.step({"write": n, **how})["text"]
+        snapshot, live = live.snapshot(), model.live()
+        live.restore(snapshot)
+    assert said == want
+    one, other = live.step({"text": LINE[:9], "write": 5, **how}), live.step({"write": 2, **how})
+    assert set(one) == {"text", "next", "probabilities"}
+    assert one["text"] + other["text"] not in ("", want[:7])
+    before = live.snapshot()
+    numbers = [{"write": n} for n in (-1, "2", True, 5000)]
+    for bad in (*numbers, {"write": 1, "temperature": 0}, {"write": 1, "seed": -1}):
+        with pytest.raises((DataError, SettingError)):
+            live.step({"text": LINE[:9], **bad})
+        assert live.snapshot() == before

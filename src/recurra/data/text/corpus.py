@@ -149,12 +149,14 @@ def _numbers(vocabulary: Vocabulary, symbols: list[str]) -> F32:
 
 
 class LiveNext:
-    """What has arrived of a text: the part of a token that waits, and the last output of the network, [V]."""
+    """What has arrived of a text: the part of a token that waits, and the last output of the network, [V]; and how many
+    symbols have been drawn, with the number of the last one, -1 where others wrote after it."""
 
     def __init__(self, transform: NextSymbol) -> None:
         self.transform = transform
         self.tokens: LiveTokens = transform.tokenizer.live()
         self.output: F32 = np.zeros(0, np.float32)
+        self.drawn = (0, -1)
 
     def push(self, x: Any) -> F32:
         """The row [1] of a token."""
@@ -164,7 +166,8 @@ class LiveNext:
         """See `LiveTransform`."""
         rest, held, cut = self.tokens.state()
         parts = {"rest": rest.encode(), "held": held.encode(), "cut": cut}
-        return {n: np.frombuffer(b"\0" + t, np.uint8) for n, t in parts.items()} | {"output": self.output.copy()}
+        numbers: dict[str, NDArray[Any]] = {"output": self.output.copy(), "drawn": np.array(self.drawn, np.int64)}
+        return {n: np.frombuffer(b"\0" + t, np.uint8) for n, t in parts.items()} | numbers
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """See `LiveTransform`."""
@@ -172,12 +175,15 @@ class LiveNext:
             found = {name: state[name].tobytes()[1:] for name in ("rest", "held", "cut")}
             texts = found["rest"].decode(), found["held"].decode()
             output = np.array(state["output"], np.float32)
+            drawn, last = map(int, state.get("drawn", (0, -1)))
         except (KeyError, ValueError, AttributeError) as error:
             raise DataError(f"the state of a text is inconsistent ({error})") from None
         if output.shape not in ((0,), (len(self.transform.vocabulary),)):
             raise DataError("the state of a text is of another vocabulary")
+        if not (drawn >= 0 and -1 <= last < len(self.transform.vocabulary)):
+            raise DataError("the state of a text is inconsistent: what was drawn is no symbol of the model")
         self.tokens.restore((*texts, found["cut"]))
-        self.output = output
+        self.output, self.drawn = output, (drawn, last)
 
 
 Pieces: TypeAlias = "Callable[[], Iterable[str | Sequence[str]]]"  # of a text, or of its tokens, again and again

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 F32 = NDArray[np.float32]
 TEMPERATURES = (1e-3, 1e3)
 MOST = 5  # probabilities in an answer
+LONGEST = 4096  # symbols that an observation may have written
+HOW = ("temperature", "top_k", "top_p", "seed")
 UNIT = 2.0**-53
 
 
@@ -61,6 +63,7 @@ class LiveText(Stepwise):
     def _taken(self, one: Remembered, tokens: Sequence[str]) -> Steps[None]:
         for token in tokens:
             one.rows.output = yield one.session, one.rows.push(token)
+            one.rows.drawn = (one.rows.drawn[0], -1)
 
     def feed(self, text: str | bytes | Sequence[str], series: str = "") -> None:
         """Take a piece of a text, or tokens.
@@ -111,13 +114,51 @@ class LiveText(Stepwise):
         return output
 
     def steps(self, observation: Any, series: str = "") -> Steps[dict[str, Any]]:
-        """Take a piece of text: the most probable symbols to come next."""
-        text = observation.get("text") if isinstance(observation, Mapping) else observation
+        """Take a piece of text: the most probable symbols to come next.
+
+        Args:
+            observation: a text, or a mapping with `text`, and where the model is to go on `write`, how many symbols, as
+                `temperature`, `top_k`, `top_p` and `seed` say: see `stream`. The answer then has what it wrote, `text`.
+                Symbol for symbol or at once, a seed gives what `generate` does.
+            series: the name of the text.
+
+        Raises:
+            DataError, SettingError: it is no text, or a number is out of range; nothing has changed.
+        """
+        said: Mapping[str, Any] = observation if isinstance(observation, Mapping) else {"text": observation}
+        count = said.get("write", 0)
+        text = said.get("text", "" if "write" in said else None)
         if not isinstance(text, (str, bytes)):
             raise DataError(f"a step: {str(text)[:40]!r}, expected a text")
-        yield from self._fed(text, series)
+        if isinstance(count, bool) or not isinstance(count, int) or not 0 <= count <= LONGEST:
+            raise DataError(f"`write` is {str(count)[:40]!r}, expected how many symbols to write, {LONGEST} at most")
+        written = {}
+        if count:
+            chance = Chance(self._V, **{name: said[name] for name in HOW if name in said})
+            yield from self._fed(text, series)
+            written = {"text": (yield from self._written(count, chance, series))}
+        else:
+            yield from self._fed(text, series)
         found = sorted((yield from self._likely(series)).items(), key=lambda pair: -pair[1])[:MOST]
-        return {"next": found[0][0], "probabilities": dict(found)}
+        return {**written, "next": found[0][0], "probabilities": dict(found)}
+
+    def _written(self, count: int, chance: Chance, series: str) -> Steps[str]:
+        """Go on by symbols, where it had gone on before."""
+        one, symbols, join = self._one(series), self.transform.vocabulary.symbols, self.transform.tokenizer.join
+        yield from self._taken(one, one.rows.tokens.end())
+        drawn, last = one.rows.drawn
+        before = [] if last < 0 else [symbols[last]]
+        chance.skip(drawn)
+        new: list[str] = []
+        for _ in range(count):
+            chance.see(one.rows.output)
+            k = chance.draw()
+            if k is None:
+                break
+            one.rows.output = yield one.session, np.array([k], np.float32)
+            new.append(symbols[k])
+            one.rows.drawn = (drawn + len(new), k)
+        return str(join([*before, *new])[len(join(before)) :])
 
     @property
     def fields(self) -> list[str]:
@@ -209,7 +250,9 @@ class LiveText(Stepwise):
 class Chance:
     """Symbols drawn by their probabilities; the same on every machine."""
 
-    def __init__(self, V: int, temperature: float, top_k: int | None, top_p: float | None, seed: int) -> None:
+    def __init__(
+        self, V: int, temperature: float = 1.0, top_k: int | None = None, top_p: float | None = None, seed: int = 0
+    ) -> None:
         low, high = TEMPERATURES
         number = isinstance(temperature, (int, float, np.floating)) and not isinstance(temperature, bool)
         if not (number and low <= temperature <= high):
@@ -223,11 +266,17 @@ class Chance:
             raise SettingError(f"generate: top_p={top_p!r}, expected a number above 0 and up to 1, or None")
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 1 << 64:
             raise SettingError(f"generate: seed={seed!r}, expected a whole number from 0 below 2^64")
-        self.top_k, self.top_p, self.random = top_k, top_p, np.random.Philox(key=int(seed))
+        self.top_k, self.top_p, self.seed = top_k, top_p, int(seed)
+        self.skip(0)
         scale = np.full(V, np.float32(1) / np.float32(temperature))
         self.program = Program([Affine(scale, np.zeros(V, np.float32)), Softmax()])
         self.softmax = self.program.session()
         self.shares, self.left = np.zeros(V), V
+
+    def skip(self, drawn: int) -> None:
+        """Go on where as many symbols have been drawn."""
+        self.random = np.random.Philox(key=self.seed, counter=drawn // 4)  # which gives four numbers for each count
+        self.random.random_raw(drawn % 4)
 
     def see(self, output: F32) -> None:
         """The network's output, for the symbol that is drawn next."""
