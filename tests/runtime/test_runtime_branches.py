@@ -127,6 +127,29 @@ def test_the_native_module_checks_branches() -> None:
             network.add_branches(chains, how, 3)
 
 
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("how", ["add", "subtract", "multiply", "join"])
+def test_torchs_branches_go_to_the_runtime_and_back(how, first, tmp_path) -> None:
+    import torch
+    from torch import nn
+
+    from recurra import torch as ours
+
+    inner = [ours.GRU(3, 4, batch_first=first), ours.Branches([[], [nn.Linear(4, 4), nn.Tanh()]])]
+    module = ours.Stack(ours.Branches([[nn.Linear(3, 4)], inner, ours.Stack(nn.Linear(3, 4))], how), nn.LazyLinear(2))
+    x = torch.randn(6, 2, 3)
+    module(x)
+    model = ours.export(module, tmp_path / "m.recurra")
+    assert not any(model.parity["differing"].values())
+    back = ours.to_torch(load(tmp_path / "m.recurra"))
+    time = (lambda a: a.swapaxes(0, 1)) if first else (lambda a: a)
+    with torch.no_grad():
+        np.testing.assert_allclose(back(time(x).contiguous()), time(module(x)), atol=1e-6)
+    assert ours.export(back, tmp_path / "n.recurra").fingerprint == model.fingerprint
+    with pytest.raises(ShapeError, match="how='divide', expected one of add"):
+        ours.Branches([[], []], "divide")
+
+
 def test_other_libraries_have_no_branches(tmp_path) -> None:
     onnx = pytest.importorskip("recurra.onnx")
     with pytest.raises(ExportError, match="branches"):

@@ -98,7 +98,7 @@ def test_nothing_to_compare_with_is_said(one) -> None:
     empty = table() | {"demand": np.full(240, np.nan)}
     short = {name: column[:4] for name, column in table().items()}
     for data in (empty, short):
-        with pytest.raises(DataError, match="no series has a value of 'demand' .* more than 4 rows, the horizon"):
+        with pytest.raises(DataError, match=r"no series has a value of 'demand' .* more than 4 rows, the horizon"):
             one.evaluate(data)
 
 

@@ -67,8 +67,11 @@ def conv_transpose(node: Node, values: list[Any], opset: int) -> list[Value]:
         raise ValueError(f"{groups} groups of a kernel of {W.shape} over {x.shape}")
     check_size([len(x), W.shape[1] * groups, *full], node.label)
     check_product(len(x) * math.prod(x.shape[1:]), W.shape[1], math.prod(kernel), x.dtype, node.label)
-    flat = x.reshape(len(x), groups, len(W) // groups, -1)
     W = W.reshape(groups, len(W) // groups, *W.shape[1:])
+    if W.shape[1] * math.prod(kernel) * math.prod(full) < SMALL:
+        y = _gathered(x, W, full, strides, dilations).reshape(len(x), -1, *full)
+        return [_finished(y[(slice(None),) * 2 + tuple(_kept(node, full, x.shape[2:], strides))], b, values[0].dtype)]
+    flat = x.reshape(len(x), groups, W.shape[1], -1)
     y = np.zeros((len(x), groups, W.shape[2], *full), x.dtype)
     spread = W.reshape(groups, W.shape[1], -1).swapaxes(-1, -2) @ flat
     spread = spread.reshape(len(x), groups, W.shape[2], *kernel, *x.shape[2:])
@@ -77,6 +80,19 @@ def conv_transpose(node: Node, values: list[Any], opset: int) -> list[Value]:
         y[(slice(None),) * 3 + tuple(cut)] += spread[(slice(None),) * 3 + tap]
     y = y.reshape(len(x), -1, *full)
     return [_finished(y[(slice(None),) * 2 + tuple(_kept(node, full, x.shape[2:], strides))], b, values[0].dtype)]
+
+
+def _gathered(x: Value, W: Value, full: list[int], strides: list[int], dilations: list[int]) -> Value:
+    """A transpose as a convolution, of x with zeros between and around its numbers, by the kernel from its end."""
+    kernel, axes = list(W.shape[3:]), len(full)
+    past = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+    wide = np.zeros((len(x), *W.shape[:2], *(n + p for n, p in zip(full, past, strict=True))), x.dtype)
+    at = (slice(p, p + (n - 1) * s + 1, s) for n, p, s in zip(x.shape[2:], past, strides, strict=True))
+    wide[(slice(None),) * 3 + tuple(at)] = x.reshape(len(x), *W.shape[:2], *x.shape[2:])
+    patches = _patches(wide, kernel, full, [1] * axes, dilations).reshape(len(x), len(W), -1, math.prod(full))
+    back = W[(slice(None),) * 3 + (slice(None, None, -1),) * axes]  # [G, C, O, *K]
+    product: Value = back.swapaxes(1, 2).reshape(len(W), W.shape[2], -1) @ patches
+    return product
 
 
 def _given(values: list[Any]) -> tuple[Value, Value, Value | None]:

@@ -72,15 +72,20 @@ def run(node: Node, values: Sequence[Value | None]) -> list[Value]:
         )
         for d, (cell, weights) in enumerate(zip(it.cells, it.weights, strict=True))
     ]
-    empty = np.zeros(B, bool) if it.lengths is None else it.lengths == 0
-    states = [np.stack([r.state[k] for r in runs]) for k in range(len(it.cells[0].states))]
-    for state in states:
-        state[:, empty] = 0
-    outputs = [np.stack([r.output for r in runs], 1), *states]
+    states = [_side_by_side([r.state[k] for r in runs], 0) for k in range(len(it.cells[0].states))]
+    if it.lengths is not None:
+        for state in states:
+            state[:, it.lengths == 0] = 0
+    outputs = [_side_by_side([r.output for r in runs], 1), *states]
     if it.batch_first:
         outputs = [outputs[0].transpose(2, 0, 1, 3), *(s.transpose(1, 0, 2) for s in states)]
     dtype = values[0].dtype if values[0] is not None else it.x.dtype
     return [np.ascontiguousarray(o.astype(dtype, copy=False)) for o in outputs]
+
+
+def _side_by_side(arrays: list[Value], axis: int) -> Value:
+    """Those of each direction along a new axis; of one, without a copy."""
+    return np.expand_dims(arrays[0], axis) if len(arrays) == 1 else np.stack(arrays, axis)
 
 
 def read(node: Node, values: Sequence[Value | None]) -> Recurrence:

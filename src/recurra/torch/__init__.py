@@ -16,6 +16,7 @@ need("recurra.torch", "torch", extra="train")
 
 from recurra.torch.attend import Attend
 from recurra.torch.backend import backend_for
+from recurra.torch.branches import Branches
 from recurra.torch.convert import Conversion, convert
 from recurra.torch.convolution import BatchNorm1d, CausalConv1d, FlatConv2d
 from recurra.torch.embedding import Embedding
@@ -33,6 +34,7 @@ __all__ = [
     "RNN",
     "Attend",
     "BatchNorm1d",
+    "Branches",
     "CausalConv1d",
     "Conversion",
     "Embedding",

@@ -22,6 +22,7 @@ from recurra.errors import ExportError, RecurraError
 from recurra.runtime import Model, ops
 from recurra.runtime.ops import Op
 from recurra.torch.attend import Attend
+from recurra.torch.branches import Branches
 from recurra.torch.convolution import BatchNorm1d, CausalConv1d, FlatConv2d
 from recurra.torch.embedding import Embedding
 from recurra.torch.fields import Fields
@@ -290,6 +291,14 @@ def _of_readout(op: ops.Readout) -> nn.Module:
     return module
 
 
+def _branches(module: Branches, read: Read) -> ops.Branches:
+    return ops.Branches([layers_of(branch) for branch in module.branches], module.how)
+
+
+def _of_branches(op: ops.Branches) -> nn.Module:
+    return Branches([[_module_of(i, part) for i, part in enumerate(chain)] for chain in op.branches], op.how)
+
+
 def _of_join(op: ops.Join) -> nn.Module:
     return Join(op.name, op.features)
 
@@ -389,6 +398,7 @@ ROWS: dict[type[Op], tuple[Row, ...]] = {
     ),
     ops.Attend: (Row((Attend,), _attend, _of_attend),),
     ops.Readout: (Row((Readout,), _readout, _of_readout),),
+    ops.Branches: (Row((Branches,), _branches, _of_branches),),
     ops.Join: (Row((Join,), lambda module, read: ops.Join(module.name, module.features), _of_join),),
     ops.Forecast: (Row((ForecastHead,), lambda module, read: module.model_layers()[0], _of_forecast),),
     ops.Dropout: (Row((nn.Dropout,), lambda module, read: ops.Dropout(module.p), lambda op: nn.Dropout(op.p)),),
