@@ -357,6 +357,32 @@ void run_strided(const Layout& layout, const Isa& isa, int index, int64_t stride
     run_ways(network, zoo_names[index].name, source.fill(T * B * I).data(), T, B);
 }
 
+// Branches within branches, with states in several of them, put together in each way.
+void run_branches(const Layout& layout, const Isa& isa, int index, int how) {
+    constexpr int64_t T = 37, B = 5, I = 7;
+    Source source(23);
+    Network network(isa, I, I);
+    add(network, source, "convolution", {{9, 3, I}, {9}}, {1, 1});
+    const auto recur = [&](Network& to, int64_t H) {
+        const Case c{T, B, to.output(), H, H, false, false, false, 1, 0};
+        Problem<float> p(layout, isa, index, c);
+        std::vector<std::unique_ptr<Recurrence>> directions;
+        directions.push_back(std::make_unique<Recurrence>(p.cell, p.weights(), std::vector<const float*>()));
+        to.add(recurrent(std::move(directions)));
+    };
+    Network first = network.branch(9), second = network.branch(9), inner = second.branch(17), none = second.branch(17);
+    add(first, source, "linear", {{5, 9}, {5}});
+    recur(first, 9);
+    add(first, source, "pool_max", {});
+    add(second, source, "linear", {{17, 9}, {}});
+    recur(inner, 17);
+    second.add(branches({&inner, &none}, 2 - how % 3, 17));
+    add(second, source, "linear", {{9, 17}, {9}});
+    network.add(branches({&first, &second}, how, 9));
+    recur(network, 6);
+    run_ways(network, (std::string(zoo_names[index].name) + " in branches").c_str(), source.fill(T * B * I).data(), T, B);
+}
+
 // A convolution in double precision, one tap after the other.
 void run_convolution(const Isa& isa, int64_t O, int64_t K, int64_t I, int64_t dilation, int64_t stride) {
     constexpr int64_t T = 31;
@@ -518,6 +544,7 @@ int main(int count, char** words) {
             for (const bool both : {false, true}) run_network(layouts[cell], *isa, static_cast<int>(cell), both);
             for (const int64_t stride : {1, 2}) run_strided(layouts[cell], *isa, static_cast<int>(cell), stride);
             if (cell < 2) run_strided(layouts[cell], *isa, static_cast<int>(cell), 2, true);
+            for (int how = 0; how < 4 && cell < 2; ++how) run_branches(layouts[cell], *isa, static_cast<int>(cell), how);
             for (const Case& c : cases) run(layouts[cell], *isa, static_cast<int>(cell), c);
         }
         run_convolution(*isa, 5, 4, 3, 2, 3);
