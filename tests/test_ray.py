@@ -131,7 +131,8 @@ def test_sessions_are_those_of_one_server_whatever_dies(cluster, tmp_path):
 
     from recurra.serve.access import Access
     from recurra.serve.limits import Limits
-    from recurra.serve.on_ray import Job, start
+    from recurra.serve.on_ray import start
+    from recurra.serve.replica import Job
 
     model = network()
     model.save(tmp_path / "net.recurra")
@@ -181,13 +182,14 @@ def test_sessions_are_those_of_one_server_whatever_dies(cluster, tmp_path):
         assert [one["id"] for one in said["sessions"]] == everything[:7]
         refused = [
             await ask("POST", "/v1/sessions", b"{" * 3),
+            await ask("POST", "/v1/sessions", {"id": "\ud800"}),
             await ask("POST", "/v1/sessions", b"x" * 5000),
             await ask("GET", "/v1/sessions/nobody"),
             await ask("POST", "/v1/sessions/nobody/fork", {}),
             await ask("GET", "/v2"),
             await ask("GET", "/v1/sessions", query=b"limit=0"),
         ]
-        assert [status for status, _ in refused] == [422, 413, 404, 404, 404, 422]
+        assert [status for status, _ in refused] == [422, 422, 413, 404, 404, 404, 422]
         assert (await ask("GET", "/health/ready"))[0] == 200
         metrics = (await ask("GET", "/metrics"))[1].decode()
         assert 'recurra_sessions{replica="1",state="live"}' in metrics

@@ -129,6 +129,22 @@ def test_a_folder_is_one_table_and_parts_are_whole_series(fitted, table):
     assert {start for start, _ in parts} <= {*scored.starts.tolist()}
 
 
+def test_a_folder_is_the_model_s_own_where_it_knows_no_series(fitted, tmp_path):
+    model = open_model(fitted / "label.recurra")
+    model.task_.roles = {}
+    assert scoring.Scored.open(tmp_path, model) is None
+    model.task_.roles = {"series": "who"}
+    with pytest.raises(recurra.errors.DataError, match=r"no \.parquet file"):
+        scoring.Scored.open(tmp_path, model)
+    pq.write_table(pa.table({"who": ["a"], "y": [1.0], "x": [2.0]}), tmp_path / "a.parquet")
+    pq.write_table(pa.table({"who": ["b"], "y": [1.0]}), tmp_path / "b.parquet")
+    with pytest.raises(recurra.errors.DataError, match=r"b\.parquet: its columns are who, y"):
+        scoring.Scored.open(tmp_path, model)
+    (tmp_path / "b.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(recurra.errors.DataError, match=r"b\.parquet: no Parquet file"):
+        scoring.Scored.open(tmp_path, model)
+
+
 @pytest.mark.parametrize("numbers", [np.int64, np.uint8])
 def test_series_may_have_numbers_for_names(fitted, table, numbers):
     columns, folder = table

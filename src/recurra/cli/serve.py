@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from recurra.serve.on_ray import Job
+    from recurra.serve.replica import Job
 
 
 def serve(
@@ -79,7 +79,7 @@ def serve(
     need("recurra serve", "starlette", "uvicorn", "uvloop", "picows", "msgspec", "prometheus_client", extra="serve")
     from recurra.serve.access import Access, read_tokens
     from recurra.serve.limits import Limits
-    from recurra.serve.on_ray import Job
+    from recurra.serve.replica import Job
     from recurra.serve.run import bound, log_to_stderr, run
     from recurra.serve.served import open_served
     from recurra.serve.server import Server, check_certificate, names_of

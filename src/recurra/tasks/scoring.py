@@ -60,8 +60,8 @@ class Scored:
             DataError: it is no Parquet file; or the files of a folder are none, or have not the same columns.
             OSError: it cannot be read.
         """
-        files = _files(Path(path))
-        if not files or estimator.series_column is None:
+        files = () if estimator.series_column is None else _files(Path(path))
+        if not files:
             return None
         pa = pyarrow("reading a Parquet file")
         schemas, places, counts = list[Any](), list[tuple[int, int]](), [0]
@@ -107,15 +107,13 @@ class Scored:
 
     def _batches(self, start: int, stop: int) -> Iterator[Any]:
         """The rows of a range as PyArrow decodes them."""
-        pa, opened = pyarrow("reading a Parquet file"), None
+        pa, opened = pyarrow("reading a Parquet file"), _Opened(self.files)
         for g in range(int(np.searchsorted(self.groups, start, "right")) - 1, len(self.places)):
             at, (file, number) = int(self.groups[g]), self.places[g]
             if at >= stop:
                 return
             with as_parquet(self.files[file]):
-                if opened is None or opened[0] != file:
-                    opened = file, pa.parquet.ParquetFile(self.files[file], memory_map=True)
-                for batch in opened[1].iter_batches(BATCH, row_groups=[number], columns=self.schema.names):
+                for batch in opened.file(file).iter_batches(BATCH, row_groups=[number], columns=self.schema.names):
                     low, high = max(start - at, 0), min(stop - at, len(batch))
                     if low < high:
                         yield pa.Table.from_batches([batch.slice(low, high - low)]).cast(self.schema)
@@ -123,11 +121,11 @@ class Scored:
 
     def _starts(self, series: str) -> NDArray[np.int64] | None:
         """Where the name changes; None where one comes again, or is none."""
-        pa, seen, last, found = pyarrow("reading a Parquet file"), set[str](), "", list[NDArray[np.int64]]()
+        pa, opened = pyarrow("reading a Parquet file"), _Opened(self.files, read_dictionary=[series])
+        seen, last, found = set[str](), "", list[NDArray[np.int64]]()
         for g, (file, number) in enumerate(self.places):
             with as_parquet(self.files[file]):
-                opened = pa.parquet.ParquetFile(self.files[file], memory_map=True, read_dictionary=[series])
-                column = opened.read_row_group(number, columns=[series])[series]
+                column = opened.file(file).read_row_group(number, columns=[series])[series]
             names, starts = _runs(column, pa)
             if names is None:
                 return None
@@ -139,6 +137,20 @@ class Scored:
             last = names[-1] if names else last
             found.append(starts + self.groups[g])
         return np.append(np.concatenate(found), self.groups[-1])
+
+
+class _Opened:
+    """The file of some that was asked for last, opened as `settings` say."""
+
+    def __init__(self, files: Sequence[Path], **settings: Any) -> None:
+        self._files, self._settings, self._number, self._file = files, settings, -1, None
+
+    def file(self, number: int) -> Any:
+        """The one of that number."""
+        if number != self._number:
+            read = pyarrow("reading a Parquet file").parquet.ParquetFile
+            self._number, self._file = number, read(self._files[number], memory_map=True, **self._settings)
+        return self._file
 
 
 def score(path: Path, estimator: Any, origins: str | None, out: Path) -> int | None:
