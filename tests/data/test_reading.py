@@ -47,7 +47,7 @@ def random_cell(rng):
     return [quoted, quoted, str(rng.normal()), "NA", "", plain if kind else "x"][kind]
 
 
-@given(st.integers(0, 10**9), st.integers(1, 4), st.sampled_from(",;\t"), st.sampled_from(["\n", "\r\n"]))
+@given(st.integers(0, 10**9), st.integers(1, 4), st.sampled_from(",;\t|"), st.sampled_from(["\n", "\r\n"]))
 def test_any_table_has_the_same_rows(seed, width, separator, end) -> None:
     """Mostly whole rows of cells with quotes, separators and line ends in them; now and then a fault."""
     rng = np.random.default_rng(seed)
@@ -55,6 +55,12 @@ def test_any_table_has_the_same_rows(seed, width, separator, end) -> None:
     rows = [separator.join(random_cell(rng) for _ in range(width)) for _ in range(rng.integers(0, 9))]
     content = end.join([head, *rows, ""]).encode()
     assert told(content, True) == told(content, False)
+
+
+@pytest.mark.parametrize("fast", [False, True])
+def test_words_of_statistical_offices_are_no_numbers(fast) -> None:
+    table = parse_csv("t|y\n1|n.a.\n2|..\n3|:\n4|\u22120.5\n5|2\n".encode(), "t.csv", fast=fast)
+    np.testing.assert_array_equal(table.numbers("y"), [np.nan, np.nan, np.nan, -0.5, 2])
 
 
 def test_pyarrow_is_what_reads_a_good_file() -> None:

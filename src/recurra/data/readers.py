@@ -218,12 +218,12 @@ class _Lines(Iterator[str]):
 
 
 def delimiter(header: str) -> str:
-    """What separates the columns of a header line: the most frequent of comma, semicolon and tab.
+    """What separates the columns of a header line: the most frequent of comma, semicolon, tab and bar.
 
     >>> delimiter("time;Demand;Temperature")
     ';'
     """
-    return max(",;\t", key=header.count)
+    return max(",;\t|", key=header.count)
 
 
 def check_header(header: Sequence[str], where: str) -> list[str]:

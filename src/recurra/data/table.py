@@ -15,7 +15,7 @@ from recurra.data import arrow
 from recurra.errors import DataError, MissingExtraError
 
 MISSING = frozenset(
-    {"", "na", "n/a", "#n/a", "#na", "nan", "null", "none", "<na>", "nat", "?", "-", "--"}
+    {"", "na", "n/a", "#n/a", "#na", "nan", "null", "none", "<na>", "nat", "?", "-", "--", "n.a.", "..", "...", ":"}
 )  # cells of a text file, in small letters
 _COMMA = re.compile(r"[+-]?(\d{1,3}(\.\d{3})+|\d*),\d+([eE][+-]?\d+)?")  # a number whose decimals follow a comma
 _TRUTH = {"true": 1.0, "false": 0.0}
@@ -233,7 +233,7 @@ def number(cell: Any) -> float:
     if cell is None:
         return np.nan
     if isinstance(cell, str):
-        text = cell.strip().lower()
+        text = cell.strip().lower().replace("\u2212", "-")
         if text in MISSING:
             return np.nan
         if text in _TRUTH:
