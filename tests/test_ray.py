@@ -187,9 +187,10 @@ def test_sessions_are_those_of_one_server_whatever_dies(cluster, tmp_path):
             await ask("GET", "/v1/sessions/nobody"),
             await ask("POST", "/v1/sessions/nobody/fork", {}),
             await ask("GET", "/v2"),
+            await ask("POST", "/v1/models/net/reload"),
             await ask("GET", "/v1/sessions", query=b"limit=0"),
         ]
-        assert [status for status, _ in refused] == [422, 422, 413, 404, 404, 404, 422]
+        assert [status for status, _ in refused] == [422, 422, 413, 404, 404, 404, 404, 422]
         assert (await ask("GET", "/health/ready"))[0] == 200
         metrics = (await ask("GET", "/metrics"))[1].decode()
         assert 'recurra_sessions{replica="1",state="live"}' in metrics
@@ -215,6 +216,7 @@ def test_sessions_are_those_of_one_server_whatever_dies(cluster, tmp_path):
             "to 8",
         ),
         (["serve", "M", "--engine", "ray", "--workers", "-1"], None, "--workers is -1"),
+        (["serve", "M", "--engine", "ray", "--takeover", "3"], None, "expected neither"),
         (["serve", "M", "--engine", "ray", "--store", "stores", "--workers", "3"], None, "expected --workers 2"),
     ],
 )

@@ -86,6 +86,8 @@ def serve(
 
     if log not in ("debug", "info", "warning", "error"):
         raise SettingError(f"--log is {log!r}, expected debug, info, warning or error")
+    if on_ray and (conflate or takeover):
+        raise SettingError("--conflate and --takeover are a single server's, expected neither with --engine ray")
     if durable and store is None:
         raise SettingError("--durable has no place to write to, expected --store FILE with it")
     if key is not None and certificate is None:

@@ -76,7 +76,7 @@ class Edge:
 
     async def _routed(self, request: Request, body: bytes) -> Response:
         path, method = request.scope["path"], request.method
-        if path == "/" or path.startswith("/v2"):
+        if path == "/" or path.startswith("/v2") or path.endswith("/reload"):
             raise ServeError(Fault.NOT_FOUND, f"there is no {path[:40]} on Ray, expected the paths under /v1")
         if path == _SESSIONS and method == "POST":
             name, body = _named(body)
