@@ -11,6 +11,7 @@
 #include <iterator>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <random>
 #include <string>
 #include <vector>
@@ -290,6 +291,27 @@ void run_ways(const Network& network, const char* name, const void* x, int64_t T
             check(answered || std::isnan(step[0]), "a row without an answer", name, network.isa().name);
         }
         check(other == whole, "rows of a network apart", name, network.isa().name);
+        if (network.stride() == 1) {   // of row r all but 7 r steps, one after the other
+            std::vector<States> ragged;
+            std::vector<RowStates> rows;
+            std::vector<int64_t> steps;
+            std::vector<char> mine;
+            for (int64_t r = 0; r < B; ++r) {
+                ragged.emplace_back(network.states(), 1);
+                steps.push_back(std::max<int64_t>(0, T - 7 * r));
+                for (int64_t t = 0; t < steps[r]; ++t) mine.insert(mine.end(), in + (t * B + r) * bytes, in + (t * B + r + 1) * bytes);
+            }
+            for (States& state : ragged) rows.push_back(state.row());
+            std::vector<float> out(std::accumulate(steps.begin(), steps.end(), int64_t(0)) * O);
+            network.run_apart(mine.data(), steps.data(), rows.data(), B, two, out.data());
+            bool same = true;
+            for (int64_t r = 0, at = 0; r < B; ++r) {
+                for (int64_t t = 0; t < steps[r]; ++t) {
+                    for (int64_t o = 0; o < O; ++o) same &= out[at++] == whole[(t * B + r) * O + o];
+                }
+            }
+            check(same, "rows of a network of different lengths", name, network.isa().name);
+        }
     }
     for (int64_t r = 0; r < B; ++r) {
         std::vector<char> mine;

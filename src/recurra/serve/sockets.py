@@ -48,7 +48,8 @@ class Socket(WSListener):
         self._transport: Any = None
         self._submit = self._submit_limited if guest.limited else sessions.submit
         self._helds: list[Held | None] = []  # of each handle, as it was last; None where it was given up
-        self._parts: list[bytes] = []  # of a message in fragments
+        self._parts: list[bytes] = []  # of a message in fragments, and what it is
+        self._kind = _TEXT
         self._paused, self._latest = False, dict[str, tuple[Any, bytes]]()
 
     def on_ws_connected(self, transport: WSTransport) -> None:
