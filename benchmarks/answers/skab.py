@@ -75,9 +75,8 @@ def detector(runs: Sequence[Run]) -> tuple[float, float]:
     return judged(runs, said)
 
 
-SETTINGS: dict[
-    str, Any
-] = {  # hidden: of 2, 4 and 8 the one whose error on the validation parts of every third run is least
+# Of 2, 4 and 8 units those whose error on the validation parts of every third run is least.
+SETTINGS: dict[str, Any] = {
     "surprise": "autoencoder",
     "hidden": 8,
     "noise": 0.3,

@@ -57,7 +57,7 @@ class LiveDetector(LiveSequences):
         surprise, where = surprise_of(one.rows.z.tolist(), output.tolist(), SQUEEZE)
         rarity, anomalous, alarm = one.rows.watcher.push(surprise)
         inputs = self.transform.inputs
-        expected = self.task.decode(output[None], self.transform, series)[0, :, 0].tolist()
+        expected = self.task.in_units(output[None], row[None], self.transform)[0, :, 0].tolist()
         return named | {
             "surprise": surprise if surprise == surprise else None,
             "rarity": rarity,
@@ -105,7 +105,7 @@ class _Rows:
     def push(self, x: Any) -> NDArray[np.float32]:
         numbers = self.transform.plain.numbers(x)
         row: NDArray[np.float32] = self.lagged.push(numbers)
-        self.z = self.transform.scaled(numbers)
+        self.z = self.transform.targets_of(numbers, row)
         return row
 
     def state(self) -> dict[str, NDArray[Any]]:

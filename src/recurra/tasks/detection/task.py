@@ -165,12 +165,21 @@ class Detect(Task):
         return (nats * there).sum() / there.sum().clamp(min=1)
 
     def decode(self, output: Floats, transform: Any, name: str) -> Floats:
+        """Means and deviations [M, I, 2], had the steps before been the usual ones."""
+        return self.in_units(output, np.zeros((len(output), transform.row_size), np.float32), transform)
+
+    def answers(self, output: Floats, transform: Any, sequence: Any, start: int) -> Floats:
         """Means and deviations in the columns' units, [M, I, 2]."""
+        return self.in_units(output, transform.rows(sequence, start, start + len(output)), transform)
+
+    def in_units(self, output: Floats, rows: Any, transform: Any) -> Floats:
+        """The same of outputs whose rows are given."""
         size = len(transform.inputs)
         scales = np.array([s.scale for s in transform.plain.scalers])
         centers = np.array([s.center for s in transform.plain.scalers])
         log = np.clip(output[:, size:].astype(np.float64), -SQUEEZE, SQUEEZE)
-        return np.stack([output[:, :size] * scales + centers, np.exp(log) * scales], -1)
+        means = output[:, :size].astype(np.float64) + transform.base(rows)
+        return np.stack([means * scales + centers, np.exp(log) * scales], -1)
 
     def truth(self, sequence: Any, start: int, stop: int) -> Floats:
         """The numbers of the steps, [M, I]."""
