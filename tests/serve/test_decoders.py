@@ -9,8 +9,9 @@ import pytest
 from test_sessions import Loop
 
 from helpers import generator
+from recurra.errors import SessionError
 from recurra.serve.decoder import Decoder
-from recurra.serve.faults import Fault
+from recurra.serve.faults import Fault, ServeError
 from recurra.serve.limits import Limits
 from recurra.serve.observed import Observed
 from recurra.serve.served import open_served
@@ -83,3 +84,31 @@ def test_an_observation_that_cannot_be_taken_changes_nothing(classifier, tmp_pat
     assert (work.refused.fault, len(before)) == (Fault.INVALID, 2)
     _, after = house.steps("a", good[2:], 3)
     assert [*before, *after] == house.steps("b", good)[1]
+
+
+def test_another_training_takes_a_tasks_sessions_over(classifier, tmp_path):
+    """Rows and states go over; what follows is of the new numbers, and of another task nothing is taken."""
+    _, path = classifier
+    X, y = generator("anew").normal(size=(40, 9, 2)), ["up", "down"] * 20
+    recurra.Classifier(hidden=5, epochs=1, seed=7).fit(X, y, evaluate=False).save(tmp_path / "anew.recurra")
+    recurra.Regressor(hidden=5, epochs=1).fit(X, generator("y").normal(size=40), evaluate=False).save(
+        tmp_path / "other"
+    )
+    house, x = House(path, tmp_path), generator("over").normal(size=(6, 2))
+    for name in "ab":
+        house.sessions.create("t", "task", name)
+        house.steps(name, x[:3].tolist())
+    house.sessions.evict(1)
+    old = house.sessions.model("task")
+    before = old.restore(old.snapshot(house.sessions.get("t", "b").state))
+    new = open_served(tmp_path / "anew.recurra", "task")
+    want = new.restore(before.snapshot(), version=True)
+    house.sessions.replace(new)
+    said = [{"answer": want.to_dict(want.step(row))} for row in x[3:].tolist()]
+    assert said != [{"answer": before.to_dict(before.step(row))} for row in x[3:].tolist()]
+    for name in "ab":
+        assert house.steps(name, x[3:].tolist(), 4)[1] == said
+    with pytest.raises(ServeError, match="cannot take over the sessions"):
+        house.sessions.replace(open_served(tmp_path / "other", "task"))
+    with pytest.raises(SessionError, match="of another model"):
+        new.restore(before.snapshot())

@@ -108,7 +108,10 @@ class Sessions:
         if held is None:
             held = self._returned(key, name)
         while (served := held.served.successor) is not None:
-            held.state = served.restore(held.served.snapshot(held.state), version=True)
+            try:
+                held.state = served.restore(held.served.snapshot(held.state), version=True)
+            except SessionError as error:
+                raise ServeError(Fault.MISMATCH, f"the new version cannot go on with this session: {error}") from None
             held.served = served
         held.used = time.monotonic()
         return held
