@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import importlib
 import json
+import multiprocessing
 import os
 import signal
 import socket
@@ -229,11 +231,32 @@ def migration(folder, seconds):
         old.__exit__(None, None, None)
 
 
+def _serve(arguments):
+    sys.argv = ["recurra", "serve", *arguments]
+    with open(os.devnull, "w") as sys.stdout:
+        importlib.import_module("recurra.cli").main()
+
+
+async def _accepts(port):
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.close()
+            return
+        except OSError:
+            await asyncio.sleep(0.005)
+
+
 def chaos(folder, seconds, kills=200):
-    """A durable server is killed at random moments; every answer is compared with the model's own."""
+    """A durable server is killed at random moments; every answer is compared with the model's own.
+
+    Each server is a fork of a process that has imported all, so that its life is not its start.
+    """
+    forks = multiprocessing.get_context("forkserver")
+    forks.set_forkserver_preload(["recurra.cli", "recurra.serve.run", "recurra.serve.program"])
     port, rng, net = free_port(), np.random.default_rng(1), model()
     x = rng.normal(size=(200_000, 1)).astype(np.float32)
-    arguments = ("--store", Path(folder) / "chaos", "--durable", "--takeover", 20)
+    arguments = (f"{folder}/net.recurra", "--port", port, "--store", f"{folder}/chaos", "--durable", "--takeover", 20)
 
     async def stream(name, done):
         async with recurra.connect_async(f"http://127.0.0.1:{port}", patience=60) as client:
@@ -244,15 +267,15 @@ def chaos(folder, seconds, kills=200):
 
     async def killed():
         for k in range(kills + 1):
-            command = [sys.executable, "-m", "recurra", "serve", f"{folder}/net.recurra", "--port", str(port)]
-            process = await asyncio.create_subprocess_exec(*command, *map(str, arguments), stdout=subprocess.PIPE)
-            await process.stdout.readline()
+            process = forks.Process(target=_serve, args=(list(map(str, arguments)),), daemon=True)
+            process.start()
+            await _accepts(port)
             await asyncio.sleep(float(rng.random()) * 0.3 + (1 if k == kills else 0))
             if k == kills:
                 ends.set()
                 await asyncio.sleep(1)
             process.kill()
-            await process.wait()
+            process.join()
 
     async def all_of_it():
         nonlocal ends
