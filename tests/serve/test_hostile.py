@@ -26,7 +26,7 @@ from recurra.errors import RecurraError
 pytest.importorskip("picows")
 exceptions = pytest.importorskip("websockets.exceptions")
 
-STEPS, FRAMES = 1000, 40  # answers of a megabyte each
+STEPS, FRAMES = 1000, 25  # answers of a megabyte each
 WIDE = network("wide", O=256)
 
 

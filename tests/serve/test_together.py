@@ -103,7 +103,7 @@ def test_nobodys_answers_depend_on_the_others(task, tmp_path_factory, monkeypatc
 
     monkeypatch.setattr(Program, "step_many", counted)
 
-    @settings(max_examples=6, deadline=None)
+    @settings(max_examples=4, deadline=None)
     @given(st.lists(st.lists(st.integers(0, 3), min_size=4, max_size=4), min_size=2, max_size=5), st.integers(0, 99))
     def check(turns, key):
         """In each turn so many observations of each of four sessions, some of which cannot be taken."""
