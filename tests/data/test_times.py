@@ -245,3 +245,9 @@ def test_a_zone_that_is_none() -> None:
         series_of(table(SPRING), "y", zone="Berlin")
     (one,) = series_of(table(SPRING.tz_localize(None)), "y", zone="+05:30")
     assert one.clock.text(int(one.ticks[0])) == "2024-03-30T12:00:00+05:30"
+
+
+@pytest.mark.parametrize("texts", [["20\x1f", " 21", "22"], ["20.0\x1f", "21", "22.0 "]])
+def test_what_stands_around_a_number_is_left_out(texts) -> None:
+    table = as_table({"time": np.array(texts, object), "y": np.arange(3.0)})
+    assert series_of(table, "y", time="time")[0].ticks.tolist() == [20, 21, 22]

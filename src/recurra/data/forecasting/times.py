@@ -358,11 +358,14 @@ def _numbers(column: NDArray[Any]) -> NDArray[Any] | None:
     if column.dtype.kind in "OU":
         if all(isinstance(cell, (int, np.integer)) and not isinstance(cell, bool) for cell in column):
             return np.array([int(cell) for cell in column], np.int64)
-        if not all(isinstance(cell, str) and _NUMBER.fullmatch(cell.strip()) for cell in column):
+        if not all(isinstance(cell, str) for cell in column):
             return None
-        if all(cell.strip().lstrip("-").isdecimal() for cell in column):
-            return np.array([int(cell) for cell in column], np.int64)
-        column = column.astype(np.float64)
+        texts = [cell.strip() for cell in column]
+        if not all(_NUMBER.fullmatch(text) for text in texts):
+            return None
+        if all(text.lstrip("-").isdecimal() for text in texts):
+            return np.array([int(text) for text in texts], np.int64)
+        column = np.array([float(text) for text in texts])
     if column.dtype.kind != "f" or not np.isfinite(column).all():
         return None
     return column.astype(np.int64) if (column == np.floor(column)).all() else column.astype(np.float64)
