@@ -109,6 +109,7 @@ def test_inputs_that_do_not_fit_the_graph():
         ("no ONNX model", b"not a model"),
         ("without a graph", b""),
         ("operator that is not known", one("NonMaxSuppression", [np.ones(1, np.float32)])[0]),
+        (r"\(Soft\\nmax\\x0b\) is an operator", one("Soft\nmax\x0b", [np.ones(1, np.float32)])[0]),
         ("Bernoulli.* is an operator that is not known", one("Bernoulli", [np.ones(1, np.float32)])[0]),
         (
             "nothing before it computes its input 'nowhere'",

@@ -8,6 +8,7 @@ import pytest
 from recurra import cells
 from recurra.errors import ModelFileError, SessionError, ShapeError
 from recurra.runtime import Forecast, Linear, Model, Program, check_parity, load
+from recurra.runtime.parity import random_input
 from runtime.networks import F, forecast_head, linear, recurrent, same, sample
 
 
@@ -29,6 +30,11 @@ def test_programs_run_by_themselves() -> None:
     assert repr(model) == (
         "<model of encoder: <program of gru, linear: 3 in, 5 out>, decoder: <program of lstm, linear: 2 in, 4 out>>"
     )
+
+
+def test_a_sample_that_is_too_large_is_not_made() -> None:
+    with pytest.raises(ShapeError, match="a sample of 3 rows of 1180591620717411303424 steps of 3 numbers, expected"):
+        random_input(Model(pair().programs["encoder"].ops), 1 << 70, 3)
 
 
 def test_a_file_holds_all_programs(tmp_path) -> None:

@@ -161,7 +161,7 @@ def _graph(proto: onnx.GraphProto, opset: int, label: str) -> Graph:
 
 def _node(proto: onnx.NodeProto, opset: int, number: int) -> Node:
     op = _name(proto.op_type)
-    label = f"node {number} ({op[:40]}{f' {proto.name[:80]!r}' if proto.name else ''})"
+    label = f"node {number} ({repr(op[:40])[1:-1]}{f' {proto.name[:80]!r}' if proto.name else ''})"
     if proto.domain not in _DOMAINS:
         raise OnnxError(f"{label} is of the domain {proto.domain[:80]!r}, expected an operator of the ONNX standard")
     attributes: dict[str, Any] = {}

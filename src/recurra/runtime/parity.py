@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from recurra.engine import isa
-from recurra.errors import RecurraError
+from recurra.errors import RecurraError, ShapeError
 from recurra.runtime.file import load, save_model
 from recurra.runtime.model import MAIN, Model
 from recurra.runtime.program import Program
 from recurra.weights import Array
 
+MOST_NUMBERS = 1 << 27  # of a sample
 TOLERANCE = 1e-5  # of the difference from another program, relative to its largest number where that is above 1
 
 
@@ -77,7 +78,15 @@ def refuse_difference(call: str, source: str, found: float, error: type[RecurraE
 
 
 def random_input(model: Model | Program, steps: int, rows: int, seed: int = 0) -> Array:
-    """Random numbers [T, B, I], or ids [T, B]."""
+    """Random numbers [T, B, I], or ids [T, B].
+
+    Raises:
+        ShapeError: there would be too many.
+    """
+    if steps * rows * model.input_size > MOST_NUMBERS:
+        raise ShapeError(
+            f"a sample of {rows} rows of {steps} steps of {model.input_size} numbers, expected at most {MOST_NUMBERS}"
+        )
     rng = np.random.default_rng(seed)
     if model.vocabulary_size:
         ids: Any = rng.integers(0, model.vocabulary_size, (steps, rows))
