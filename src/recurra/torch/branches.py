@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import torch
@@ -12,7 +12,7 @@ from recurra.errors import ShapeError
 from recurra.runtime.ops.branches import HOW
 from recurra.torch.stack import Stack
 
-_PAIRS = {"add": torch.add, "subtract": torch.sub, "multiply": torch.mul}
+_PAIRS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"add": torch.add, "subtract": torch.sub, "multiply": torch.mul}
 
 
 class Branches(nn.Module):
@@ -45,5 +45,5 @@ class Branches(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., I] to what a branch gives, or to all of that side by side."""
-        found = [branch(x) for branch in self.branches]
+        found: list[Tensor] = [branch(x) for branch in self.branches]
         return torch.cat(found, -1) if self.how == "join" else reduce(_PAIRS[self.how], found)
