@@ -107,8 +107,8 @@ def row(name: str, words: str, read: Callable[[], Counts], metrics: Sequence[Met
 
 
 TRIED = (
-    "by the validation part: two seeds, 128 units, two layers, an LSTM, no dropout, chunks of 48, a learning rate of 0.01, "
-    "more epochs, weights averaged over half to two epochs: all within 2 %"
+    "by the validation part: two seeds, 128 units, two layers, an LSTM, no dropout, chunks of 48, a learning rate of "
+    "0.01, more epochs, weights averaged over half to two epochs: all within 2 %"
 )
 ROW = row("elecdemand", "electricity demand, 48 half-hours ahead", demand, [Metric("MAE, GW", reach=0.175)], TRIED)
 ROW_CALLS = row("calls", "calls to a bank, 169 rows ahead", calls, [Metric("MASE, m = 169", reach=0.80)])

@@ -109,7 +109,7 @@ ROW = Row(
     simple=gaussian,
     ours=detector,
     tried=(
-        "forecasts of levels and of changes; the normal likelihood of the surprise's mean of ten steps against its own last "
-        "thousand (Ahmad 2017) in place of a learned tail scores 47, and keeps no declared rate"
+        "forecasts of levels and of changes; in place of a learned tail the normal likelihood of the mean surprise of "
+        "ten steps against its last thousand (Ahmad 2017), which scores 47 and keeps no declared rate"
     ),
 )

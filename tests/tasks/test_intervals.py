@@ -190,3 +190,29 @@ def test_a_live_session_draws_the_same_paths(fitted) -> None:
     for count in (0, 2.5, True, 10**6):
         with pytest.raises(SettingError, match="paths: count="):
             fitted.paths(count=count)
+
+
+def test_of_counts_everything_is_a_count(tmp_path) -> None:
+    """Forecasts, paths and a live session's adapted intervals; of anything else nothing is rounded."""
+    rng = generator("counts")
+    mean = np.exp(0.3 + np.sin(np.arange(400) / 4))
+    y = rng.poisson(mean).astype(float)
+    y[rng.random(400) < 0.03] = np.nan
+    how = {"horizon": 5, "hidden": 4, "epochs": 3, "seasons": (25,), "refit": "train"}
+    f = Forecaster(**how).fit({"y": y}, "y", evaluate=False)
+    f.save(tmp_path / "c.recurra")
+    said = f.predict(origins="all")
+    numbers = np.stack([said[q] for q in ("q0.1", "q0.5", "q0.9")])
+    known = numbers[np.isfinite(numbers)]
+    assert (known == np.rint(known)).all()
+    assert (known >= 0).all()
+    assert len(np.unique(known)) > 3
+    paths = f.paths(count=20)["value"]
+    assert set(paths) <= set(range(50))
+    live = Forecaster.load(tmp_path / "c.recurra").live()
+    live.adapt()
+    for row in y[:60]:
+        answer = live.step({"y": row})
+    assert np.isin(answer.quantiles, np.arange(50)).all()
+    half = Forecaster(**how).fit({"y": y + 0.5}, "y", evaluate=False).predict()["q0.5"]
+    assert (half != np.rint(half)).any()

@@ -69,6 +69,8 @@ class Features(Transform):
         anchor: what the target is relative to; None: to the training part, as for series that return to its mean.
         trend: a linear forecast from the last values; None: there is none.
         static: what does not change within a series; its numbers come after the past columns.
+        counts: whether the target counts something: all that training saw are whole numbers from 0 on, and so is what
+            is answered.
     """
 
     horizon: int
@@ -87,6 +89,7 @@ class Features(Transform):
     anchor: Anchor | None = None
     trend: Trend | None = None
     static: Static = field(default_factory=Static)
+    counts: bool = False
     _prepared: WeakKeyDictionary[Series, Prepared] = field(default_factory=WeakKeyDictionary, repr=False)
 
     @classmethod
@@ -145,6 +148,7 @@ class Features(Transform):
             past_flags=tuple(i for i in range(P) if any(np.isnan(one.past[:end, i]).any() for one, end in train)),
             ahead_flags=tuple(i for i in range(K) if any(np.isnan(one.ahead[:end, i]).any() for one, end in train)),
             static=Static.fit(columns.static, [one.static for one, end in train if end]),
+            counts=all(_counts(one.target[:end]) for one, end in train),
         )
         return learned._anchored(series, splits)
 
@@ -246,6 +250,10 @@ class Features(Transform):
         """Outputs of a series in the target's units, where it was at a level and moved so far."""
         return self.scaler(name).undo(z.astype(np.float64) * spread + level)
 
+    def possible(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What is answered as the target could be: of counts whole numbers, none below 0."""
+        return np.maximum(np.rint(values), 0.0) if self.counts else values
+
     def lags(self, series: Series, rows: NDArray[np.int64], count: int) -> F32:
         """The last values of the target before each row and at it, as the network would read them: [M, count]."""
         return self._of(series).lags(rows, count)
@@ -296,6 +304,7 @@ class Features(Transform):
             "anchor": None if self.anchor is None else self.anchor.to_dict(),
             "trend": None if self.trend is None else self.trend.to_dict(),
             **({"static": self.static.to_dict()} if self.static.names else {}),
+            **({"counts": True} if self.counts else {}),
         }
 
     @classmethod
@@ -356,6 +365,7 @@ class Features(Transform):
             anchor=None if anchor is None else Anchor.from_dict(anchor),
             trend=learned,
             static=static,
+            counts=described.get("counts") is True,
         )
 
 
@@ -365,6 +375,12 @@ def _ahead_season(seasons: Sequence[int], step: Step) -> int:
     if step.unit == "weekday":
         short = [s for s in seasons if s <= 5]
     return max(short or seasons, default=1)
+
+
+def _counts(values: NDArray[np.float64]) -> bool:
+    """Whether all that is known is a whole number from 0 on."""
+    known = values[np.isfinite(values)]
+    return bool((known >= 0).all() and (known == np.rint(known)).all())
 
 
 def _checked_seasons(seasons: Sequence[int]) -> tuple[int, ...]:

@@ -50,8 +50,9 @@ class Forecast:
         """
         known = known_residuals(self._residuals)
         if self.quantiles.ndim == 2:
-            return known.paths(self.quantiles, self.levels, count, seed)
-        return np.stack([known.paths(one, self.levels, count, seed) for one in self.quantiles])
+            return self._features.possible(known.paths(self.quantiles, self.levels, count, seed))
+        each = [known.paths(one, self.levels, count, seed) for one in self.quantiles]
+        return self._features.possible(np.stack(each))
 
 
 def residuals_of(described: Mapping[str, Any], horizon: int, levels: int) -> Residuals | None:

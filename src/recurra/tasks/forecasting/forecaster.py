@@ -296,7 +296,7 @@ class Forecaster(Estimator):
 
         def drawn(quantiles: NDArray[Any]) -> dict[str, NDArray[Any]]:
             M, N, _ = quantiles.shape
-            values = np.stack([known.paths(one, levels, count, seed) for one in quantiles])
+            values = self.transform_.possible(np.stack([known.paths(one, levels, count, seed) for one in quantiles]))
             return {"path": np.tile(np.repeat(np.arange(1, count + 1), N), M), "value": values.reshape(-1)}
 
         return self._forecast(data, "last", drawn, count)

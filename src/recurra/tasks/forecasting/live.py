@@ -183,11 +183,11 @@ class LiveForecaster(ReadsRows, Stepwise):
             if one.more is not None:
                 one.more.skip()
         out = yield one.session, live.push(read.tick, target, read.past, read.ahead)
-        quantiles: NDArray[np.float64] = live.unscaled(out.reshape(f.horizon, len(self.levels)))
+        quantiles: NDArray[np.float64] = f.possible(live.unscaled(out.reshape(f.horizon, len(self.levels))))
         if one.more is None:
             return quantiles
         one.more.take(target)
-        adapted: NDArray[np.float64] = one.more.give(quantiles)
+        adapted: NDArray[np.float64] = f.possible(one.more.give(quantiles))
         return adapted
 
     def announce(self, row: Mapping[str, Any]) -> bool:

@@ -150,9 +150,10 @@ class Forecast(Task):
         return output.reshape(len(output), self.horizon, len(self.quantiles))
 
     def answers(self, output: Floats, transform: Any, sequence: Series, start: int) -> Floats:
-        """Quantiles [M, N, Q] in the target's units."""
-        found: Floats = transform.unscaled(sequence, start, self.decode(output, transform, sequence.name))
-        return found
+        """Quantiles [M, N, Q] in the target's units; of counts, counts."""
+        found = transform.unscaled(sequence, start, self.decode(output, transform, sequence.name))
+        possible: Floats = transform.possible(found)
+        return possible
 
     def windows(self, bench: Bench) -> tuple[int, ...]:
         """Half, one and two of the shortest season, or of the horizon."""
