@@ -124,13 +124,12 @@ class Socket(WSListener):
             self._broken(told)
 
     def _binary(self, content: bytes) -> None:
-        told: dict[str, Any] = {}
+        kind = handle = first = 0
         try:
             if len(content) < HEAD.size:
                 raise ServeError(Fault.INVALID, f"a frame has {len(content)} bytes, expected {HEAD.size} or more")
             kind, handle, first = HEAD.unpack_from(content)
             if kind == STEPS:
-                told = {"handle": handle, "seq": first}
                 held, inputs = self._of(handle), content[HEAD.size :]
                 if held.served.takes_json:
                     inputs = held.served.frame(inputs)
@@ -140,9 +139,9 @@ class Socket(WSListener):
             else:
                 raise ServeError(Fault.INVALID, f"a frame is of kind {kind}, expected {STEPS} or {GROUP}")
         except ServeError as refused:
-            self._refuse(refused, told)
+            self._refuse(refused, {"handle": handle, "seq": first} if kind == STEPS else {})
         except Exception:
-            self._broken(told)
+            self._broken({"handle": handle, "seq": first} if kind == STEPS else {})
 
     def _broken(self, told: dict[str, Any]) -> None:
         log.exception("a frame could not be taken")
@@ -269,8 +268,10 @@ class Socket(WSListener):
     def _answered(self, work: Work) -> None:
         """Answer a STEPS frame; of one that was refused midway, what was taken before."""
         if work.answers:
-            held = work.held
-            self._send(_BINARY, HEAD.pack(STEPS, work.tag, work.first) + held.served.binary(work.answers), held.key)
+            held, body = work.held, work.answers
+            if held.served.takes_json:
+                body = held.served.binary(body)
+            self._send(_BINARY, HEAD.pack(STEPS, work.tag, work.first) + body, held.key)
         if work.refused is not None:
             self._refuse(work.refused, {"handle": work.tag, "seq": work.next})
 
