@@ -17,6 +17,7 @@ HARMLESS = ("lines",)  # what a stream cannot take it reports
 
 
 @pytest.mark.long
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # of Keras' own
 def test_no_door_lets_anything_else_out(tmp_path) -> None:
     entered = 0
     for door in doors(tmp_path):
