@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import struct
@@ -111,7 +112,7 @@ def of_json(said: Any, rng: Rng) -> tuple[Any, ...]:
     elif kind == 1 and isinstance(said[last], list) and said[last]:
         said[last] = said[last] * 2
     else:
-        said[last] = ODD[rng.integers(len(ODD))]
+        said[last] = copy.deepcopy(ODD[rng.integers(len(ODD))])  # which may be changed itself
     return place
 
 
