@@ -261,6 +261,10 @@ def _asked_at_random(operation):
 
 
 def test_metrics_health_and_page(url):
+    at = f"{url}/v1/sessions"
+    assert ask(f"{at}/nobody")[0] == 404
+    assert ask(at, "POST", {"id": "counted"})[0] == 201
+    assert ask(f"{at}/counted/step", "POST", {"x": [1.0, 2.0, 3.0]})[0] == 200
     tell_metrics = ask(f"{url}/metrics", raw=True)[2].decode()
     for name in (
         "sessions{",

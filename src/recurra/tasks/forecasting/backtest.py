@@ -13,8 +13,7 @@ from recurra.data.forecasting.series import Series
 from recurra.errors import DataError, SettingError
 from recurra.runtime.ops.forecast import middle_of
 from recurra.tasks.backtest import MOST_FOLDS, Backtest
-
-Floats = NDArray[np.float64]
+from recurra.tasks.base import Floats
 
 
 @dataclass(frozen=True, kw_only=True)
