@@ -9,7 +9,7 @@ import pytest
 from test_sessions import Loop
 
 from helpers import generator
-from recurra.errors import SessionError
+from recurra.errors import DataError, SessionError
 from recurra.serve.decoder import Decoder
 from recurra.serve.faults import Fault, ServeError
 from recurra.serve.limits import Limits
@@ -112,3 +112,36 @@ def test_another_training_takes_a_tasks_sessions_over(classifier, tmp_path):
         house.sessions.replace(open_served(tmp_path / "other", "task"))
     with pytest.raises(SessionError, match="of another model"):
         new.restore(before.snapshot())
+
+
+def test_a_session_has_so_many_series_at_most(tmp_path, monkeypatch):
+    rng = generator("crowded")
+    table = {"id": np.repeat(np.arange(20), 6), "v": rng.normal(size=120), "y": np.repeat(["up", "down"] * 10, 6)}
+    fitted = recurra.Classifier(hidden=3, epochs=1).fit(table, "y", series="id", evaluate=False)
+    path = tmp_path / "many.recurra"
+    fitted.save(path)
+    monkeypatch.setattr("recurra.serve.decoder.SERIES", 2)
+    house = House(path, tmp_path)
+    house.sessions.create("t", "task", "s")
+    for name in ("a", "b", "a"):
+        assert house.steps("s", [{"id": name, "v": 0.5}])[0].refused is None
+    work, _ = house.steps("s", [{"id": "c", "v": 0.5}])
+    assert (work.refused.fault, work.done) == (Fault.INVALID, 0)
+    assert "2 series in this session, which is the limit, and 'c' is one more" in str(work.refused)
+    live = fitted.live()
+    live.limit(1)
+    live.step({"id": "a", "v": 1.0})
+    again = fitted.live()
+    again.limit(1)
+    again.restore(live.snapshot())
+    with pytest.raises(DataError, match="end one"):
+        again.step({"id": "b", "v": 1.0})
+    again.end("a")
+    again.step({"id": "b", "v": 1.0})
+    assert again.series == ["b"]
+    wide = fitted.live()
+    for name in "abc":
+        wide.step({"id": name, "v": 1.0})
+    with pytest.raises(SessionError, match="which is the limit"):
+        again.restore(wide.snapshot())
+    assert again.series == ["b"]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _JSON = msgspec.json.Encoder()
 _RAW = b"\0"  # begins inputs that are numbers, as no JSON does
+SERIES = 1000  # of one session, at most
 AT_ONCE = 512  # steps of one frame that are taken in one turn, so that a long one lets others in
 
 
@@ -41,7 +42,9 @@ class Decoder(Served):
 
     def begin(self) -> Live:
         """See `Served`."""
-        return self._task.live(self.model, self._transform)
+        live: Live = self._task.live(self.model, self._transform)
+        live.limit(SERIES)
+        return live
 
     def read(self, steps: Sequence[Any]) -> bytes:
         """See `Served`."""

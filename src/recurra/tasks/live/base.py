@@ -31,6 +31,20 @@ class Remembered:
     more: Any = None  # what a task's live session keeps besides: with `state` and `restore`, as rows have
 
 
+class Begun(dict[str, Remembered]):
+    """The series of a live session by their names, so many at most."""
+
+    most: float = math.inf
+
+    def __setitem__(self, name: str, one: Remembered) -> None:
+        if len(self) >= self.most and name not in self:
+            raise DataError(
+                f"there are {len(self)} series in this session, which is the limit, and {name[:40]!r} is one more: end "
+                "one, or open another session"
+            )
+        super().__setitem__(name, one)
+
+
 class Live(ABC):
     """A transform, a network and a task's decoding at work: observations in, answers out, for any number of series.
 
@@ -66,7 +80,7 @@ class Live(ABC):
         self.model, self._transform = model, transform
         self.keys, self.names = list(keys), [*keys, *names]
         self.notes: list[str] = []
-        self._series: dict[str, Remembered] = {}
+        self._series = Begun()
         self._said: set[str] = set()  # notes that are said once
 
     @abstractmethod
@@ -133,6 +147,10 @@ class Live(ABC):
         """The names of the series that there have been so far."""
         return list(self._series)
 
+    def limit(self, series: int) -> None:
+        """Take so many series at most; one more is a DataError."""
+        self._series.most = series
+
     def end(self, series: str = "") -> None:
         """Forget a series that has ended; its next observation begins anew."""
         self._series.pop(series, None)
@@ -171,7 +189,10 @@ class Live(ABC):
         about, body = unseal(snapshot, _KIND, None if version else self._owner())
         try:
             arrays = {name: _array(tensor) for name, tensor in deserialize(body)}  # type: ignore[no-untyped-call]
-            series = {name: self._restored(f"{i}.", name, arrays, version) for i, name in enumerate(about["series"])}
+            series = Begun()
+            series.most = self._series.most
+            for i, name in enumerate(about["series"]):
+                series[name] = self._restored(f"{i}.", name, arrays, version)
             said = set(map(str, about["said"]))
         except (SafetensorError, DataError, ArithmeticError, LookupError, TypeError, ValueError) as error:
             raise SessionError(f"restore: the snapshot is inconsistent ({error}): take an older one") from error
