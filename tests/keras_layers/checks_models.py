@@ -358,3 +358,10 @@ def test_tables_of_whole_numbers_become_keras_layers() -> None:
         model = runtime.Model([table, runtime.Linear(rng.normal(size=(2, 3 * len(tables))).astype(np.float32))])
         made = ours.to_keras(model)  # which compares the two
         assert "Embedding" in [type(layer).__name__ for layer in made.layers]
+
+
+def test_a_model_that_keras_cannot_run_is_said() -> None:
+    model = keras.Sequential([keras.Input((0, I)), theirs.GRU(3)])
+    with pytest.raises(ConversionError, match=r"Keras cannot run sequential.* on 0 steps") as error:
+        ours.from_keras(model)
+    assert "\n" not in str(error.value)

@@ -184,7 +184,13 @@ def _compare(model: Any, made: Model) -> dict[str, Any]:
     for T in (steps,) if steps is not None else (1, 2, STEPS):
         x = random_input(made, T, BATCH)
         x = np.maximum(x, 1) if pads_with_zero(model) else x
-        theirs = answers(model, x.swapaxes(0, 1))
+        try:
+            theirs = answers(model, x.swapaxes(0, 1))
+        except Exception as error:  # whatever Keras and its backend say of a model that does not run
+            why = " ".join(str(error).split())[:200]
+            raise ConversionError(
+                f"from_keras: Keras cannot run {model.name} on {x.shape[0]} steps: {why!r}"
+            ) from error
         ours = made.run(x)
         whole = theirs.ndim == 3
         theirs = theirs.swapaxes(0, 1) if whole else theirs
