@@ -26,6 +26,7 @@ from recurra.serve.limits import Limits
 _HEADERS = 1 << 16  # bytes of a request before its body
 _REQUEST = 20.0  # seconds in which a request must be there, body included
 _QUIET = 30.0  # seconds after which a silent WebSocket is asked whether it is still there
+_GARBAGE = 50_000  # objects more than before, when they are looked through
 _log = logging.LoggerAdapter(logging.getLogger("recurra.serve.socket"), {})
 
 
@@ -197,6 +198,7 @@ def run(
     """
     _raise_files()
     gc.freeze()  # what is there from the start is never garbage: no pass over it holds anybody up
+    gc.set_threshold(_GARBAGE)  # a message leaves none: passes over all sessions need not be frequent
     host, port = sock.getsockname()[:2]
     url = f"{'https' if certificate else 'http'}://{f'[{host}]' if ':' in host else host}:{port}"
     http = type("Http", (Http,), {"limit": server.limits.sockets})
