@@ -117,7 +117,7 @@ def _live(path: Path, rows: list[Any]) -> None:
 def _states(folder: Path, trained: dict[str, tuple[Path, list[Any]]]) -> list[Door]:
     """Snapshots of sessions and live estimators, and the journal of a stream: as bytes, and sealed anew."""
     from recurra.serve.stream import stream
-    from recurra.tasks.estimator import open_live
+    from recurra.tasks.opening import open_live
 
     found = []
     for name, (path, rows) in trained.items():

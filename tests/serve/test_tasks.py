@@ -16,7 +16,7 @@ from helpers import generator
 from recurra import runtime
 from recurra.errors import ModelFileError
 from recurra.serve.stream import stream
-from recurra.tasks.estimator import open_live
+from recurra.tasks.opening import open_live
 
 SMALL = {"hidden": 5, "epochs": 2}
 

@@ -271,7 +271,7 @@ def test_what_is_wrong_with_settings_is_said(fitted) -> None:
 def test_a_file_whose_rules_are_of_other_items_is_refused(fitted, tmp_path) -> None:
     from recurra.runtime import Model
     from recurra.runtime.ops.embedding import Embedding
-    from recurra.tasks.estimator import opened
+    from recurra.tasks.opening import opened
 
     model = fitted.model_
     rules = np.array(model.program("rules").ops[0].W)
@@ -295,7 +295,7 @@ def test_the_commands_fit_predict_and_stream_alike(tmp_path, monkeypatch) -> Non
     for line in (tmp_path / "p.csv").read_text().splitlines()[1:]:
         said[line.split(",")[0]].append(line.split(",")[2])
     from recurra.serve.stream import stream
-    from recurra.tasks.estimator import open_live
+    from recurra.tasks.opening import open_live
 
     out = io.StringIO()
     live = open_live(recurra.load("model.recurra"))

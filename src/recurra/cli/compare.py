@@ -112,7 +112,7 @@ def _task(name: str, target: str, horizon: int | None) -> Task:
 def _of_model(path: Path) -> tuple[Task, dict[str, Any]]:
     """The task of a model file, with nothing learned, and the columns that it was fitted to."""
     from recurra.runtime import load
-    from recurra.tasks.estimator import opened
+    from recurra.tasks.opening import opened
 
     task, transform = opened(load(path), str(path))
     return task.anew(), task.roles_of(transform)

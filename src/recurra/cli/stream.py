@@ -57,7 +57,7 @@ def stream(
     from recurra.runtime import load
     from recurra.serve.stream import read_lines
     from recurra.serve.stream import stream as run
-    from recurra.tasks.estimator import open_live
+    from recurra.tasks.opening import open_live
 
     if isinstance(sys.stdout, io.TextIOWrapper):  # as the lines that come in
         sys.stdout.reconfigure(encoding="utf-8")

@@ -22,7 +22,7 @@ from recurra.doctor.retrain import retrain as try_remedies
 from recurra.errors import DoctorError
 from recurra.runtime.model import Model
 from recurra.tasks.base import Task
-from recurra.tasks.estimator import opened
+from recurra.tasks.opening import opened
 from recurra.torch import Stack
 from recurra.torch.bridge import layers_of, stack_of
 

@@ -31,7 +31,7 @@ class Decoder(Served):
     takes_json = True
 
     def __init__(self, name: str, model: Model, source: str) -> None:
-        from recurra.tasks.estimator import opened
+        from recurra.tasks.opening import opened
 
         super().__init__(name, model)
         self._task, self._transform = opened(model, source)

@@ -86,7 +86,7 @@ def stream(
     lines are lost, which is said, and which can be given again.
 
     Args:
-        live: from `Estimator.live`, or `recurra.tasks.estimator.open_live`.
+        live: from `Estimator.live`, or `recurra.tasks.opening.open_live`.
         lines: bytes (UTF-8) or text, as `read_lines` gives them of a file.
         out: where answers go.
         errors: where reports go.

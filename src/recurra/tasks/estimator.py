@@ -17,14 +17,15 @@ from recurra.data.forecasting.clock import Clock
 from recurra.data.split import Split
 from recurra.data.transform import Transform
 from recurra.errors import ModelFileError, NotFittedError, SettingError, need
-from recurra.imports import when_imported
 from recurra.runtime import Model, load
 from recurra.tasks.backtest import Backtest, Fold, backtest
 from recurra.tasks.base import Floats, Task
 from recurra.tasks.bench import Bench, ModelPredictor
 from recurra.tasks.checks import check_parameters
+from recurra.tasks.conventions import Conventions
 from recurra.tasks.cost import cost_of
 from recurra.tasks.learn import Recipe, learn, learn_again
+from recurra.tasks.opening import opened
 from recurra.tasks.report import build_report, card_of, parameters_of, without_measurements
 from recurra.train import History, Progress
 
@@ -34,11 +35,7 @@ if TYPE_CHECKING:
 RECIPE = tuple(Recipe.__dataclass_fields__)
 
 
-class _Base:
-    """What `sklearn.base.BaseEstimator` takes the place of, as soon as somebody has imported it."""
-
-
-class Estimator(_Base):
+class Estimator(Conventions):
     """A recurrent network for a task.
 
     Parameters are the constructor's arguments, kept as they were given; `fit` checks them. A subclass names its
@@ -419,55 +416,6 @@ class Estimator(_Base):
             name = type(self).__name__
             raise NotFittedError(f"{name}: there is no model yet, expected one: call fit, or {name}.load")
 
-    # scikit-learn's conventions.
-
-    @classmethod
-    def _names(cls) -> list[str]:
-        return [name for name in inspect.signature(cls).parameters if name != "self"]
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """The parameters by name; `deep` is there for scikit-learn, no parameter has parameters."""
-        return {name: getattr(self, name) for name in self._names()}
-
-    def set_params(self, **params: Any) -> Self:
-        """Change parameters.
-
-        Raises:
-            SettingError: there is none of this name; none has changed.
-        """
-        known = self._names()
-        for name in params:
-            if name not in known:
-                raise SettingError(
-                    f"{type(self).__name__}: there is no parameter {name!r}, expected one of {', '.join(known)}"
-                )
-        for name, value in params.items():
-            setattr(self, name, value)
-        return self
-
-    def __repr__(self) -> str:
-        defaults = {name: p.default for name, p in inspect.signature(type(self)).parameters.items()}
-        changed = [f"{n}={v!r}" for n, v in self.get_params().items() if repr(v) != repr(defaults[n])]
-        return f"{type(self).__name__}({', '.join(changed)})"
-
-    def __sklearn_tags__(self) -> Any:
-        """What scikit-learn asks of an estimator; only it calls this."""
-        from sklearn.utils import ClassifierTags, InputTags, RegressorTags, Tags, TargetTags
-
-        kind = getattr(self, "_estimator_type", None)
-        return Tags(
-            estimator_type=kind,
-            target_tags=TargetTags(required=kind is not None),
-            classifier_tags=ClassifierTags() if kind == "classifier" else None,
-            regressor_tags=RegressorTags() if kind == "regressor" else None,
-            input_tags=InputTags(three_d_array=True, allow_nan=True),
-            non_deterministic=False,
-        )
-
-    def __sklearn_is_fitted__(self) -> bool:
-        """Whether there is a model."""
-        return hasattr(self, "model_")
-
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name not in ("task_", "transform_")}
 
@@ -476,13 +424,6 @@ class Estimator(_Base):
         if "model_" in state:
             self._take(self.model_, *opened(self.model_))
 
-
-def _take_base(sklearn: Any) -> None:
-    """Be what scikit-learn calls an estimator, whose own methods stand behind those above."""
-    Estimator.__bases__ = (sklearn.BaseEstimator,)
-
-
-when_imported("sklearn.base", _take_base)
 
 _DEFAULTS = {name: p.default for name, p in inspect.signature(Estimator).parameters.items()}
 
@@ -498,37 +439,6 @@ def open_model(path: str | os.PathLike[str]) -> Any:
     if task.name not in Estimator._known:
         raise ModelFileError(f"{path}: no estimator has the task {task.name!r}: import the module that defines one")
     return Estimator._known[task.name].of_model(model, str(path))
-
-
-def opened(model: Model, source: str = "the model") -> tuple[Task, Transform]:
-    """The task of a model that an estimator made, and its transform.
-
-    Raises:
-        ModelFileError: there is none, or they are unreadable.
-    """
-    described = model.preprocessing
-    name = described.get("task")
-    if not isinstance(name, str):
-        raise ModelFileError(f"{source}: the model has no task, expected one that an estimator of recurra wrote")
-    kind = Task.named(name)
-    try:
-        transform = kind.transform_from(described.get("transform", described.get("features", {})))
-        task = kind.from_dict(described)
-        task.check_model(model, transform)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise ModelFileError(f"{source}: its task is unreadable ({error}): save the model again") from error
-    return task, transform
-
-
-def open_live(model: Model, source: str = "the model") -> Live:
-    """A live session of a model that an estimator made, whatever its task; torch is not imported.
-
-    Raises:
-        ModelFileError: it has no task, or that is unreadable.
-        SessionError: the network reads sequences in both directions.
-    """
-    task, transform = opened(model, source)
-    return task.live(model, transform)
 
 
 def _best_naive(bench: Bench) -> float | None:

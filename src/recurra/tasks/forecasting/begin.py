@@ -9,7 +9,7 @@ from typing import Any
 from recurra.data.forecasting.features import Features
 from recurra.errors import SettingError
 from recurra.runtime import Model, load
-from recurra.tasks.estimator import opened
+from recurra.tasks.opening import opened
 
 
 def beginning(given: Any, horizon: int, quantiles: Sequence[float]) -> tuple[Model, Features] | None:
