@@ -115,7 +115,7 @@ def test_torch_modules(tmp_path):
     assert module.training
     assert "the torch module Stack" in str(done)
     assert recurra.load(tmp_path / "model.recurra").parity["source"] == "the torch module Stack"
-    with pytest.raises(ExportError, match=r"forward has aten\.mul\.Tensor, which is no layer"):
+    with pytest.raises(ExportError, match=r"forward has aten\.mish\.default, which the model file does not have"):
         recurra.convert(Network(nn.GRU), tmp_path / "other.recurra")
 
 

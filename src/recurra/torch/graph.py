@@ -96,10 +96,9 @@ class _Reader(fx.Interpreter):
         name = str(target)
         function = FUNCTIONS.get(name.removeprefix("aten."))
         if function is None:
-            known = ", ".join(sorted({word.partition(".")[0].strip("_") for word in FUNCTIONS}))
             raise ExportError(
-                f"forward has {name}, which the model file does not have, expected layers, and of functions {known}: "
-                f"{OTHERWISE}"
+                f"forward has {name}, which the model file does not have, expected layers and the functions in the guide "
+                f"to PyTorch: {OTHERWISE}"
             )
         try:
             return function(*args, **kwargs)
