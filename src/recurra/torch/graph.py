@@ -97,8 +97,8 @@ class _Reader(fx.Interpreter):
         function = FUNCTIONS.get(name.removeprefix("aten."))
         if function is None:
             raise ExportError(
-                f"forward has {name}, which the model file does not have, expected layers and the functions in the guide "
-                f"to PyTorch: {OTHERWISE}"
+                f"forward has {name}, which the model file does not have, expected layers and the functions in the "
+                f"guide to PyTorch: {OTHERWISE}"
             )
         try:
             return function(*args, **kwargs)
