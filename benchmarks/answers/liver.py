@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
 
 import recurra
 from benchmarks.answers.row import Metric, Row
+from benchmarks.answers.sequences import five_folds
 from recurra.data.irregular import Histories, read_events
 
 YEAR, YEARS = 365.25, 8
@@ -59,12 +59,6 @@ def read() -> People:
     return People(found, asked, came)
 
 
-def folds(data: People, name: str) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """Stratified, shuffled by seed 0."""
-    y = data.came[name]
-    return list(StratifiedKFold(5, shuffle=True, random_state=0).split(y, y))
-
-
 def age(data: People) -> tuple[float, ...]:
     """The older, the sooner."""
     ages = np.array([x[-1, list(data.histories.columns).index("age")] for x in data.histories.x])
@@ -86,7 +80,7 @@ def boosting(data: People) -> tuple[float, ...]:
     every, found = np.stack([summary(x) for x in data.histories.x]), []
     for name in EVENTS:
         x, y, areas = every[data.asked[name]], data.came[name], []
-        for train, test in folds(data, name):
+        for train, test in five_folds(y):
             several = [len(np.unique(c[np.isfinite(c)])) > 1 for c in x[train].T]
             model = HistGradientBoostingClassifier(random_state=0, max_iter=150, learning_rate=0.05)
             model.fit(x[train][:, several], y[train])
@@ -100,7 +94,7 @@ def classifier(data: People) -> tuple[float, ...]:
     found = []
     for name in EVENTS:
         asked, y, areas = data.asked[name], data.came[name], []
-        for train, test in folds(data, name):
+        for train, test in five_folds(y):
             model = recurra.Classifier(**SETTINGS).fit(data.histories.only(asked[train].tolist()), y[train].tolist())
             risk = model.predict_proba(data.histories.only(asked[test].tolist()))[:, 1]
             areas.append(float(roc_auc_score(y[test], risk)))

@@ -110,6 +110,6 @@ ROW = Row(
     ours=detector,
     tried=(
         "forecasts of levels and of changes; in place of a learned tail the normal likelihood of the mean surprise of "
-        "ten steps against its last thousand (Ahmad 2017), which scores 47 and keeps no declared rate"
+        "ten steps against its last thousand (Ahmad 2017), which is better here and keeps no declared rate"
     ),
 )

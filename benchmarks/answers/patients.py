@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
 
 import recurra
 from benchmarks.answers.row import Metric, Row, shared
+from benchmarks.answers.sequences import five_folds
 from recurra.data.irregular import Histories, first_hours, read_events
 
 HOURS = (6, 12, 24, 48)
@@ -46,14 +46,9 @@ def read() -> Patients:
     )
 
 
-def folds(data: Patients) -> list[tuple[NDArray[Any], NDArray[Any]]]:
-    """Stratified, shuffled by seed 0."""
-    return list(StratifiedKFold(5, shuffle=True, random_state=0).split(data.died, data.died))
-
-
 def saps(data: Patients) -> tuple[float, ...]:
     """The score on admission; it has no other answers at 6, 12 and 24 hours."""
-    found = [float(roc_auc_score(data.died[test], data.saps[test])) for _, test in folds(data)]
+    found = [float(roc_auc_score(data.died[test], data.saps[test])) for _, test in five_folds(data.died)]
     return (float(np.mean(found)),) * len(HOURS)
 
 
@@ -63,7 +58,7 @@ def boosting(data: Patients) -> tuple[float, ...]:
     for hours in HOURS:
         x = np.stack([summary(one) for one in first_hours(data.stays, hours).x])
         areas = []
-        for train, test in folds(data):
+        for train, test in five_folds(data.died):
             model = HistGradientBoostingClassifier(random_state=0, max_iter=150, learning_rate=0.05)
             model.fit(x[train], data.died[train])
             areas.append(roc_auc_score(data.died[test], model.predict_proba(x[test])[:, 1]))
@@ -85,7 +80,7 @@ def classifier(data: Patients) -> tuple[float, ...]:
     """`recurra.Classifier` with the label at every step, one network for all hours; and its calibration at 48."""
     areas: dict[int, list[float]] = {hours: [] for hours in HOURS}
     said = np.zeros(len(data.died))
-    for train, test in folds(data):
+    for train, test in five_folds(data.died):
         model = recurra.Classifier(**SETTINGS).fit(data.stays.only(train.tolist()), labels(data, train), evaluate=False)
         stays = data.stays.only(test.tolist())
         risks = [one[:, 1] for one in model.predict_proba(stays, steps="all")]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedKFold
 
 import recurra
 
@@ -31,6 +32,11 @@ class Data(NamedTuple):
 
     train: Labelled
     test: Labelled
+
+
+def five_folds(y: Array) -> list[tuple[Array, Array]]:
+    """Rows to learn from and to answer, stratified, shuffled by seed 0."""
+    return list(StratifiedKFold(5, shuffle=True, random_state=0).split(y, y))
 
 
 def from_aeon(load: Callable[..., tuple[Any, Array]]) -> Data:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from helpers import generator
-from recurra import Classifier, Detector, Forecaster
+from recurra import Classifier, Detector, Forecaster, Generator
 from recurra.data import as_table, series_of
 from recurra.data.split import PARTS
 from recurra.errors import DataError, SettingError
@@ -210,3 +210,15 @@ def test_a_stream_is_cut_by_time() -> None:
 def test_folds_that_cannot_be_are_refused(how, words) -> None:
     with pytest.raises((SettingError, DataError), match=words):
         Classifier(**QUICK).backtest(X, LABELS, **how)
+
+
+def test_texts_are_dealt_and_one_text_is_cut() -> None:
+    texts = [f"the cat sat on mat {i}. " * 6 for i in range(8)]
+    many = Generator(hidden=4, epochs=1).backtest(texts, folds=2)
+    one = Generator(hidden=4, epochs=1).backtest("".join(texts), folds=2)
+    assert [len(found.by_fold()) for found in (many, one)] == [2, 2]
+    task = Generator().make_task()
+    whole = task.examples("".join(texts))
+    ends = [Fold(k, 2).parts(task, whole, (0.7, 0.15, 0.15), 0) for k in range(2)]
+    assert [len(kept[0]) for kept, _ in ends] == [round(len(whole[0]) * share) for share in (2 / 3, 1)]
+    assert [parts[2] for _, parts in ends] == [1 / 2, 1 / 3]

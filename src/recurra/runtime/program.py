@@ -167,14 +167,18 @@ class Program:
         name, N = "step_many", len(sessions)
         self.check_streams(name)
         self.check_input(name, X, (N,))
-        if out is None:
-            out = np.empty((N, self.output_size), FLOAT)
-        else:
-            self.check_output(name, out, (N,))
-            if np.may_share_memory(X, out):
-                raise ShapeError(f"{name}: `out` shares memory with `X`, expected memory of its own: use np.empty")
+        out = self._given_or_new(name, out, X, N)
         listed = sessions if type(sessions) is list else list(sessions)
         self._check_taken(name, listed, X, self.native.step_many(listed, X, out))
+        return out
+
+    def _given_or_new(self, name: str, out: Array | None, X: Array, rows: int) -> Array:
+        """Memory for so many rows of output: the caller's, checked, or new."""
+        if out is None:
+            return np.empty((rows, self.output_size), FLOAT)
+        self.check_output(name, out, (rows,))
+        if np.may_share_memory(X, out):
+            raise ShapeError(f"{name}: `out` shares memory with `X`, expected memory of its own: use np.empty")
         return out
 
     def run_many(self, sessions: Sequence[Session], steps: Sequence[int], X: Array, out: Array | None = None) -> Array:
@@ -198,12 +202,7 @@ class Program:
             raise ShapeError(f"{name}: `steps` is {str(list(steps))[:60]}, expected {len(sessions)} counts from 0")
         self.check_streams(name)
         self.check_input(name, X, (total,))
-        if out is None:
-            out = np.empty((total, self.output_size), FLOAT)
-        else:
-            self.check_output(name, out, (total,))
-            if np.may_share_memory(X, out):
-                raise ShapeError(f"{name}: `out` shares memory with `X`, expected memory of its own: use np.empty")
+        out = self._given_or_new(name, out, X, total)
         listed = list(sessions)
         self._check_taken(name, listed, X, self.native.run_many(listed, list(steps), X, out))
         return out

@@ -70,7 +70,7 @@ class Backtest:
         return {name: np.array([row.get(name) for row in rows]) for name in names}
 
 
-@dataclass(frozen=True)
+@dataclass
 class Fold:
     """One of K: which sequences it takes, the part of each, and what was said of the test part.
 
@@ -96,24 +96,26 @@ class Fold:
             DataError: the shares are none, or there are too few sequences.
         """
         valid = held_out(shares)
-        if task.streams:
+        if task.by_steps(sequences):
             last = 1 / (self.number + 2)
             ends = [round(len(s) * (self.number + 2) / (self.of + 1)) for s in sequences]
             cut = [task.cut(s, end) for s, end in zip(sequences, ends, strict=True)]
             return cut, ((1 - last) * (1 - valid), (1 - last) * valid, last)
-        times, groups = [s.time for s in sequences], [s.group for s in sequences]
+        times = [s.time for s in sequences]
+        groups = [s.group or str(i) for i, s in enumerate(sequences)]  # some tasks know of none
         if np.isnan(times).any():
             labels = task.strata(sequences)
             numbers = dealt(groups, labels, self.of, seed)
             tested = numbers == self.number
             left = np.flatnonzero(~tested)
             some = None if labels is None else [labels[i] for i in left]
-            inner = dealt([groups[i] for i in left], some, max(2, round(1 / valid)), seed + 1)
-            watched = left[inner == 0]
+            names = [groups[i] for i in left]
+            watched = left[dealt(names, some, _folds_for(valid, names), seed + 1) == 0]
         else:
             blocks = in_blocks(times, self.of + 1)
             tested, left = blocks == self.number + 1, np.flatnonzero(blocks <= self.number)
-            order = in_blocks([times[i] for i in left], max(2, round(1 / valid)))
+            before = [times[i] for i in left]
+            order = in_blocks(before, _folds_for(valid, before))
             watched = left[order == order.max()]
         part = np.zeros(len(times), np.int64)
         part[watched], part[tested] = 1, 2
@@ -132,6 +134,11 @@ def held_out(shares: Any) -> float:
     numbers = isinstance(shares, Sequence) and len(shares) == 3 and not isinstance(shares[0], str)
     found = float(shares[1]) / float(shares[0] + shares[1]) if numbers else 0.15
     return min(max(found, 0.02), 0.5)
+
+
+def _folds_for(share: float, names: Sequence[Any]) -> int:
+    """Of which one is about such a share, as far as there are names to tell them apart."""
+    return max(2, min(round(1 / share), len(set(names))))
 
 
 def backtest(estimator: Estimator, given: tuple[Any, ...], folds: int, **how: Any) -> Backtest:

@@ -78,7 +78,6 @@ class Task(ABC):
         input: the kind of what was read.
         tags: whether a text has a target for each of its tokens.
         updates: that training aims at where nobody says how many epochs.
-        streams: whether the parts are stretches of each sequence, by time.
         both: whether an answer for each step may come from a network of both directions, which has seen the whole.
         rivals: more, which other libraries have: in a comparison where they are installed, and where asked for.
         text_baselines: in place of `baselines` where the input is text.
@@ -97,7 +96,6 @@ class Task(ABC):
     context: ClassVar[int | None] = None
     updates: ClassVar[int] = 800
     both: ClassVar[bool] = False
-    streams: ClassVar[bool] = False
 
     input: Input = Numbers()
     reading: Mapping[str, Any] | None = None  # settings of the input, where they are not the usual ones
@@ -239,6 +237,10 @@ class Task(ABC):
             labels=self.strata(sequences),
             seed=seed,
         )
+
+    def by_steps(self, sequences: Sequence[Any]) -> bool:
+        """Whether shares of parts are of the steps of each sequence, in their order, and not of the sequences."""
+        return False
 
     def strata(self, sequences: Sequence[Any]) -> list[str] | None:
         """What is to be in all parts alike, by sequence; None where nothing is."""

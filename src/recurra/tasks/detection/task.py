@@ -44,7 +44,7 @@ class Detect(Task):
     name = "detect"
     metrics = (Surprise(),)
     baselines = (LastValue,)
-    whole, streams = False, True
+    whole = False
     noise = 0.1
 
     def __init__(
@@ -141,6 +141,10 @@ class Detect(Task):
             )
         return found
 
+    def by_steps(self, sequences: Sequence[Any]) -> bool:
+        """Always."""
+        return True
+
     def transform(self, sequences: Sequence[Any], splits: Sequence[Split]) -> Transform:
         """See `Lagged`."""
         return Lagged.fit(sequences, splits, self.columns, self.lag)
@@ -196,8 +200,10 @@ class Detect(Task):
 
     def surprises(self, predictor: ModelPredictor, sequence: Any) -> list[tuple[float, int]]:
         """How surprising each step of a stream was, and which number the most."""
-        outputs = predictor.model.session().run(predictor.transform.rows(sequence, 0, len(sequence)))
-        z = predictor.transform.targets(sequence, 0, len(sequence))  # float32, as a live session has them
+        transform: Any = predictor.transform
+        rows = transform.rows(sequence, 0, len(sequence))
+        outputs = predictor.model.session().run(rows)
+        z = transform.targets_of(sequence.x, rows)  # float32, as a live session has them
         return [surprise_of(a, b, SQUEEZE) for a, b in zip(z.tolist(), outputs.tolist(), strict=True)]
 
     def settle(self, bench: Bench, predictor: ModelPredictor) -> None:

@@ -114,11 +114,15 @@ class Generate(Task):
 
     def split(self, sequences: Sequence[Corpus], parts: Any, seed: int) -> list[Split]:
         """A single text by its places, several text by text."""
-        if len(sequences) > 1 or isinstance(parts[0], str):
+        if not self.by_steps(sequences) or isinstance(parts[0], str):
             return split_sequences([len(s) for s in sequences], parts, seed=seed)
         split_sequences([1] * 1000, parts)  # which checks the shares
         ends = np.round(np.cumsum(parts) * len(sequences[0])).astype(int)
         return [Split(int(ends[0]), int(ends[1]), len(sequences[0]))]
+
+    def by_steps(self, sequences: Sequence[Corpus]) -> bool:
+        """Of a single text."""
+        return len(sequences) == 1
 
     def transform(self, sequences: Sequence[Corpus], splits: Sequence[Split]) -> NextSymbol:
         """The vocabulary of the training part."""
