@@ -237,11 +237,14 @@ def dealt(groups: Sequence[str], labels: Sequence[str] | None, folds: int, seed:
     [0, 0, 1, 1, 2, 2]
 
     Raises:
-        DataError: there are fewer groups than folds.
+        DataError: there are fewer groups than folds, or none for one of them.
     """
     if len(set(groups)) < folds:
         raise DataError(f"{len(set(groups))} sequences or groups are too few for {folds} folds: take fewer folds")
-    return np.array(_at_random(list(groups), labels, np.arange(1, folds) / folds, seed), np.int64)
+    found = np.array(_at_random(list(groups), labels, np.arange(1, folds) / folds, seed), np.int64)
+    if len(set(found.tolist())) < folds:
+        raise DataError(f"labels of fewer than {folds} sequences or groups leave a fold empty: take fewer folds")
+    return found
 
 
 def in_blocks(times: Sequence[float], blocks: int) -> NDArray[np.int64]:
