@@ -13,7 +13,7 @@ from recurra.draw.structure import loops, read
 from recurra.draw.unrolled import TASKS, network_scene, plan
 from recurra.errors import DrawError, ModelFileError
 from recurra.models.forecast import ForecastNetwork
-from recurra.torch import GRU, LSTM, Recurrent, Stack
+from recurra.torch import GRU, LSTM, Branches, Recurrent, Stack, export
 
 STACKED = Stack(LSTM(3, 16, num_layers=3), nn.Linear(16, 2))
 BOTH = Stack(nn.Embedding(50, 6), GRU(6, 8, 2, bidirectional=True), nn.Dropout(0.1), nn.Linear(16, 4), nn.Softmax(-1))
@@ -207,3 +207,47 @@ def test_a_file_that_is_no_model(tmp_path) -> None:
         draw.network(tmp_path / "notes.recurra")
     with pytest.raises(OSError, match=r"missing\.recurra"):
         draw.network(tmp_path / "missing.recurra")
+
+
+GATED = Branches([[GRU(8, 8), nn.Tanh()], [nn.Linear(8, 8), nn.Sigmoid()]], "multiply")
+DEEP = Branches([[], [GRU(8, 8), Branches([[], [nn.Linear(8, 8), nn.Tanh()]])], [], [LSTM(8, 8)]], "join")
+BESIDE = {
+    "residual": Stack(Branches([[], [LSTM(3, 3)]]), nn.Linear(3, 1)),
+    "gated": Stack(nn.Linear(3, 8), GATED, LSTM(8, 4)),
+    "deep": Stack(nn.Linear(3, 8), DEEP, nn.Linear(32, 1)),
+    "twice": Stack(Branches([[], []]), GRU(3, 4)),
+}
+
+
+@pytest.mark.parametrize("task", ["many-to-many", "many-to-one", "one-to-many"])
+@pytest.mark.parametrize("name", BESIDE)
+def test_branches_go_past_each_other(name: str, task: str) -> None:
+    assert scene(BESIDE[name], 3, task).overlaps() == []
+
+
+def test_each_branch_leads_from_where_it_begins_to_where_it_ends(tmp_path) -> None:
+    export(BESIDE["deep"], tmp_path / "m.recurra")
+    for network in (read(BESIDE["deep"]), read(str(tmp_path / "m.recurra"))):
+        names = [layer.name for layer in network.layers]
+        assert names == ["linear", "gru", "linear", "tanh", "+", "lstm", "join", "linear"]
+        taken = [tuple(names[i - d] for d in layer.takes) for i, layer in enumerate(network.layers) if i]
+        assert taken == [
+            *[("linear",), ("gru",), ("linear",), ("gru", "tanh"), ("linear",)],
+            *[("linear", "+", "linear", "lstm"), ("join",)],
+        ]
+        assert [layer.width for layer in network.layers if layer.width] == [8, 8, 8, 8, 8, 32, 1]
+    drawn = scene(BESIDE["deep"], 1)
+    sides = {(b.bounds.left, b.y): b for b in drawn.boxes if b.role == "map"}
+    arrives = [
+        next(t.text for t in drawn.labels if (t.x, t.y) == (b.x, b.y))
+        for a in drawn.arrows
+        for (left, y), b in sides.items()
+        if a.points[-1][0] == left and abs(a.points[-1][1] - y) < b.height / 2
+    ]
+    assert sorted(arrives) == ["+"] * 2 + ["join"] * 6  # in the folded network and in its only step
+    assert "takes linear, +, linear, lstm" in draw.network(BESIDE["deep"], 2).text()
+
+
+def test_two_directions_beside_other_layers_are_refused() -> None:
+    with pytest.raises(DrawError, match="gru reads in both directions beside other layers"):
+        read(Stack(Branches([[nn.Linear(3, 8)], [GRU(3, 4, bidirectional=True)]])))

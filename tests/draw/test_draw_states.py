@@ -13,7 +13,7 @@ from recurra.draw.activity import observe
 from recurra.draw.panels import panels_of
 from recurra.errors import DrawError
 from recurra.models.forecast import ForecastNetwork
-from recurra.torch import LSTM, Recurrent, Stack, export
+from recurra.torch import LSTM, Branches, Recurrent, Stack, export
 
 T = 17
 
@@ -142,3 +142,14 @@ def test_bad_sequences() -> None:
     for x, message in ((np.zeros((0, 2)), "at least one step"), (np.zeros((2, 2, 2, 2)), r"shape \(2, 2, 2, 2\)")):
         with pytest.raises(DrawError, match=message):
             draw.states((cells.gru, weights), x)
+
+
+def test_layers_in_branches(tmp_path) -> None:
+    module = Stack(nn.Linear(2, 5), Branches([[LSTM(5, 5)], [nn.Tanh(), Recurrent("gru", 5, 5)]], "subtract"))
+    x = sequence(T, 3, 2)
+    model = export(module, tmp_path / "m.recurra")
+    front = module.get_submodule("0")(x)
+    first, second = (chain(front) for chain in module.get_submodule("1").branches)
+    for layer, wanted in enumerate((first, second)):
+        for thing in (module, model):
+            np.testing.assert_allclose(observe(thing, x, layer, 1).states["h"], wanted[:, 1].detach(), atol=2e-6)

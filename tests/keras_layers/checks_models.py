@@ -360,6 +360,32 @@ def test_tables_of_whole_numbers_become_keras_layers() -> None:
         assert "Embedding" in [type(layer).__name__ for layer in made.layers]
 
 
+@of_one_backend
+@pytest.mark.parametrize("how", ["add", "subtract", "multiply", "join"])
+def test_branches_become_a_functional_model_and_come_back(how: str, tmp_path: Path) -> None:
+    rng = generator("branches", how)
+
+    def gru(inputs: int, units: int) -> runtime.Recurrent:
+        return runtime.Recurrent(cells.gru, [random_weights(cells.gru, inputs, units, rng=rng, dtype=np.float32)])
+
+    bent = runtime.Linear(rng.normal(size=(H, I)).astype(np.float32))
+    inner = runtime.Branches([[], [gru(H, H), runtime.Activation("tanh")], []], how)
+    width = inner.width(H)
+    model = runtime.Model(
+        [runtime.Branches([[gru(I, width)], [bent, inner]], how), gru(2 * width if how == "join" else width, 3)]
+    )
+    for stock in (False, True):
+        made = ours.to_keras(model, stock=stock)  # which compares the two
+        made.save(tmp_path / "m.keras")
+        back = ours.from_keras(tmp_path / "m.keras")
+        assert how == "subtract" or back.fingerprint == model.fingerprint  # three of them are two subtractions there
+        x = rng.normal(size=(5, 2, I)).astype(np.float32)
+        np.testing.assert_array_equal(back.run(x), model.run(x))
+    foreign = runtime.Model([runtime.Branches([[], [runtime.Pool("mean")]]), bent])
+    with pytest.raises(ExportError, match=r"layer 0\.1\.0 is a pool, which Keras does not have: recurra.onnx.export"):
+        ours.to_keras(foreign)
+
+
 def test_a_model_that_keras_cannot_run_is_said() -> None:
     model = keras.Sequential([keras.Input((0, I)), theirs.GRU(3)])
     with pytest.raises(ConversionError, match=r"Keras cannot run sequential.* on 0 steps") as error:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recurra import _native, cells, engine
-from recurra.errors import ExportError, ModelFileError, ShapeError
+from recurra.errors import ModelFileError, ShapeError
 from recurra.runtime import Activation, Branches, Convolution, Dropout, Embedding, Model, Program, check_parity, load
 from runtime.networks import F, embedding, forecast_head, layer_norm, linear, recurrent, same, sample
 
@@ -150,7 +150,18 @@ def test_torchs_branches_go_to_the_runtime_and_back(how, first, tmp_path) -> Non
         ours.Branches([[], []], "divide")
 
 
-def test_other_libraries_have_no_branches(tmp_path) -> None:
+@pytest.mark.parametrize("how", ["add", "subtract", "multiply", "join"])
+def test_branches_in_onnx_have_states_of_the_same_names(how, tmp_path) -> None:
     onnx = pytest.importorskip("recurra.onnx")
-    with pytest.raises(ExportError, match="branches"):
-        onnx.export(deep("add"), tmp_path / "m.onnx")
+    model = deep(how)
+    report = onnx.export(model, tmp_path / "m.onnx")  # which compares whole and stepped
+    assert report["nodes"] == ["GRU", "LSTM", "GRU"]
+    assert set(report["state"]) == set(model.state_widths())
+    x = sample(model, 7, 3)
+    states = {name: np.stack([begin] * 3) for name, begin in report["state"].items()}
+    y, *lasts = onnx.run((tmp_path / "m.onnx").read_bytes(), {"x": x, **states})
+    np.testing.assert_allclose(y, model.run(x), atol=2e-6)
+    session = model.session(batch=3)
+    session.run(x)
+    for (name, last), ours in zip(session.state.items(), lasts, strict=True):
+        np.testing.assert_allclose(ours, last, atol=2e-6, err_msg=name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,21 +53,28 @@ def observe(thing: Any, x: Any, layer: int | None, row: int) -> Activity:
 
 
 def _observe_model(model: Any, x: Any, layer: int | None, row: int) -> Activity:
-    from recurra.runtime import Recurrent
-
     sequence = _one_row(x, row, 2 if model.vocabulary_size else 3)
     batch: Any = np.ascontiguousarray(sequence[:, None], np.int64 if model.vocabulary_size else np.float32)
     width = next(iter(model.inputs.values()))
     first = batch if model.vocabulary_size else np.ascontiguousarray(batch[..., :width])
-    traces = []
-    for i, part in enumerate(model.ops):
-        if isinstance(part, Recurrent):
-            before = _through(model.ops[:i], first)
+    shown = sequence[:, None] if model.vocabulary_size else sequence
+    return _shown(list(_traces(model.ops, first)), layer, shown, model.run(batch)[:, 0])
+
+
+def _traces(ops: Sequence[Any], x: Array) -> Iterator[list[LayerTrace]]:
+    """The recurrent layers of a chain and of the branches in it, each a trace for each direction."""
+    from recurra.runtime import Branches, Recurrent
+
+    for i, part in enumerate(ops):
+        if isinstance(part, Branches):
+            before = _through(ops[:i], x)
+            for chain in part.branches:
+                yield from _traces(chain, before)
+        elif isinstance(part, Recurrent):
+            before = _through(ops[:i], x)
             initial: list[Any] = [[a[None] for a in states] for states in part.initial] or [None] * len(part.weights)
             pairs = enumerate(zip(part.weights, initial, strict=True))
-            traces.append([LayerTrace.of("", part.cell, w, before, states, bool(d)) for d, (w, states) in pairs])
-    shown = sequence[:, None] if model.vocabulary_size else sequence
-    return _shown(traces, layer, shown, model.run(batch)[:, 0])
+            yield [LayerTrace.of("", part.cell, w, before, states, bool(d)) for d, (w, states) in pairs]
 
 
 def _through(layers: Sequence[Any], x: Array) -> Array:

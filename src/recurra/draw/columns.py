@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from recurra.cells.printing import latex_name
 from recurra.draw.fonts import measure
 from recurra.draw.labels import cell_of, words_of
+from recurra.draw.lanes import ENTER, LANE, LEAVE, arriving, leaving
 from recurra.draw.rows import BAR, LINE, LOOP, NAME, NODE, NOTE, PILL, WEIGHT, Rows
-from recurra.draw.scene import Arrow, Box, Label, Scene
+from recurra.draw.scene import Arrow, Box, Dot, Label, Scene
 from recurra.draw.structure import shape_text
 from recurra.draw.themes import state_role
 
@@ -45,10 +46,12 @@ class Columns(Rows):
         shift = width / 4 + 5 if self.network.bidirectional else 0.0
         column = Column(x, x - self.reach, x + self.reach)
         below: list[tuple[float, float]] = []  # where lines go on upwards
+        tops: dict[int, float] = {}  # the heights from which they do
         if inlet:
             fork = self.forks(0)
             box = self._pill(scene, x, 0.0, inlet, "input", 2 * shift + 18 if fork else 0.0, self.labels.prime)
             below = self._tops(box, shift if fork else 0.0)
+            tops[-1] = below[0][1]
             if folded and self.network.input_width is not None:
                 text = shape_text([self.network.input_width])
                 scene.labels.append(Label(box.bounds.right + 5, 0, text, NOTE, "muted", "start"))
@@ -57,6 +60,7 @@ class Columns(Rows):
                 continue
             boxes = self._boxes(scene, i, x, t, width, shift, folded)
             column.boxes[i] = boxes
+            below = below if self.straight(i) else [(x, self.levels[i].bottom + ENTER)]
             self._upwards(scene, i, below, boxes, folded)
             if i == last and split:
                 below = [(boxes[0].x, boxes[0].bounds.top)] if outlet else []
@@ -67,6 +71,7 @@ class Columns(Rows):
                 below = self._bar(scene, i, x, bar, below, shift)
             elif len(boxes) == 1 and self.forks(i + 1):
                 below = self._tops(boxes[0], shift)
+            tops[i] = below[0][1]
             if layer.cell and folded:
                 self._loops(scene, i, boxes)
         if outlet:
@@ -74,7 +79,31 @@ class Columns(Rows):
             box = self._pill(scene, x, self.output_y, outlet, "output", 2 * shift + 18 if joined else 0.0)
             column.outlet = box
             self._upwards(scene, len(self.network.layers), below, [box], folded)
+        self._beside(scene, column, tops, x - self.half(folded))
         return column
+
+    def _beside(self, scene: Scene, column: Column, tops: dict[int, float], edge: float) -> None:
+        """The lines on the lanes left of an edge, between rows that are drawn."""
+        for lane in self.lanes:
+            if lane.source not in tops or lane.target not in column.boxes:
+                continue
+            out, back = leaving(self.lanes, lane.source), arriving(self.lanes, lane.target)
+            start = tops[lane.source]
+            y = start - LEAVE * (len(out) - out.index(lane))
+            far, to = edge - LANE * (lane.lane + 1), column.boxes[lane.target][0].bounds
+            points = [(column.x, y), (far, y)]
+            if self.straight(lane.source + 1) or lane != out[0]:
+                scene.dots.append(Dot(column.x, y))
+            else:
+                points.insert(0, (column.x, start))
+            if self.straight(lane.target) or len(back) > 1:
+                between = min(8.0, 20.0 / len(back))
+                end = (to.top + to.bottom) / 2 + between * ((len(back) - 1) / 2 - back.index(lane))
+                points += [(far, end), (to.left, end)]
+            else:
+                end = to.bottom + ENTER
+                points += [(far, end), (column.x, end), (column.x, to.bottom)]
+            scene.arrows.append(Arrow(tuple(points), "page"))
 
     def connect(self, scene: Scene, before: Column, after: Column, whole: bool = True) -> None:
         """The arrows of all states from one step to the next, with what multiplies them.
@@ -96,8 +125,8 @@ class Columns(Rows):
                         scene.labels.append(Label(middle, y, "···", WEIGHT, state_role(s), bold=True, over=True))
 
     def _free(self, direction: int) -> float:
-        """How far a label moves from the vertical line that crosses its arrow."""
-        return 0.0 if not self.shift else 5.0 if direction == 0 else -5.0
+        """How far a label moves from the vertical lines that cross its arrow."""
+        return (0.0 if not self.shift else 5.0 if direction == 0 else -5.0) - self.aside / 2
 
     def begin(self, scene: Scene, drawn: Sequence[Column], count: int, from_label: bool, ends: bool) -> None:
         """The states before the first step and after the last of `count`; of a second direction on the other sides."""
@@ -187,7 +216,8 @@ class Columns(Rows):
         two = len(below) == 2 and len(boxes) == 2
         for k, (x, y) in enumerate(below):
             to = boxes[k] if two else boxes[0]
-            scene.arrows.append(Arrow(((x, y), (x, to.bounds.bottom)), "page"))
+            if self.straight(i):
+                scene.arrows.append(Arrow(((x, y), (x, to.bounds.bottom)), "page"))
             texts = self.labels.inputs(i, k) if folded else self.labels.short_inputs(i, k)
             if k and not two:
                 continue  # two lines into one box: one label

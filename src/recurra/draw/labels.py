@@ -63,8 +63,12 @@ class Labels:
             names = [n for n in layer.weights if not layer.cell or n in ("W", "b")]
             if 0 < len(names) <= _MOST:
                 return [f"${self.symbol(i, n, direction)}$ {shape_text(layer.weights[n])}" for n in names]
-        width = self.network.layers[i - 1].width if i else self.network.input_width
-        beside = self.network.layers[i].beside if i < len(self.network.layers) else 0
+        below, beside = i - 1, 0
+        if i < len(self.network.layers):
+            if len(layer.takes) > 1:
+                return []
+            below, beside = i - layer.takes[0], layer.beside
+        width = self.network.layers[below].width if below >= 0 else self.network.input_width
         flow = [] if width is None or i == 0 else [shape_text([width])]
         return flow + ([f"{shape_text([beside])} beside"] if beside else [])
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from recurra.draw.structure import Layer, Network, Shape, of_model_layer, recurrent_layer
+from recurra.draw.structure import Layer, Network, Shape, of_model_layer, put_together, recurrent_layer
 from recurra.errors import DrawError
 
 
@@ -18,24 +18,56 @@ def read_module(module: Any) -> Network:
         DrawError: a layer does not take what the one before it gives, so that it cannot come after it.
     """
     known = {id(p): name for name, p in module.named_parameters()}
+    layers, entered, _ = _chain(_leaves(module, ""), known, type(module).__name__, None)
+    return Network(type(module).__name__, entered, tuple(layers))
+
+
+def _chain(
+    parts: Iterable[tuple[str, Any]], known: dict[int, str], whose: str, width: int | None
+) -> tuple[list[Layer], int | None, int | None]:
+    """The layers of named modules that come one after the other, the features that go into them, and those out."""
     layers: list[Layer] = []
-    width: int | None = None
-    entered: int | None = None
-    for name, part in _leaves(module, ""):
+    entered = width
+    for name, part in parts:
+        if _is_branches(part):
+            chains = [_chain(_leaves(b, f"{name}.{k}"), known, whose, width) for k, b in enumerate(part.branches)]
+            entered = next((c[1] for c in chains if c[1] is not None), None) if not layers else entered
+            gives = [w for _, _, w in chains]
+            known_widths = [w for w in gives if w is not None]
+            width = sum(known_widths) if part.how == "join" else next(iter(known_widths), None)
+            layers += put_together([c[0] for c in chains], part.how, width if len(known_widths) == len(gives) else None)
+            continue
         for takes, layer in _layers_of(part, known):
             if width is not None and takes is not None and takes != width:
                 raise DrawError(
-                    f"{type(module).__name__}: {name} takes {takes} features, but {width} come from what is defined "
+                    f"{whose}: {name} takes {takes} features, but {width} come from what is defined "
                     "before it: draw its parts one by one, or put them into recurra.torch.Stack"
                 )
             entered = takes if entered is None and not layers else entered
             layers.append(layer)
             width = layer.width if isinstance(layer.width, int) else width
-    return Network(type(module).__name__, entered, tuple(layers))
+    return layers, entered, width
+
+
+def _is_branches(module: Any) -> bool:
+    from recurra.torch.branches import Branches
+
+    return isinstance(module, Branches)
 
 
 def _leaves(module: Any, name: str) -> Iterator[tuple[str, Any]]:
-    if _is_recurrent(module) or hasattr(module, "model_layers") or not any(True for _ in module.children()):
+    from torch import nn
+
+    from recurra.torch.stack import Stack
+
+    if (
+        _is_branches(module)
+        or _is_recurrent(module)
+        or hasattr(module, "model_layers")
+        or not any(True for _ in module.children())
+    ):
+        if isinstance(module, (nn.Sequential, Stack)):  # nothing within: what comes in goes out
+            return
         yield name or type(module).__name__, module
         return
     for child, part in module.named_children():

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from recurra.draw.fonts import measure
 from recurra.draw.labels import Labels, cell_of, words_of
+from recurra.draw.lanes import ENTER, LANE, LEAVE, lanes_of, leaving
 from recurra.draw.structure import Network
 
 PILL = 27.0  # height of inputs and outputs
@@ -51,26 +52,38 @@ class Rows:
         ends: the length of the arrows before the first step and after the last.
         margin: the room that those take, with their labels.
         pitch: from one column to the next.
+        lanes: the lines beside a column.
+        aside: the room on its left that those take.
     """
 
     def __init__(self, network: Network, prime: bool = False, broken: bool = False) -> None:
         self.network = network
         self.broken = broken
         self.labels = Labels(network, prime)
+        self.lanes = lanes_of(network.layers)
+        self.aside = LANE * (max(w.lane for w in self.lanes) + 1) + 4.0 if self.lanes else 0.0
         self.levels = list(self._levels())
         self.output_y = self._above(len(network.layers)) - PILL / 2
         labels = [measure(t, NODE).width for i in self.labels.recurrent() for t in self.labels.states(i, 0, "10")]
         self.width = max([40.0, *(w + 16 for w in labels)])
         self.shift = self.width / 4 + 5 if network.bidirectional else 0.0
-        self.ends = ENDS + (10.0 if self.shift else 0.0)
+        self.ends = ENDS + (10.0 if self.shift else 0.0) + self.aside
         self.margin = self.ends + 6.0 + max(labels)
         self.pitch = self._pitch()
 
     @property
     def reach(self) -> float:
-        """From the middle of a column to the edge of its widest box."""
+        """From the middle of a column to the edge of all that it has."""
+        return self.half(False) + self.aside
+
+    def half(self, folded: bool) -> float:
+        """From the middle of a column to the edge of its widest box, without what is beside it."""
         names = [measure(layer.name, NAME).width + 16 for layer in self.network.layers if not layer.cell]
-        return max([self.shift + self.width / 2, *(w / 2 for w in names)])
+        return max([self.shift + (self.folded_width() if folded else self.width) / 2, *(w / 2 for w in names)])
+
+    def straight(self, i: int) -> bool:
+        """Whether something comes to row i from the row below it."""
+        return i >= len(self.network.layers) or 1 in self.network.layers[i].takes
 
     def passing(self) -> list[int]:
         """The layers whose last states an encoder passes on: all, but of two directions the uppermost only."""
@@ -95,12 +108,9 @@ class Rows:
             level = Level(bottom - height / 2, height, bottom)
             if layer.directions == 2:
                 level.second = level.y - height - 16
-            if (
-                layer.cell
-                and i < self.network.last
-                and (layer.directions == 2 or self.forks(i + 1))
-                and (self.network.layers[i + 1].cell)
-            ):
+            forked = layer.directions == 2 or self.forks(i + 1)
+            goes_on = i < self.network.last and self.network.layers[i + 1].cell
+            if layer.cell and ((forked and goes_on) or (layer.directions == 2 and leaving(self.lanes, i))):
                 level.bar = level.top - 14
             bottom = level.top if level.bar is None else level.bar - BAR / 2
             yield level
@@ -113,19 +123,20 @@ class Rows:
     def gap(self, i: int) -> float:
         """The room below a row, for the labels of its weights."""
         lines = max(len(self.labels.inputs(i, 0)), 2 if self.forks(i) else 0)
-        return max(20.0, 10.0 + LINE * lines)
+        beside = LEAVE * len(leaving(self.lanes, i - 1)) + (0.0 if self.straight(i) else ENTER)
+        return max(20.0, 10.0 + LINE * lines) + beside
 
     def _pitch(self) -> float:
         """From column to column: room for the labels between them, and for the boxes without a state."""
         arrows = [measure(t, WEIGHT).width for i in self.labels.recurrent() for t in self.labels.arrows(i, 0)]
-        between = self.width + max([30.0, *(w + 16 for w in arrows)]) + (10.0 if self.shift else 0.0)
+        between = self.width + max([30.0, *(w + 16 for w in arrows)]) + (10.0 if self.shift else 0.0) + self.aside
         inputs = [
             measure(t, WEIGHT).width
             for i in self.labels.recurrent()
             if self.forks(i)
             for t in self.labels.short_inputs(i, 1)
         ]
-        names = [measure(layer.name, NAME).width + 30 for layer in self.network.layers if not layer.cell]
+        names = [measure(layer.name, NAME).width + 30 + self.aside for layer in self.network.layers if not layer.cell]
         return max([between, *names, *(2 * self.shift + w + 12 for w in inputs)])
 
     def forks(self, i: int) -> bool:

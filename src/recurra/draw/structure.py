@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from recurra.errors import DrawError
 
 Size = int | str
 Shape = tuple[Size, ...]
+SIGNS = {"add": "+", "subtract": "−", "multiply": "×", "join": "join"}  # of what puts chains together
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Layer:
         directions: 1, or 2 where it also reads backwards.
         own_names: what the user's program calls the arrays, by symbol.
         beside: features that it takes from the first layer, past those between.
+        takes: how many rows below what it takes comes from: 1 is the layer before, or the input.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Layer:
     directions: int = 1
     own_names: Mapping[str, str] = field(default_factory=dict)
     beside: int = 0
+    takes: tuple[int, ...] = (1,)
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ def read(thing: Any) -> Network:
     if isinstance(thing, Cell):
         return Network(thing.name, "I", (_of_cell(thing),))
     if hasattr(thing, "ops") and hasattr(thing, "preprocessing"):
-        network = Network("model", next(iter(thing.inputs.values())), tuple(map(of_model_layer, thing.ops)))
+        width = next(iter(thing.inputs.values()))
+        network = Network("model", width, tuple(of_ops(thing.ops, width)))
     elif hasattr(thing, "named_children"):
         from recurra.draw import modules
 
@@ -126,6 +130,40 @@ def of_model_layer(layer: Any) -> Layer:
     name = layer.settings().get("name") if layer.kind == "activation" else layer.kind
     shapes = {n: a.shape for n, a in layer.arrays().items()}
     return Layer(str(name).replace("_", " "), layer.output_size, shapes, beside=sum(layer.reads.values()))
+
+
+def of_ops(ops: Sequence[Any], width: int) -> list[Layer]:
+    """The layers of a chain of ops that `width` features flow into."""
+    found: list[Layer] = []
+    for op in ops:
+        after = op.width(width)
+        if op.kind == "branches":
+            found += put_together([of_ops(chain, width) for chain in op.branches], op.how, after)
+        else:
+            found.append(of_model_layer(op))
+        width = after
+    return found
+
+
+def put_together(chains: Sequence[Sequence[Layer]], how: str, width: Size | None) -> list[Layer]:
+    """Chains on the same input: their layers one above the other, and a last one that takes what they give.
+
+    Raises:
+        DrawError: one of them reads in both directions.
+
+    >>> [layer.takes for layer in put_together([[], [Layer("a"), Layer("b")], [Layer("c")]], "add", 4)]
+    [(1,), (1,), (3,), (4, 2, 1)]
+    """
+    found: list[Layer] = []
+    ends = []
+    if both := next((layer for chain in chains for layer in chain if layer.directions == 2), None):
+        raise DrawError(f"{both.name} reads in both directions beside other layers: draw it by itself")
+    for chain in chains:
+        below = len(found)
+        for row, layer in enumerate(chain):
+            found.append(replace(layer, takes=tuple(d + below if d > row else d for d in layer.takes)))
+        ends.append(len(found) - 1 if chain else -1)
+    return [*found, Layer(SIGNS[how], width, takes=tuple(len(found) - end for end in ends))]
 
 
 def loops(cell: Cell) -> list[list[str]]:

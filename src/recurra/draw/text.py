@@ -55,7 +55,8 @@ def _rows(network: Network, count: int, task: str, k: int) -> Iterator[str]:
             ends = (" → " if decodes else f"{_states(layer.cell, 0)} → ", f" → {_states(layer.cell, count)}")
             ends = (ends[0], " →" if encodes else ends[1])
         yield line(lambda t, name=layer.name: f"[{name}]", only, " → " if layer.cell else "   ", ends)  # type: ignore[misc]
-        yield line(lambda t: "↑", into if i <= network.first else out if i > network.last else None)
+        rises = "↑" if 1 in layer.takes else ""
+        yield line(lambda t, arrow=rises: arrow, into if i <= network.first else out if i > network.last else None)  # type: ignore[misc]
     sign, shift = ("y", 0) if decodes else ("x", 1)
     yield line(lambda t: f"{sign}{t + shift}".translate(_SUBSCRIPTS), into)
 
@@ -69,11 +70,19 @@ def _table(network: Network) -> Iterator[str]:
     wide = max([5, *(len(layer.name) for layer in network.layers)])
     if network.input_width is not None:
         yield f"{'input'.ljust(wide)}  {shape_text([network.input_width])}"
-    for layer in network.layers:
+    for i, layer in enumerate(network.layers):
         weights = "  ".join(f"{letter(layer, n)} {shape_text(s)}" for n, s in layer.weights.items())
         weights += f"  {shape_text([layer.beside])} beside" if layer.beside else ""
         width = "" if layer.width is None else f"gives {shape_text([layer.width])}"
-        yield "  ".join(filter(None, [layer.name.ljust(wide), weights, width, _fed_back(layer)])).rstrip()
+        parts = [layer.name.ljust(wide), weights, _taken(network, i), width, _fed_back(layer)]
+        yield "  ".join(filter(None, parts)).rstrip()
+
+
+def _taken(network: Network, i: int) -> str:
+    """What a layer takes, where that is not what the one before it gives."""
+    takes = network.layers[i].takes
+    names = [network.layers[i - d].name if i >= d else "the input" for d in takes]
+    return "" if takes == (1,) else f"takes {', '.join(names)}"
 
 
 def _fed_back(layer: Layer) -> str:

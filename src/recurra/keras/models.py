@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import reduce
 from typing import Any, TypeAlias
 
 import keras
@@ -61,7 +62,8 @@ def from_keras(model: Any) -> Model:
 def to_keras(model: Model, stock: bool = False) -> Any:
     """A Keras Sequential model that computes what a model of the runtime computes, at every step.
 
-    Cells that Keras has become `SimpleRNN`, `LSTM` and `GRU`, all others `Recurrent`.
+    Cells that Keras has become `SimpleRNN`, `LSTM` and `GRU`, all others `Recurrent`; branches become a functional
+    model in it, of Add, Subtract, Multiply or Concatenate.
 
     Args:
         model: the model. Learned initial states have no place in a Keras layer and are refused.
@@ -79,17 +81,47 @@ def to_keras(model: Model, stock: bool = False) -> Any:
     ['GRU']
     """
     made = keras.Sequential([keras.Input((None,) if model.vocabulary_size else (None, model.input_size))])
+    width = model.input_size
     for i, layer in enumerate(model.ops):
-        parts = [made_of(i, layer, stock)] if isinstance(layer, ops.Recurrent) else bridge.made(layer)
-        if parts is None:
-            raise ExportError(f"to_keras: layer {i} is a {layer.kind}, which Keras does not have")
-        for theirs, weights in parts:
+        for theirs in _layers(str(i), layer, width, stock):
             made.add(theirs)
-            theirs.set_weights(weights)
+        width = layer.width(width)
     x = random_input(model, STEPS, BATCH)
     theirs = to_numpy(made(np.ascontiguousarray(x.swapaxes(0, 1)), training=False)).swapaxes(0, 1)
     refuse_difference("to_keras", "the Keras model's", difference(model.run(x), theirs), ConversionError)
     return made
+
+
+def _layers(at: str, op: ops.Op, width: int, stock: bool) -> Iterator[Any]:
+    """Keras' layers for an op at a place, which are asked for one by one and have their weights once they are built."""
+    if isinstance(op, ops.Branches):
+        yield _side_by_side(at, op, width, stock)
+        return
+    parts = [made_of(at, op, stock)] if isinstance(op, ops.Recurrent) else bridge.made(op)
+    if parts is None:
+        raise ExportError(
+            f"to_keras: layer {at} is a {op.kind}, which Keras does not have: recurra.onnx.export writes it for other "
+            "libraries"
+        )
+    for theirs, weights in parts:
+        yield theirs
+        theirs.set_weights(weights)
+
+
+def _side_by_side(at: str, op: ops.Branches, width: int, stock: bool) -> Any:
+    """A functional model of chains that are put together."""
+    start, ends = keras.Input((None, width)), list[Any]()
+    for k, chain in enumerate(op.branches):
+        ends.append(start)
+        before = width
+        for i, part in enumerate(chain):
+            for theirs in _layers(f"{at}.{k}.{i}", part, before, stock):
+                ends[-1] = theirs(ends[-1])
+            before = part.width(before)
+    merge = next(kind for kind, how in bridge.MERGED.items() if how == op.how)
+    if op.how == "subtract":  # Keras takes two
+        return keras.Model(start, reduce(lambda a, b: merge()([a, b]), ends))
+    return keras.Model(start, merge()(ends))
 
 
 def answers(model: Any, x: Array) -> Array:

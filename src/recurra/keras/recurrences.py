@@ -108,7 +108,7 @@ def _equation_weights(layer: Any, cell: EquationCell) -> Weights:
     return Weights.of(cell.cell, arrays)
 
 
-def made_of(i: int, layer: ops.Recurrent, stock: bool) -> tuple[Any, list[Array]]:
+def made_of(i: str, layer: ops.Recurrent, stock: bool) -> tuple[Any, list[Array]]:
     """A layer of Keras, or of ours for Keras, with its weights."""
     if any(np.any(a) for states in layer.initial for a in states):
         raise ExportError(f"to_keras: layer {i} begins with learned states, expected zeros, as Keras has them")

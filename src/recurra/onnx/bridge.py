@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -155,6 +156,19 @@ def _last(builder: Builder, name: str, op: ops.Pool, x: str) -> str:
     first = builder.add("Slice", [halves[1], builder.numbers(0), builder.numbers(1), builder.numbers(0)])
     spread = builder.add("Expand", [first, builder.add("Shape", [halves[1]])])
     return builder.add("Concat", [halves[0], spread], axis=-1)
+
+
+def _branches(emitter: Emitter, name: str, op: ops.Branches, x: str) -> str:
+    """What each chain gives, put together."""
+    ends = []
+    for k, chain in enumerate(op.branches):
+        ends.append(x)
+        for i, part in enumerate(chain):
+            ends[-1] = emitter.add_layer(f"{name}.{k}.{i}", part, ends[-1])
+    if op.how == "join":
+        return emitter.builder.add("Concat", ends, axis=-1)
+    node = {"add": "Add", "subtract": "Sub", "multiply": "Mul"}[op.how]
+    return reduce(lambda a, b: emitter.builder.add(node, [a, b]), ends)
 
 
 def _activation(emitter: Emitter, name: str, op: ops.Activation, x: str) -> str:
@@ -375,6 +389,7 @@ ROWS: dict[type[Op], Row] = {
     ops.Readout: Row(emit_readout),
     ops.Join: Row(emit_join),
     ops.Fields: Row(_fields),
+    ops.Branches: Row(_branches),
     ops.Forecast: Row(_forecast),
     ops.Dropout: Row(lambda emitter, name, op, x: x),
 }

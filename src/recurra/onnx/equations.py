@@ -13,6 +13,7 @@ from recurra.cells import Cell, Node
 from recurra.cells.functions import ARITHMETIC, FUNCTIONS
 from recurra.cells.symbols import WORDS, node, walk
 from recurra.onnx.graph import Value
+from recurra.runtime.ops import Op
 from recurra.weights import Weights
 
 _NAMED = {"add": "Add", "sub": "Sub", "mul": "Mul", "div": "Div", "neg": "Neg", "gt": "Greater"}
@@ -68,6 +69,9 @@ class Emitter(Protocol):
 
     def give(self, name: str, state: str, last: str) -> None:
         """The value that it ends with."""
+
+    def add_layer(self, name: str, layer: Op, x: str) -> str:
+        """The nodes of another op; returns the name of its output."""
 
 
 def emit(builder: Builder, roots: Sequence[Node], leaf: Callable[[Node, dict[Node, str]], str]) -> dict[Node, str]:
