@@ -29,8 +29,7 @@ void copy(const float* from, int64_t width, float* to) {
 }
 
 // Calls move(state, in the block, width) for each of a row's states.
-template <class Move> void exchange(RowStates row, const std::vector<StateSpec>& specs, const States& block, int64_t r, Move move) {
-    float* const* now = block.now();
+template <class Move> void exchange(RowStates row, const std::vector<StateSpec>& specs, float* const* now, int64_t r, Move move) {
     for (size_t k = 0; k < specs.size(); ++k) {
         const int64_t width = specs[k].width;
         float*& state = specs[k].swapped ? row.swapped : row.kept;
@@ -44,14 +43,13 @@ template <class Move> void exchange(RowStates row, const std::vector<StateSpec>&
 States::States(const std::vector<StateSpec>& specs, int64_t rows) : specs_(&specs), rows_(rows) {
     int64_t kept = 0;
     for (const StateSpec& spec : specs) (spec.swapped ? swapped_ : kept) += times(rows, spec.width);
-    memory_ = Buffer<float>(2 * swapped_ + kept);
-    for (int side = 0; side < 2; ++side) {
-        float *swapped = memory_.data() + side * swapped_, *fixed = memory_.data() + 2 * swapped_;
-        for (const StateSpec& spec : specs) {
-            float*& next = spec.swapped ? swapped : fixed;
-            arrays_[side].push_back(next);
-            next += rows * spec.width;
-        }
+    memory_ = Buffer<float>(swapped_ + kept);
+    float *swapped = memory_.data(), *fixed = memory_.data() + swapped_;
+    arrays_.reserve(specs.size());
+    for (const StateSpec& spec : specs) {
+        float*& next = spec.swapped ? swapped : fixed;
+        arrays_.push_back(next);
+        next += rows * spec.width;
     }
     clear();
 }
@@ -59,22 +57,43 @@ States::States(const std::vector<StateSpec>& specs, int64_t rows) : specs_(&spec
 States States::copy() const {
     States other(*specs_, rows_);
     if (memory_.size()) std::memcpy(other.memory_.data(), memory_.data(), memory_.size() * sizeof(float));
-    other.side_ = side_;
     return other;
 }
 
 void States::clear() noexcept {
-    side_ = 0;
     if (memory_.size()) std::memset(memory_.data(), 0, memory_.size() * sizeof(float));
     for (size_t k = 0; k < specs_->size(); ++k) {
         const StateSpec& spec = (*specs_)[k];
         for (int64_t r = 0; spec.initial && r < rows_; ++r) {
-            std::memcpy(now()[k] + r * spec.width, spec.initial, spec.width * sizeof(float));
+            std::memcpy(arrays_[k] + r * spec.width, spec.initial, spec.width * sizeof(float));
         }
     }
 }
 
-Workspace::Workspace(const Network& network, int64_t rows, int64_t positions) : rows_(rows), positions_(std::max(rows, positions)) {
+Sides::Sides(const std::vector<StateSpec>& specs, int64_t rows) {
+    int64_t swapped = 0;
+    for (const StateSpec& spec : specs) swapped += spec.swapped ? times(rows, spec.width) : 0;
+    memory_ = Buffer<float>(swapped);
+    for (auto& side : arrays_) side.resize(specs.size());
+}
+
+void Sides::begin(const States& states) noexcept {
+    home_ = states.memory_.data();
+    swapped_ = states.swapped_;
+    side_ = 0;
+    for (size_t k = 0; k < states.arrays_.size(); ++k) {
+        float* const at = states.arrays_[k];
+        arrays_[0][k] = at;
+        arrays_[1][k] = (*states.specs_)[k].swapped ? memory_.data() + (at - home_) : at;
+    }
+}
+
+void Sides::end() noexcept {
+    if (side_ && swapped_) std::memcpy(home_, memory_.data(), swapped_ * sizeof(float));
+    side_ = 0;
+}
+
+Workspace::Workspace(const Network& network, int64_t rows, int64_t positions) : rows_(rows), positions_(std::max(rows, positions)), sides_(network.states_, rows) {
     int64_t room = 0, first = 0;
     for (const Op& op : network.ops_) {
         const int64_t at_once = op.streams ? positions_ : std::numeric_limits<int64_t>::max();
@@ -137,13 +156,13 @@ void Network::densely(const float* x, int64_t positions, float* to) const noexce
 }
 
 // Run ops on a chunk, in two rooms by turns. Their swapped states are then where a flip by so many steps finds them.
-void Network::pass(Ops ops, Chunk& c, float* const* rooms, States& states, Workspace& scratch, int64_t flips) const noexcept {
+void Network::pass(Ops ops, Chunk& c, float* const* rooms, Workspace& scratch, int64_t flips) const noexcept {
     int at = c.x == rooms[0];
     for (size_t i = ops.first; i < ops.last; ++i) {
         const Workspace::Turn& turn = scratch.turns_[i];
         const int64_t taken = c.steps;
-        c.now = states.now() + turn.first;
-        c.next = states.next() + turn.first;
+        c.now = scratch.sides_.now() + turn.first;
+        c.next = scratch.sides_.next() + turn.first;
         c.to = rooms[at];
         if (taken) c.x = turn.run(turn.data, turn.own, c);
         if (c.x == rooms[at]) at = 1 - at;
@@ -158,6 +177,14 @@ void Network::pass(Ops ops, Chunk& c, float* const* rooms, States& states, Works
 }
 
 int64_t Network::run(const void* x, int64_t steps, int64_t rows, States& states, Workspace& scratch, float* out) const noexcept {
+    scratch.sides_.begin(states);
+    const int64_t answered = advance(x, steps, rows, scratch, out);
+    scratch.sides_.end();
+    return answered;
+}
+
+// Run with the states on the scratch memory's sides.
+int64_t Network::advance(const void* x, int64_t steps, int64_t rows, Workspace& scratch, float* out) const noexcept {
     const int64_t chunk = std::max<int64_t>(1, scratch.positions_ / rows);
     float* const rooms[2] = {scratch.values_[0].data(), scratch.values_[1].data()};
     int64_t answered = 0;
@@ -169,10 +196,10 @@ int64_t Network::run(const void* x, int64_t steps, int64_t rows, States& states,
             densely(row, positions, rooms[0]);
             c.x = rooms[0];
         }
-        pass({0, ops_.size(), first_, output()}, c, rooms, states, scratch, count);
+        pass({0, ops_.size(), first_, output()}, c, rooms, scratch, count);
         std::memmove(out + answered * rows * output(), c.x, c.steps * rows * output() * sizeof(float));
         answered += c.steps;
-        states.flip(count);
+        scratch.sides_.flip(count);
     }
     return answered;
 }
@@ -185,7 +212,7 @@ Network::Ops Network::ops_from(size_t first) const {
 }
 
 // Run ops that stream on a whole sequence; c.x is then `to`.
-void Network::pass_in_chunks(Ops ops, Chunk& c, float* to, States& states, Workspace& scratch) const {
+void Network::pass_in_chunks(Ops ops, Chunk& c, float* to, Workspace& scratch) const {
     const int64_t chunk = std::max<int64_t>(1, scratch.positions_ / c.rows), steps = c.steps;
     const bool ids = ops.first == 0 && vocabulary();
     const int64_t bytes = ids ? sizeof(int64_t) : ops.before * sizeof(float);
@@ -198,7 +225,7 @@ void Network::pass_in_chunks(Ops ops, Chunk& c, float* to, States& states, Works
         part.steps = std::min(chunk, steps - from);
         part.x = reinterpret_cast<const float*>(reinterpret_cast<const char*>(c.x) + from * c.rows * bytes);
         part.row = c.row + from * c.every * c.rows * c.row_width;
-        pass(ops, part, rooms, states, scratch, 0);
+        pass(ops, part, rooms, scratch, 0);
         if (!part.steps) continue;
         if (!after.steps) after.row = part.row, after.every = part.every;
         std::memcpy(to + after.steps * c.rows * ops.after, part.x, part.steps * c.rows * ops.after * sizeof(float));
@@ -209,9 +236,9 @@ void Network::pass_in_chunks(Ops ops, Chunk& c, float* to, States& states, Works
 }
 
 // Run an op that does not stream; c.x is then `to`.
-void Network::pass_whole(Ops ops, Chunk& c, float* to, States& states, Workspace& scratch) const {
+void Network::pass_whole(Ops ops, Chunk& c, float* to, Workspace& scratch) const {
     float* const rooms[2] = {to, nullptr};
-    pass(ops, c, rooms, states, scratch, 0);
+    pass(ops, c, rooms, scratch, 0);
     c.call->look();
     c.x = to;
 }
@@ -227,6 +254,7 @@ int64_t Network::run_long(const void* x, int64_t steps, int64_t rows, States& st
         }
         return answered;
     }
+    scratch.sides_.begin(states);
     const float* row = static_cast<const float*>(x);
     Chunk c{row, steps, rows, row, row_, 1, nullptr, nullptr, nullptr, scratch.room_.data(), &call};
     Buffer<float> held;   // what flows, between ops
@@ -240,8 +268,8 @@ int64_t Network::run_long(const void* x, int64_t steps, int64_t rows, States& st
         const bool last = ops.last == ops_.size();
         Buffer<float> made(last ? 0 : times(c.steps, rows, ops.after));
         float* const to = last ? out : made.data();
-        if (ops_[first].streams) pass_in_chunks(ops, c, to, states, scratch);
-        else pass_whole(ops, c, to, states, scratch);
+        if (ops_[first].streams) pass_in_chunks(ops, c, to, scratch);
+        else pass_whole(ops, c, to, scratch);
         held = std::move(made);
         first = ops.last;
     }
@@ -249,23 +277,25 @@ int64_t Network::run_long(const void* x, int64_t steps, int64_t rows, States& st
 }
 
 // Rows that are all at the same step of the network's stride, from states apart to states apart. What answers is dense.
-void Network::step_in_phase(const void* x, const RowStates* rows, int64_t count, States& block, Workspace& scratch, float* out) const {
+void Network::step_in_phase(const void* x, const RowStates* rows, int64_t count, const States& block, Workspace& scratch, float* out) const {
     const char* in = static_cast<const char*>(x);
+    Sides& sides = scratch.sides_;
+    sides.begin(block);
     for (int64_t from = 0; from < count; from += scratch.rows_) {
         const int64_t some = std::min(scratch.rows_, count - from);
         for (int64_t r = 0; r < some; ++r) {
             if (from + r + kAhead < count) ask_for(rows[from + r + kAhead], states_);
-            exchange(rows[from + r], states_, block, r, [](float* apart, float* in_block, int64_t width) { copy(apart, width, in_block); });
+            exchange(rows[from + r], states_, sides.now(), r, [](float* apart, float* in_block, int64_t width) { copy(apart, width, in_block); });
         }
-        run(in + from * row_bytes(), 1, some, block, scratch, out + from * output());
+        advance(in + from * row_bytes(), 1, some, scratch, out + from * output());
         for (int64_t r = 0; r < some; ++r) {
-            exchange(rows[from + r], states_, block, r, [](float* apart, float* in_block, int64_t width) { copy(in_block, width, apart); });
+            exchange(rows[from + r], states_, sides.now(), r, [](float* apart, float* in_block, int64_t width) { copy(in_block, width, apart); });
         }
     }
 }
 
 void Network::step_apart(const void* x, const RowStates* rows, int64_t count, Workspace& scratch, float* out) const {
-    States block(states_, scratch.rows_);
+    const States block(states_, scratch.rows_);
     if (waits_.empty()) return step_in_phase(x, rows, count, block, scratch, out);
     // Rows that wait equally long at each stride go together.
     std::vector<int64_t> phases(count, 0), order(count);
@@ -301,18 +331,20 @@ void Network::run_apart(const void* x, const int64_t* steps, const RowStates* ro
     std::iota(order.begin(), order.end(), int64_t(0));
     std::exclusive_scan(steps, steps + count, places.begin(), int64_t(0));
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return steps[a] > steps[b]; });
-    States block(states_, scratch.rows_);
+    const States block(states_, scratch.rows_);
+    Sides& sides = scratch.sides_;
+    sides.begin(block);
     Buffer<char> in(scratch.positions_ * row_bytes());
     Buffer<float> results(scratch.positions_ * output());
     for (int64_t from = 0; from < count; from += scratch.rows_) {
         const int64_t* which = order.data() + from;
         int64_t running = std::min(scratch.rows_, count - from);
         for (int64_t r = 0; r < running; ++r) {
-            exchange(rows[which[r]], states_, block, r, [](float* apart, float* in_block, int64_t width) { copy(apart, width, in_block); });
+            exchange(rows[which[r]], states_, sides.now(), r, [](float* apart, float* in_block, int64_t width) { copy(apart, width, in_block); });
         }
         for (int64_t t = 0; running;) {
             for (; running && steps[which[running - 1]] == t; --running) {
-                exchange(rows[which[running - 1]], states_, block, running - 1,
+                exchange(rows[which[running - 1]], states_, sides.now(), running - 1,
                          [](float* apart, float* in_block, int64_t width) { copy(in_block, width, apart); });
             }
             if (!running) break;
@@ -321,7 +353,7 @@ void Network::run_apart(const void* x, const int64_t* steps, const RowStates* ro
                 const char* one = static_cast<const char*>(x) + (places[which[r]] + t) * row_bytes();
                 for (int64_t k = 0; k < some; ++k) std::memcpy(in.data() + (k * running + r) * row_bytes(), one + k * row_bytes(), row_bytes());
             }
-            run(in.data(), some, running, block, scratch, results.data());
+            advance(in.data(), some, running, scratch, results.data());
             for (int64_t r = 0; r < running; ++r) {
                 float* one = out + (places[which[r]] + t) * output();
                 for (int64_t k = 0; k < some; ++k) copy(results.data() + (k * running + r) * output(), output(), one + k * output());

@@ -9,28 +9,44 @@ namespace recurra {
 // Of many rows that lie anywhere in memory each is asked for so many rows before it is read.
 constexpr int64_t kAhead = 8;
 
-// The states of one row that lie apart from others': those that are swapped as they are now, and the others, each kind one
-// after another.
+// The states of one row that lie apart from others': those that are swapped, and the others, each kind one after another.
 struct RowStates {
     float *swapped, *kept;
 };
 
-// The states of some rows, [rows, width] each.
+// The states of some rows between calls, [rows, width] each.
 class States {
 public:
     States(const std::vector<StateSpec>& specs, int64_t rows);   // the specs must stay where they are
     void clear() noexcept;   // to the beginning
     States copy() const;
-    void flip(int64_t steps) noexcept { side_ ^= static_cast<int>(steps & 1); }
-    float* const* now() const { return arrays_[side_].data(); }
-    float* const* next() const { return arrays_[1 - side_].data(); }
-    RowStates row() const { return {memory_.data() + side_ * swapped_, memory_.data() + 2 * swapped_}; }   // of a single one
+    float* const* now() const { return arrays_.data(); }
+    RowStates row() const { return {memory_.data(), memory_.data() + swapped_}; }   // of a single one
 
 private:
+    friend class Sides;
     const std::vector<StateSpec>* specs_;
-    int64_t rows_, swapped_ = 0;
-    Buffer<float> memory_;               // what is swapped, twice, and what is kept
+    int64_t rows_, swapped_ = 0;     // numbers that are swapped
+    Buffer<float> memory_;           // these, and then what is kept
+    std::vector<float*> arrays_;
+};
+
+// Where the states of a call are now and where the next step writes those that are swapped: the two sides change places with
+// each step. One is the memory of the states themselves, so that the other is needed only as long as the call.
+class Sides {
+public:
+    Sides(const std::vector<StateSpec>& specs, int64_t rows);   // at most so many rows
+    void begin(const States& states) noexcept;
+    void flip(int64_t steps) noexcept { side_ ^= static_cast<int>(steps & 1); }
+    void end() noexcept;   // brings the states back to their own memory
+    float* const* now() const { return arrays_[side_].data(); }
+    float* const* next() const { return arrays_[1 - side_].data(); }
+
+private:
+    Buffer<float> memory_;
     std::vector<float*> arrays_[2];
+    float* home_ = nullptr;
+    int64_t swapped_ = 0;
     int side_ = 0;
 };
 
@@ -56,6 +72,7 @@ private:
     std::vector<Turn> turns_;
     std::vector<std::shared_ptr<void>> owned_;
     Buffer<float> room_, values_[2];
+    Sides sides_;
 };
 
 class Network {
@@ -121,10 +138,11 @@ private:
     };
     Ops ops_from(size_t first) const;
     void densely(const float* x, int64_t positions, float* to) const noexcept;
-    void pass(Ops ops, Chunk& c, float* const* rooms, States& states, Workspace& scratch, int64_t flips) const noexcept;
-    void pass_in_chunks(Ops ops, Chunk& c, float* to, States& states, Workspace& scratch) const;
-    void pass_whole(Ops ops, Chunk& c, float* to, States& states, Workspace& scratch) const;
-    void step_in_phase(const void* x, const RowStates* rows, int64_t count, States& block, Workspace& scratch, float* out) const;
+    int64_t advance(const void* x, int64_t steps, int64_t rows, Workspace& scratch, float* out) const noexcept;
+    void pass(Ops ops, Chunk& c, float* const* rooms, Workspace& scratch, int64_t flips) const noexcept;
+    void pass_in_chunks(Ops ops, Chunk& c, float* to, Workspace& scratch) const;
+    void pass_whole(Ops ops, Chunk& c, float* to, Workspace& scratch) const;
+    void step_in_phase(const void* x, const RowStates* rows, int64_t count, const States& block, Workspace& scratch, float* out) const;
 
     // The state of an op with a stride that says how long it waits, and where that lies among a row's kept states.
     struct Wait {

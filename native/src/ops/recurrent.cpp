@@ -18,6 +18,7 @@ struct Recurrent {
 struct Own {
     std::vector<Stepper<float>> steppers;   // of each direction
     std::vector<States> states;             // of each of two, for whole sequences
+    std::vector<Sides> sides;
 };
 
 int64_t row_of(const Recurrent& op) { return op.directions[0]->cell.row(); }
@@ -33,7 +34,9 @@ std::shared_ptr<void> own(const void* data, int64_t rows) {
     made->steppers.reserve(op.directions.size());   // they stay where they are
     for (const auto& direction : op.directions) {
         made->steppers.emplace_back(direction->cell, direction->packing, rows);
-        if (op.directions.size() == 2) made->states.emplace_back(direction->states, rows);
+        if (op.directions.size() == 1) continue;
+        made->states.emplace_back(direction->states, rows);
+        made->sides.emplace_back(direction->states, rows);
     }
     return made;
 }
@@ -76,7 +79,8 @@ const float* both_ways(const void* data, void* mine, Chunk& c) noexcept {
     Own& own = *static_cast<Own*>(mine);
     for (size_t d = 0; d < 2; ++d) {
         own.states[d].clear();
-        recur(op, own.steppers[d], c, d == 1, own.states[d].now(), own.states[d].next(), c.to + d * op.width);
+        own.sides[d].begin(own.states[d]);
+        recur(op, own.steppers[d], c, d == 1, own.sides[d].now(), own.sides[d].next(), c.to + d * op.width);
     }
     return c.to;
 }
