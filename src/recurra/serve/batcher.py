@@ -74,9 +74,12 @@ class Batcher:
         began = time.monotonic()
         ready, self._ready = self._ready, []
         groups: dict[Served, list[Work]] = {}
+        last: Served | None = None
         for work in ready:
             if work.steps:
-                groups.setdefault(work.held.served, []).append(work)
+                if (served := work.held.served) is not last:
+                    last, group = served, groups.setdefault(served, [])
+                group.append(work)
         for served, works in groups.items():
             self._together(served, works)
         ended: list[Work] = []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("recurra.serve")
 _MOST_HANDLES = 1 << 16
 _BINARY, _TEXT = WSMsgType.BINARY, WSMsgType.TEXT
+_HEAD, _pack, _unpack = HEAD.size, HEAD.pack, HEAD.unpack_from
 
 
 class Sockets:
@@ -40,6 +41,10 @@ class Socket(WSListener):
     A session belongs to the last socket that opened or attached it: the one before is told so, and is refused. A reader
     that is too slow is dropped; with `conflate` it gets, of each session, the newest answer only.
     """
+
+    __slots__ = (  # of a class that is not Python's, attributes in a dict take several times as long
+        "_all", "_guest", "_helds", "_kind", "_latest", "_parts", "_paused", "_sessions", "_submit", "_transport",
+    )  # fmt: skip
 
     def __init__(self, sockets: Sockets, guest: Guest) -> None:
         super().__init__()
@@ -126,11 +131,11 @@ class Socket(WSListener):
     def _binary(self, content: bytes) -> None:
         kind = handle = first = 0
         try:
-            if len(content) < HEAD.size:
-                raise ServeError(Fault.INVALID, f"a frame has {len(content)} bytes, expected {HEAD.size} or more")
-            kind, handle, first = HEAD.unpack_from(content)
+            if len(content) < _HEAD:
+                raise ServeError(Fault.INVALID, f"a frame has {len(content)} bytes, expected {_HEAD} or more")
+            kind, handle, first = _unpack(content)
             if kind == STEPS:
-                held, inputs = self._of(handle), content[HEAD.size :]
+                held, inputs = self._of(handle), content[_HEAD:]
                 if held.served.takes_json:
                     inputs = held.served.frame(inputs)
                 self._submit(held, first or None, inputs, self._answered, handle)
@@ -245,9 +250,10 @@ class Socket(WSListener):
         return held
 
     def _of(self, handle: int) -> Held:
-        if not 0 <= handle < len(self._helds):
+        helds = self._helds
+        if not 0 <= handle < len(helds):
             raise ServeError(Fault.NOT_FOUND, f"this socket has no handle {handle}")
-        held = self._helds[handle]
+        held = helds[handle]
         if held is not None and held.here and held.served.successor is None:
             return held
         if held is not None:  # it went to the store, was deleted, or its model has another version
@@ -256,7 +262,7 @@ class Socket(WSListener):
             raise ServeError(
                 Fault.FENCED, f"handle {handle} was taken over by another socket, or given up: attach again"
             )
-        self._helds[handle] = held
+        helds[handle] = held
         return held
 
     def _submit_limited(
@@ -271,7 +277,7 @@ class Socket(WSListener):
             held, body = work.held, work.answers
             if held.served.takes_json:
                 body = held.served.binary(body)
-            self._send(_BINARY, HEAD.pack(STEPS, work.tag, work.first) + body, held.key)
+            self._send(_BINARY, _pack(STEPS, work.tag, work.first) + body, held.key)
         if work.refused is not None:
             self._refuse(work.refused, {"handle": work.tag, "seq": work.next})
 
