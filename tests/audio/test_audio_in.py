@@ -19,6 +19,7 @@ from recurra.data.audio import (
     read_sound,
     stream_sound,
 )
+from recurra.data.audio.transform import Heard
 from recurra.data.split import Split
 from recurra.errors import DataError
 
@@ -217,7 +218,7 @@ def test_folders_and_manifests(tmp_path) -> None:
 
 
 def test_augmentation_changes_what_it_says() -> None:
-    off = Augment(speed=0, gain=0, hiss=0, warp=0, bands=0, pauses=0)
+    off = Augment(speed=0, tempo=0, gain=0, colour=0, hiss=0, warp=0, bands=0, pauses=0)
     x, rows = noise(4000), RNG.standard_normal((30, 24)).astype(np.float32)
     assert (off.samples(x, RNG, 16_000) == x).all()
     assert (off.frames(rows, RNG, 8) == rows).all()
@@ -241,6 +242,41 @@ def test_augmentation_changes_what_it_says() -> None:
         np.testing.assert_allclose(warped[0, :8], np.minimum(np.arange(8) * factor, 7), rtol=1e-5)
     gained = replace(off, gain=6).samples(x, RNG, 16_000)
     assert np.ptp(gained[x != 0] / x[x != 0]) < 1e-4
+
+
+def test_haste_changes_the_tempo_alone() -> None:
+    frames = np.outer(np.arange(91), [1, -2, 0.5]).astype(np.float32)  # straight lines: what lies between is known
+    steps = frames[:90].reshape(45, 6)
+    assert (Augment(tempo=0).hurried(steps, RNG, 3) == steps).all()
+    lengths = set()
+    for seed in range(6):
+        rows = Augment(tempo=0.5).hurried(steps, np.random.default_rng(seed), 3)
+        factor = rows.reshape(-1, 3)[1, 0]
+        assert 1 / 1.501 < factor < 1.501
+        assert len(rows) == round(90 / factor) // 2
+        want = np.minimum(np.arange(2 * len(rows)) * factor, 89)[:, None] * [1, -2, 0.5]
+        np.testing.assert_allclose(rows.reshape(-1, 3), want, rtol=1e-4, atol=1e-4)
+        lengths.add(len(rows))
+    assert min(lengths) < 40 < 50 < max(lengths)
+
+
+@pytest.mark.parametrize(("running", "stack"), [(False, 1), (True, 2)])
+def test_color_is_a_filter_before_all_else(running: bool, stack: int) -> None:
+    bank, T = FilterBank(bins=7), 33
+    x = RNG.normal(10, 2, (T, 7 * stack)).astype(np.float32)
+    hearing = Hearing.fit([Heard("a", x, np.nan, "a", np.nan)], [Split(T, T, T)], bank, stack, running=running)
+    curve = 3 * np.cos(np.arange(7)).astype(np.float32)  # decibels
+    energy = np.exp(x.reshape(T, stack, 7)) * 10 ** (curve / 10)
+    filtered = Heard("b", np.log(energy).reshape(T, -1).astype(np.float32), np.nan, "b", np.nan)
+    rows = hearing.rows(Heard("c", x, np.nan, "c", np.nan), 0, T)
+    want = hearing.rows(filtered, 0, T) - rows
+    np.testing.assert_allclose(hearing.decibel(T) * np.tile(curve, stack), want, atol=2e-4)
+    only = Augment(tempo=0, colour=4, warp=0, bands=0, pauses=0)
+    coloured = [only.frames(rows, np.random.default_rng(seed), 7, hearing.decibel(T)) for seed in range(400)]
+    found = np.stack([(one - rows) / hearing.decibel(T) for one in coloured])  # the curves, at each step
+    np.testing.assert_allclose(found, np.tile(found[:, :1, :7], (1, T, stack)), atol=2e-3)
+    assert 3.4 < found[:, 0, [0, -1]].std() < 4.6
+    assert np.corrcoef(found[:, 0, 0], found[:, 0, 1])[0, 1] > 0.3 > np.corrcoef(found[:, 0, 0], found[:, 0, 6])[0, 1]
 
 
 def test_gate_opens_for_speech_and_learns_the_room() -> None:

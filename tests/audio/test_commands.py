@@ -9,7 +9,9 @@ import pytest
 
 import recurra
 from recurra.data.audio import Recording
+from recurra.data.split import PARTS
 from recurra.errors import DataError, SettingError
+from recurra.tasks.classification.classifier import Classify
 from recurra.tasks.live.spotter import Spotter, _upper
 
 soundfile = pytest.importorskip("soundfile")
@@ -174,3 +176,25 @@ def test_what_cannot_be_is_one_line(recordings) -> None:
         recurra.Classifier().fit([Recording("a", recordings[0].samples)] * 4)
     with pytest.raises(DataError, match="3 values for 2 recordings"):
         recurra.Classifier().fit(recordings[:2], ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("speakers", [5, 6])
+def test_speakers_who_say_all_words_are_told_apart(speakers: int) -> None:
+    said = [(s, label) for s in range(speakers) for label in ("low", "high") for _ in range(3)]
+    order = RNG.permutation(len(said))
+    made = [Recording(f"{i}", tone(said[i][1], 900), label=said[i][1], speaker=f"{said[i][0]}") for i in order]
+
+    def parts(some: list[Recording]) -> list[set[str | None]]:
+        task = Classify()
+        splits = task.split(task.examples(some), (0.7, 0.15, 0.15), 0)
+        return [{one.speaker for one, s in zip(some, splits, strict=True) if np.diff(s.part(p))} for p in PARTS]
+
+    train, valid, test = parts(made)
+    assert all((train, valid, test))
+    assert (not (train & valid | train & test | valid & test)) == (speakers == 6)
+    task = Classify()
+    own = [PARTS[i % 3] for i in range(len(made))]  # each speaker in every part, as somebody wants it
+    splits = task.split(task.examples(made), own, 0)
+    assert [PARTS[int(np.argmax([np.diff(s.part(p)) for p in PARTS]))] for s in splits] == own
+    silent = [one for one in made if (one.speaker, one.label) != ("3", "low")]
+    assert parts(silent)[0] == set("012345"[:speakers])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -264,14 +264,23 @@ def in_blocks(times: Sequence[float], blocks: int) -> NDArray[np.int64]:
 
 
 def _at_random(names: Sequence[str], labels: Sequence[str] | None, shares: Floats, seed: int) -> list[int]:
-    """Group by group, those of one label (of its first sequence) spread over the parts."""
-    rng = np.random.default_rng(seed)
+    """Group by group, those of one label (of its first sequence) spread over the parts; or all alike, where a group has
+    several labels and that leaves fewer parts empty."""
     label_of: dict[str, str] = {}
     for i, name in enumerate(names):
         label_of.setdefault(name, "" if labels is None else labels[i])
-    part_of: dict[str, int] = {}
+    part_of = _spread(label_of, shares, seed)
+    if labels is not None and any(label_of[name] != label for name, label in zip(names, labels, strict=True)):
+        alike = _spread(dict.fromkeys(label_of, ""), shares, seed)
+        part_of = max(part_of, alike, key=lambda one: len(set(one.values())))
+    return [part_of[name] for name in names]
+
+
+def _spread(label_of: Mapping[str, str], shares: Floats, seed: int) -> dict[str, int]:
+    """The part of each group, at random, those of one label in all parts."""
+    rng, part_of = np.random.default_rng(seed), dict[str, int]()
     for label in sorted(set(label_of.values())):
         own = [name for name in label_of if label_of[name] == label]
         where = np.searchsorted(shares, (np.arange(len(own)) + 0.5) / len(own))
         part_of |= {own[i]: int(part) for i, part in zip(rng.permutation(len(own)), where, strict=True)}
-    return [part_of[name] for name in names]
+    return part_of

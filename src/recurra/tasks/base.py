@@ -232,7 +232,7 @@ class Task(ABC):
         return split_sequences(
             [len(s) for s in sequences],
             parts,
-            groups=[s.group for s in sequences],
+            groups=self.input.groups(sequences, parts),
             times=None if np.isnan(times).any() else times,
             labels=self.strata(sequences),
             seed=seed,

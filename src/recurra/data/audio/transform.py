@@ -23,6 +23,7 @@ F32: TypeAlias = NDArray[np.float32]
 F64: TypeAlias = NDArray[np.float64]
 QUIETEST = 3.0  # deviations below the mean of training; what is quieter, as a file of zeros, counts as that
 FARTHEST = 20.0  # normalised numbers end here
+DECIBEL = np.log(10) / 10  # in the logarithm of an energy
 PRIOR = 1.0  # seconds that the mean of training counts for
 MOST_AFTER = 1000  # steps of nothing after a sound
 MEMORY = 5.0  # seconds that a running mean looks back, about
@@ -142,9 +143,12 @@ class Hearing(Transform):
             own = np.random.default_rng([turn, len(sequence.samples), stop])
             kept = replace(how, speed=0.0, pad=0.0) if y.ndim and not sequence.text else how
             made = stacked(self.bank.frames(kept.samples(sequence.samples, own, self.bank.rate)), self.stack)
-            room = len(made) + sequence.after >= 1.2 * (y >= 0).sum() if y.ndim else len(made) > 0
-            copies[turn] = self._alone(made if room else sequence.x)
-        rows = how.frames(copies[turn], rng, self.bank.bins)
+            copies[turn] = self._alone(made if self._holds(made, sequence) else sequence.x)
+        rows = copies[turn]
+        if sequence.text or not y.ndim:
+            hurried = how.hurried(rows, rng, self.bank.bins)
+            rows = hurried if self._holds(hurried, sequence) else rows
+        rows = how.frames(rows, rng, self.bank.bins, self.decibel(len(rows)) if how.colour else None)
         rows = np.concatenate([rows, np.zeros((sequence.after, self.row_size), np.float32)])
         targets = self.targets(sequence, 0, stop)
         if len(rows) == len(targets):
@@ -153,6 +157,21 @@ class Hearing(Transform):
             return rows, targets[-1:]
         letters = targets[targets >= 0]
         return rows, np.concatenate([letters, np.full(len(rows) - len(letters), -1.0, np.float32)])
+
+    @staticmethod
+    def _holds(rows: F32, sequence: Heard) -> bool:
+        """Whether so many rows are enough for what is said in a sequence."""
+        y = np.asarray(sequence.target)
+        return bool(len(rows) + sequence.after >= 1.2 * (y >= 0).sum()) if y.ndim else len(rows) > 0
+
+    def decibel(self, steps: int) -> F32:
+        """What a decibel more from the first step on adds to each number of the rows, [T, k F]; a running mean takes
+        it off by and by."""
+        left = np.ones(steps)
+        if self.running:
+            left = np.cumprod(1 - 1 / np.minimum(self.prior + np.arange(1, steps + 1), self.memory + self.prior))
+        each: F32 = (left[:, None] * (DECIBEL / self.scale)).astype(np.float32)
+        return each
 
     def _alone(self, x: F32) -> F32:
         """Steps of a whole sound normalised."""

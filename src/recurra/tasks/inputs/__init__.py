@@ -101,6 +101,10 @@ class Input(ABC):
         x[step] = np.nan
         return replace(sequence, x=x)
 
+    def groups(self, sequences: Sequence[Any], parts: Any) -> list[str]:
+        """What each sequence was taken from; no two parts may share one."""
+        return [s.group for s in sequences]
+
     def named(self, sequence: Any) -> list[str]:
         """What to call the steps of a sequence."""
         return [str(t) for t in range(1, len(sequence) + 1)]

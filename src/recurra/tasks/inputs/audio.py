@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from recurra.tasks.bench import Bench
     from recurra.tasks.live.base import Live
 
-ENOUGH = 12  # speakers, for none to be in two parts where labels are to be in all of them
+MOST = {"speed": 0.5, "tempo": 1.0, "warp": 0.5, "gain": 60.0, "colour": 20.0, "hiss": 60.0, "after": 5.0, "pad": 5.0}
+ENOUGH, ALIKE = 12, 6  # speakers, for none to be in two parts where all labels are to be learned; who say all of them
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ class Audio(Augment, Input):
     running: bool = True
     after: float = 0.0
     name = "audio"
+    _grouped = False  # by whoever gave the recordings, and not by speakers that were found
 
     @classmethod
     def takes(cls, X: Any, given: Mapping[str, Any]) -> bool:
@@ -87,7 +89,7 @@ class Audio(Augment, Input):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
                 raise SettingError(f"reading: {name}={value!r}, expected a whole number from {low} to {high}")
-        for name, most in (("speed", 0.5), ("warp", 0.5), ("gain", 60.0), ("after", 5.0), ("pad", 5.0)):
+        for name, most in MOST.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= most:
                 raise SettingError(f"reading: {name}={value!r}, expected a number from 0 to {most:g}")
@@ -100,6 +102,7 @@ class Audio(Augment, Input):
                 raise DataError(f"sound: {role} is {given[role]!r}, expected none: each recording is a sequence")
         recordings = read_recordings(X, self.rate)
         task.roles = {}
+        self._grouped = given.get("groups") is not None
         return self._sequences(recordings, given.get("y"), given.get("groups"))
 
     def again(self, task: Task, X: Any, transform: Any, targets: bool, **given: Any) -> Sequences:
@@ -122,9 +125,7 @@ class Audio(Augment, Input):
                 got = f"the text {values!r}" if isinstance(values, str) else f"{len(values)} values"
                 raise DataError(f"{what}: got {got} for {count} recordings, expected one for each")
         labels = list(y) if y is not None else [one.label for one in recordings] if targets else None
-        speakers = {one.speaker for one in recordings}
-        told_apart = None not in speakers and (labels is None or labels[0] is None or len(speakers) >= ENOUGH)
-        if groups is None and told_apart:
+        if groups is None and _told_apart(recordings, labels):
             groups = [one.speaker for one in recordings]
         names = tuple(one.name for one in recordings)
         spoken = None if groups is None else [str(g) for g in groups]
@@ -135,6 +136,11 @@ class Audio(Augment, Input):
         """Steps of nothing."""
         return round(100 * self.after / self.stack)
 
+    def groups(self, sequences: Sequence[Any], parts: Any) -> list[str]:
+        """See `Input`; where the part of each recording is given, speakers may be in several."""
+        own = isinstance(parts[0], str) and not self._grouped
+        return [str(i) for i in range(len(sequences))] if own else super().groups(sequences, parts)
+
     def cut(self, sequence: Any, end: int) -> dict[str, Any]:
         """See `Input`; nothing follows what does not end."""
         return {"x": sequence.x[:end], "after": sequence.after if end >= len(sequence) else 0}
@@ -142,7 +148,8 @@ class Audio(Augment, Input):
     def transform(self, task: Task, sequences: Sequence[Any], splits: Sequence[Split]) -> Transform:
         """`Hearing`."""
         made = Hearing.fit(sequences, splits, self.bank, self.stack, self.running, self._after)
-        made.augment = self if self.copies else None
+        if self.copies:  # cepstra have no frequencies to shift, colour or leave out
+            made.augment = self if self.kind == "log-mel" else replace(self, warp=0.0, colour=0.0, bands=0)
         return made
 
     def transform_from(self, described: Mapping[str, Any]) -> Transform:
@@ -173,3 +180,14 @@ class Audio(Augment, Input):
         """Pieces of one recording on both sides of a split."""
         check_shared_steps([s.x for s in bench.sequences], bench.splits)
         return []
+
+
+def _told_apart(recordings: Sequence[Recording], labels: Sequence[Any] | None) -> bool:
+    """Whether no speaker is to be in two parts: all are known, and those of training will have said every label."""
+    speakers = {one.speaker for one in recordings}
+    if None in speakers:
+        return False
+    if labels is None or labels[0] is None or len(speakers) >= ENOUGH:
+        return True
+    said = {(one.speaker, str(label)) for one, label in zip(recordings, labels, strict=True)}
+    return len(speakers) >= ALIKE and len(said) == len(speakers) * len({label for _, label in said})

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from recurra.tasks.transcription.live import LiveTranscript
 
 READING = {"stack": 3, "after": 0.24, "copies": 6, "pause": 10, "pad": 0.4}
+READING |= {"tempo": 0.0, "gain": 6.0, "colour": 0.0, "hiss": 15.0}  # a running mean and long texts need less
 TOGETHER = 8  # batches of recordings of about one length
 
 
