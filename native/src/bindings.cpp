@@ -275,6 +275,7 @@ NB_MODULE(_native, m) {
     bind_live<float>(m, "LiveFloat32");
     bind_live<double>(m, "LiveFloat64");
     bind_call(m);
+    bind_beam(m);
     bind_ctc(m);
     bind_memory(m);
     bind_network(m);

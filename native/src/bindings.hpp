@@ -91,6 +91,7 @@ struct LongCall {
 
 void bind_call(nb::module_& m);
 void bind_memory(nb::module_& m);
+void bind_beam(nb::module_& m);
 void bind_ctc(nb::module_& m);
 void bind_network(nb::module_& m);
 

@@ -312,23 +312,6 @@ void take(Session& session, const std::vector<int64_t>& order, const std::vector
     }
 }
 
-// The `count` largest numbers of each row of p [rows, n], the largest first, of equal ones that with the lower place first.
-void largest(const Array& p, nb::ndarray<int64_t, nb::ndim<2>, nb::c_contig, nb::device::cpu> places) {
-    const int64_t rows = static_cast<int64_t>(places.shape(0)), count = static_cast<int64_t>(places.shape(1));
-    const int64_t n = rows ? static_cast<int64_t>(p.size()) / rows : 0;
-    const float* row = pointer<float>(p, rows * n);
-    expect(count > 0 && count <= n, "there are fewer numbers than are asked for");
-    for (int64_t r = 0; r < rows; ++r, row += n) {
-        int64_t *const best = places.data() + r * count, held = 0;
-        for (int64_t v = 0; v < n; ++v) {
-            if (held == count && !(row[v] > row[best[count - 1]])) continue;
-            int64_t at = held < count ? held++ : count - 1;
-            for (; at > 0 && row[v] > row[best[at - 1]]; --at) best[at] = best[at - 1];
-            best[at] = v;
-        }
-    }
-}
-
 Tensor tensor_of(const Maybe<Array>& array) {
     if (!array) return {};
     Tensor tensor{pointer<float>(*array, static_cast<int64_t>(array->size()))};
@@ -346,8 +329,6 @@ void bind_network(nb::module_& m) {
         for (const char* name : activation_names) all[name] = i++;
         return all;
     }();
-
-    m.def("largest", &largest, "p"_a, "places"_a);
 
     nb::class_<SharedNetwork>(m, "Network")
         .def(nb::init<const std::string&, int64_t, int64_t>(), "isa"_a, "row"_a, "first"_a)

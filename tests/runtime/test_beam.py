@@ -19,7 +19,7 @@ from recurra.cells import gru, lstm
 from recurra.errors import ShapeError
 from recurra.models.sequence_to_sequence import SequenceToSequence, TextReader
 from recurra.runtime import Embedding, Linear, Model, Softmax, load
-from recurra.runtime.beam import Limits, _grow, search, writing
+from recurra.runtime.beam import Limits, Search, search, writing
 from recurra.runtime.writer import Writer
 from recurra.torch import Readout
 from runtime.networks import F, linear, recurrent
@@ -124,7 +124,8 @@ def test_symbols_come_as_soon_as_they_are_certain(seed, beam, most) -> None:
     assert tuple(writing(made.decoder, made.begins(source), limits)) == made.write([source], limits)[0][0].symbols
     taken: list[int] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recurra.runtime.beam._grow", lambda *a: (taken.append(1), _grow(*a))[1])
+        step = Search.step
+        patch.setattr(Search, "step", lambda self: (taken.append(1), step(self))[1])
         for number, _ in enumerate(writing(made.decoder, made.begins(source), replace(limits, beam=1)), 1):
             assert len(taken) == number
 
@@ -232,13 +233,26 @@ def test_the_best_is_found_where_the_end_and_the_begin_are_likeliest() -> None:
     assert [found[0].symbols, found[0].ended] == [(3, 3, 3), True]
 
 
-@given(st.integers(0, 10**6), st.integers(1, 9), st.integers(1, 9))
-def test_the_largest_are_those_of_a_stable_sort(seed, rows, count) -> None:
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 3), st.integers(1, 40))
+def test_ways_on_are_those_of_a_sort(seed, N, beam, symbols) -> None:
+    """Many are equal, some have no chance or are no numbers, and some rows take no part."""
     rng = np.random.default_rng(seed)
-    p = rng.integers(0, 4, (rows, 9)).astype(F)  # with many equal ones
-    got = np.empty((rows, count), np.int64)
-    _native.largest(p, got)
-    assert (got == np.argsort(-p, 1, kind="stable")[:, :count]).all()
+    p = rng.choice(np.array([0, 0.125, 0.25, 0.5, np.nan], F), (N * beam, symbols))
+    totals = np.where(rng.random(N * beam) < 0.3, -np.inf, np.log(rng.choice([0.25, 0.5], N * beam)))
+    taken, which = np.empty((2, N, 2 * beam), np.int64)
+    results = np.empty((N, 2 * beam))
+    _native.ways_on(p, totals, taken, which, results)
+    for n in range(N):
+        ways = [
+            (-(totals[n * beam + r] + math.log(p[n * beam + r, v])), r, v)
+            for r in range(beam)
+            for v in range(symbols)
+            if p[n * beam + r, v] > 0 and np.isfinite(totals[n * beam + r])
+        ]
+        best = [w for w in sorted(ways) if sum(o[1] == w[1] and o < w for o in ways) <= beam][: 2 * beam]
+        got = zip(-results[n], taken[n], which[n], strict=True)
+        assert [one for one in got if one[1] >= 0] == best
+        assert (taken[n, len(best) :] == -1).all()
 
 
 def test_a_search_without_an_end_ends() -> None:

@@ -66,11 +66,30 @@ static void exp(const float* x, int64_t count, float* y) noexcept {
     each_vector(count, [&](int64_t i, int n) { store(y + i, n, vmath::exp(load(x + i, n))); });
 }
 
+// The largest number of a row. A NaN is passed over, but for the first.
+static RECURRA_INLINE float largest(const float* x, int64_t n) {
+    constexpr int kVectors = 4, L = V::lanes;   // side by side, or each would wait for the one before
+    V most[kVectors];
+    for (V& one : most) one = V::set(x[0]);
+    int64_t i = 0;
+    for (; i + kVectors * L <= n; i += kVectors * L) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kVectors; ++v) {
+            const V next = V::load(x + i + v * L);
+            most[v] = select(gt(next, most[v]), next, most[v]);
+        }
+    }
+    alignas(64) float parts[kVectors * L];
+    for (int v = 0; v < kVectors; ++v) most[v].store(parts + v * L);
+    float found = x[0];
+    for (const float one : parts) found = one > found ? one : found;
+    for (; i < n; ++i) found = x[i] > found ? x[i] : found;
+    return found;
+}
+
 static void softmax(const float* x, int64_t rows, int64_t n, float* y) noexcept {
     for (int64_t r = 0; r < rows; ++r, x += n, y += n) {
-        float largest = x[0];
-        for (int64_t i = 1; i < n; ++i) largest = x[i] > largest ? x[i] : largest;   // a NaN shows in the sum
-        const V most = V::set(largest);
+        const V most = V::set(largest(x, n));   // a NaN shows in the sum
         each_vector(n, [&](int64_t i, int lanes) { store(y + i, lanes, vmath::exp(load(x + i, lanes) - most)); });
         const V sum = V::set(sum_row(y, n, [](V v, V total) { return total + v; }));
         each_vector(n, [&](int64_t i, int lanes) { store(y + i, lanes, load(y + i, lanes) / sum); });

@@ -9,7 +9,6 @@ choice at every step.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -70,11 +69,11 @@ class Hypothesis:
 
 @dataclass(slots=True)
 class _Row:
-    """A hypothesis that grows."""
+    """A hypothesis that grows; `path` says which row of the batch it was at each step."""
 
     symbols: tuple[int, ...] = ()
     total: float = 0.0
-    looked: tuple[Array, ...] = ()
+    path: tuple[int, ...] = ()
 
 
 def search(program: Program, begins: Sequence[Mapping[str, Array]], limits: Limits) -> list[list[Hypothesis]]:
@@ -144,28 +143,62 @@ class Search:
         """One symbol more for each hypothesis."""
         x, beam = self._x, self.limits.beam
         given = self.session.step(x if not self.program.vocabulary_size else x[:, 0].astype(np.int64))
-        places, p = _best(given[:, : self.written], self._live, self.limits)
-        shares, order = self.looks.of(self.session), list(range(len(x)))
-        x[:, 0] = self.limits.end
-        for n, rows in enumerate(self._live):
-            at, found = n * beam, self._found[n]
-            grown = _grow(rows, places[at : at + beam], p[at : at + beam], self.limits, found)
-            self._live[n] = [] if len(found) >= beam else [row for _, row in grown]
-            for k, (parent, row) in enumerate(grown):
-                order[at + k] = at + parent
-                if shares is not None:
-                    row.looked = (*rows[parent].looked, shares[at + parent])
-                x[at + k, 0] = row.symbols[-1] if row.symbols[-1] < self.symbols else 0  # what is copied is no symbol
+        self.looks.note(self.session)
+        order, said = list(range(len(x))), [self.limits.end] * len(x)
+        for n, ways in enumerate(self._ways(given[:, : self.written])):
+            if self._live[n]:
+                self._live[n] = self._grow(n, ways)
+                for at, row in enumerate(self._live[n], n * beam):
+                    order[at], said[at] = row.path[-1], row.symbols[-1]
         self.steps += 1
         self.done = self.steps >= self.limits.most or not any(self._live)
         if not self.done:
+            x[:, 0] = [symbol if symbol < self.symbols else 0 for symbol in said]  # what is copied is no symbol
             x[:, 1:] = given[order, self.written :]
-            self.session.take(order, self._shared)
+            if beam > 1:
+                self.session.take(order, self._shared)
+
+    def _ways(self, p: Array) -> Iterator[Iterator[tuple[int, int, float]]]:
+        """For each sequence how its hypotheses may go on, the best first: which, with which symbol, and its total."""
+        limits, beam = self.limits, self.limits.beam
+        p = np.ascontiguousarray(p)
+        p[:, limits.begin] = 0
+        totals = np.full(len(p), -np.inf)
+        for n, rows in enumerate(self._live):
+            for at, row in enumerate(rows, n * beam):
+                totals[at] = row.total
+                if len(row.symbols) < limits.least:
+                    p[at, limits.end] = 0
+                if limits.no_repeat:
+                    p[at, list(_repeated(row.symbols, limits.no_repeat))] = 0
+        taken = np.empty((len(self._live), 2 * beam), np.int64)  # as each may end, and one goes on for each
+        symbols, results = np.zeros_like(taken), np.zeros(taken.shape)
+        _native.ways_on(p, totals, taken, symbols, results)
+        for each in zip(taken.tolist(), symbols.tolist(), results.tolist(), strict=True):
+            yield zip(*each, strict=True)
+
+    def _grow(self, n: int, ways: Iterator[tuple[int, int, float]]) -> list[_Row]:
+        """The hypotheses of a sequence after one symbol more; those that end are found."""
+        limits, beam = self.limits, self.limits.beam
+        rows, found, grown = self._live[n], self._found[n], list[_Row]()
+        for rank, (r, symbol, total) in enumerate(ways):
+            if r < 0 or len(grown) == beam:
+                break
+            row = rows[r]
+            if symbol != limits.end:
+                grown.append(_Row((*row.symbols, symbol), total, (*row.path, n * beam + r)))
+            elif rank < beam and len(found) < beam:
+                found.append(self._finished(_Row(row.symbols, total, row.path), ended=True))
+        return grown if len(found) < beam else []
+
+    def _finished(self, row: _Row, ended: bool) -> Hypothesis:
+        worth = row.total / max(1, len(row.symbols) + ended) ** self.limits.penalty
+        return Hypothesis(row.symbols, row.total, worth, ended, self.looks.of(row.path))
 
     def best(self, n: int) -> list[Hypothesis]:
         """What is found for a sequence so far, the best first; what goes on comes last."""
         missing = self.limits.beam - len(self._found[n])
-        found = self._found[n] + [_finished(row, self.limits, ended=False) for row in self._live[n][:missing]]
+        found = self._found[n] + [self._finished(row, ended=False) for row in self._live[n][:missing]]
         return sorted(found, key=lambda h: (-h.ended, -h.score, h.symbols))
 
     def certain(self, n: int) -> tuple[int, ...]:
@@ -216,45 +249,6 @@ def _begun(program: Program, begins: Sequence[Mapping[str, Array]], beam: int) -
     return session
 
 
-def _best(p: Array, live: Sequence[Sequence[_Row]], limits: Limits) -> tuple[list[list[int]], list[list[float]]]:
-    """The most probable of what may come next in each row, and their probabilities; what may not has none."""
-    p = np.ascontiguousarray(p)
-    p[:, limits.begin] = 0
-    for n, rows in enumerate(live):
-        for k, row in enumerate(rows):
-            if len(row.symbols) < limits.least:
-                p[n * limits.beam + k, limits.end] = 0
-            if limits.no_repeat:
-                p[n * limits.beam + k, list(_repeated(row.symbols, limits.no_repeat))] = 0
-    places = np.empty((len(p), min(limits.beam + 1, p.shape[1])), np.int64)
-    _native.largest(p, places)
-    return places.tolist(), np.take_along_axis(p, places, 1).tolist()
-
-
-def _grow(
-    rows: Sequence[_Row],
-    places: Sequence[Sequence[int]],
-    p: Sequence[Sequence[float]],
-    limits: Limits,
-    found: list[Hypothesis],
-) -> list[tuple[int, _Row]]:
-    """The rows after one more symbol, each with the row that it comes from; those that end go to `found`."""
-    candidates = sorted(
-        (-(row.total + math.log(chance)), r, symbol)
-        for r, row in enumerate(rows)
-        for symbol, chance in zip(places[r], p[r], strict=True)
-        if chance > 0
-    )
-    grown: list[tuple[int, _Row]] = []
-    for rank, (cost, r, symbol) in enumerate(candidates):
-        if symbol == limits.end:
-            if rank < limits.beam and len(found) < limits.beam:
-                found.append(_finished(_Row(rows[r].symbols, -cost, rows[r].looked), limits, ended=True))
-        elif len(grown) < limits.beam:
-            grown.append((r, _Row((*rows[r].symbols, symbol), -cost)))
-    return grown
-
-
 def _repeated(symbols: Sequence[int], n: int) -> set[int]:
     """What would make the last n symbols come twice."""
     if n == 0 or len(symbols) < n - 1:
@@ -263,27 +257,27 @@ def _repeated(symbols: Sequence[int], n: int) -> set[int]:
     return {symbols[i + n - 1] for i in range(len(symbols) - n + 1) if tuple(symbols[i : i + n - 1]) == ending}
 
 
-def _finished(row: _Row, limits: Limits, ended: bool) -> Hypothesis:
-    count, looked = len(row.symbols) + ended, None
-    if row.looked:  # a memory may have grown meanwhile
-        looked = np.zeros((len(row.looked), len(row.looked[-1])), np.float32)
-        for seen, one in zip(looked, row.looked, strict=True):
-            seen[: len(one)] = one
-    return Hypothesis(row.symbols, row.total, row.total / max(1, count) ** limits.penalty, ended, looked)
-
-
 class _Looks:
-    """Where the rows of a program that attends have looked."""
+    """Where the rows of a program that attends have looked, step by step."""
 
     def __init__(self, program: Program) -> None:
         found = [(i, op) for i, op in enumerate(program.ops) if isinstance(op, Attend)]
         self.place = found[0][0] if found else 0
         self.op: Attend | None = found[0][1] if found else None
+        self.steps: list[tuple[Array, list[int]]] = []
 
-    def of(self, session: Session) -> list[Array] | None:
-        """At the last step, for each row: the mean of the heads, [n] of n rows of its memory; None: nothing attends."""
-        if self.op is None:
+    def note(self, session: Session) -> None:
+        """The last step: of each row the mean of the heads, and how many rows its memory had."""
+        if self.op is not None:
+            weights, count = (session.read(f"layers.{self.place}.{name}") for name in ("weights", "count"))
+            heads = weights.reshape(len(weights), self.op.heads, self.op.capacity)
+            self.steps.append((heads.mean(1), count[:, 0].astype(int).tolist()))
+
+    def of(self, path: Sequence[int]) -> Array | None:
+        """What a path has looked at, [steps, n] of a memory that has grown to n; None: nothing attends."""
+        if self.op is None or not path:
             return None
-        weights, count = (session.read(f"layers.{self.place}.{name}") for name in ("weights", "count"))
-        found = weights.reshape(len(weights), self.op.heads, self.op.capacity).mean(1)
-        return [row[: int(n)] for row, n in zip(found, count[:, 0], strict=True)]
+        looked = np.zeros((len(path), self.steps[len(path) - 1][1][path[-1]]), np.float32)
+        for seen, (shares, counts), row in zip(looked, self.steps, path, strict=False):
+            seen[: counts[row]] = shares[row, : counts[row]]
+        return looked

@@ -90,7 +90,7 @@ class Session(_native.Session):
             check_array("state", name, values[name], FLOAT, (*lead, width))
             if name.endswith(".wait") and len(set(values[name].ravel().tolist())) > 1:
                 raise ShapeError(f"state: `{name}` differs from row to row, expected all rows at the same step")
-        self._write([np.array(a) for a in values.values()])
+        self._write(list(values.values()))
 
     def read(self, name: str) -> Array:
         """A copy of one state, [width] or [B, width].
