@@ -20,6 +20,7 @@ from recurra.tasks.detection.metrics import of_steps
 
 LEARN = 400
 LAGS = 5
+CHOSEN_ON = 3  # every third run in the order of names, the first one first: see `tried`
 
 
 class Run(NamedTuple):
@@ -42,18 +43,22 @@ def read() -> list[Run]:
     return found
 
 
-def judged(runs: Sequence[Run], said: Sequence[NDArray[np.bool_]]) -> tuple[float, float]:
-    """F1 and the share of false alarms over the rest of all runs."""
-    found = of_steps(np.concatenate([one[LEARN:] for one in said]), np.concatenate([run.y[LEARN:] for run in runs]))
-    return found["f1"], found["false_alarm_rate"]
+def judged(runs: Sequence[Run], said: Sequence[NDArray[np.bool_]]) -> tuple[float, ...]:
+    """F1 and the share of false alarms over the rest of all runs, and of those that nothing was chosen on."""
+    ways = list(range(len(runs))), [i for i in range(len(runs)) if i % CHOSEN_ON]
+    found = [
+        of_steps(np.concatenate([said[i][LEARN:] for i in one]), np.concatenate([runs[i].y[LEARN:] for i in one]))
+        for one in ways
+    ]
+    return tuple(one[name] for one in found for name in ("f1", "false_alarm_rate"))
 
 
-def always(runs: Sequence[Run]) -> tuple[float, float]:
+def always(runs: Sequence[Run]) -> tuple[float, ...]:
     """An alarm at every step."""
     return judged(runs, [np.ones(len(run.y), bool) for run in runs])
 
 
-def autoregression(runs: Sequence[Run]) -> tuple[float, float]:
+def autoregression(runs: Sequence[Run]) -> tuple[float, ...]:
     """The residual of a vector autoregression of five steps, above its 99th percentile in the first 400 rows."""
     said = []
     for x, _ in runs:
@@ -66,7 +71,7 @@ def autoregression(runs: Sequence[Run]) -> tuple[float, float]:
     return judged(runs, said)
 
 
-def detector(runs: Sequence[Run]) -> tuple[float, float]:
+def detector(runs: Sequence[Run]) -> tuple[float, ...]:
     """`recurra.Detector`, one for each run."""
     said = []
     for x, _ in runs:
@@ -75,14 +80,14 @@ def detector(runs: Sequence[Run]) -> tuple[float, float]:
     return judged(runs, said)
 
 
-# Of 2, 4 and 8 units those whose error on the validation parts of every third run is least.
+# A run is to stay what it was in its first rows, so what is usual is not learned anew.
 SETTINGS: dict[str, Any] = {
-    "surprise": "autoencoder",
-    "hidden": 8,
+    "hidden": 16,
     "noise": 0.3,
-    "smooth": 8,
-    "per": 300,
-    "parts": (0.6, 0.4, 0.0),
+    "levels": False,
+    "adapt": 0,
+    "per": 100_000,
+    "parts": (0.9, 0.1, 0.0),
 }
 
 ROW = Row(
@@ -92,6 +97,8 @@ ROW = Row(
     metrics=(
         Metric("F1", reach=0.80, recurrent=0.74, less=False),
         Metric("false alarms, share of steps", reach=0.15, recurrent=0.30),
+        Metric("F1, of two thirds", less=False),
+        Metric("false alarms, of two thirds"),
     ),
     read=read,
     naive=always,

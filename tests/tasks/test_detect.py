@@ -16,10 +16,10 @@ from helpers import generator
 from recurra import Detector, open_model
 from recurra.cli import app
 from recurra.data.split import Split
-from recurra.errors import DataError, SessionError, SettingError
+from recurra.errors import DataError, ModelFileError, SessionError, SettingError
 from recurra.report.fit import fit_page
 from recurra.serve.stream import stream as run_stream
-from recurra.tasks.detection.alarms import Tail, Watch, Watcher, delays, surprise_of
+from recurra.tasks.detection.metrics import delays
 
 SMALL = {"hidden": 6, "epochs": 6, "per": 1000, "learning_rate": 0.01}
 
@@ -54,7 +54,8 @@ def test_a_live_session_says_what_detect_says(model: Detector, tmp_path: Any) ->
         assert (one["anomalous"], one["alarm"]) == (said["anomalous"][t], said["alarm"][t])
         assert one["surprise"] == said["surprise"][t] or (t == 70 and one["surprise"] is None)
         assert one["by"] == said["by"][t] in ("x0", "x1")
-    assert len(np.unique(said["rarity"])) > 20
+        assert one["signal"] == said["signal"][t] in ("surprise of 2", "level of 2")
+    assert len(np.unique(said["rarity"])) > 6
     with pytest.raises(SessionError):
         model.live().restore(live.snapshot()[:-1])
 
@@ -90,76 +91,6 @@ def test_what_is_unusual_is_found_and_what_is_usual_is_not(model: Detector) -> N
     assert found["delay"] < 3
     assert found["false_alarms"] < 4  # in 1000 steps: one was declared
     assert model.detect(x)["by"][500] == "x0"
-
-
-def test_surprise_is_that_of_the_formula() -> None:
-    rng = generator("formula")
-    z, mean, log = rng.normal(size=(3, 5))
-    e = (z - mean) / np.exp(log)
-    total, where = surprise_of(z.tolist(), [*mean, *log], 6.0)
-    assert total == pytest.approx(np.log1p(e**2).mean())
-    assert where == np.argmax(np.abs(e))
-    z[where] = np.nan
-    assert surprise_of(z.tolist(), [*mean, *log], 6.0)[0] == pytest.approx(
-        np.nanmean(np.log1p(((z - mean) / np.exp(log)) ** 2))
-    )
-    assert math.isnan(surprise_of([math.nan], [0.0, 0.0], 6.0)[0])
-
-
-@pytest.mark.parametrize("per", [300, 3000, 100_000])
-def test_a_level_is_passed_as_often_as_was_declared(per: int) -> None:
-    """Also where it was never passed in what the tail was learned from: of exponential surprises all is known."""
-    rng = generator("tail")
-    tails = [Tail.of(rng.exponential(0.7, 4000), 1) for _ in range(30)]
-    levels = [tail.level + tail.scale * math.log(tail.rate * per) for tail in tails]
-    assert tails[0].rarity(levels[0]) == pytest.approx(math.log10(per))
-    assert np.median(np.exp(-np.array(levels) / 0.7)) == pytest.approx(1 / per, rel=0.5)
-
-
-def watcher(**changed: Any) -> Watcher:
-    given = {"smooth": 1, "adapt": 0, "apart": 5, "rarity": 2.0} | changed
-    return Watcher(Watch(**given, tail=Tail(0.0, 1 / math.log(10), 1.0)))  # rarity is the surprise
-
-
-def test_surprises_that_come_in_company_ring_as_often_as_was_declared() -> None:
-    """Steps that are surprising for a while, again and again: what rings is counted, not what is above a level."""
-    rng = generator("company")
-    steps, noise = 80_000, rng.normal(size=80_000)
-    slow = np.zeros(steps)
-    for t in range(1, steps):
-        slow[t] = 0.98 * slow[t - 1] + 0.2 * noise[t]
-    values = np.abs(slow + 0.3 * rng.normal(size=steps) + np.sin(np.arange(steps) / 8))
-    for per in (200, 1000):
-        tail = Tail.of(values[:20_000], apart=48)
-        watcher = Watcher(Watch(1, 0, 48, math.log10(per), tail))
-        rung = sum(watcher.push(v)[2] for v in values[20_000:].tolist())
-        assert 0.6 < rung / ((steps - 20_000) / per) < 1.6
-
-
-def test_alarms_are_apart_and_an_operator_moves_their_level() -> None:
-    one = watcher()
-    said = [one.push(v) for v in (1, 3, 4, 1, 1, 1, 3, 1, 1, 1, 1, 1, 3)]
-    assert [t for t, (_, _, alarm) in enumerate(said) if alarm] == [1, 6, 12]
-    assert [t for t, (_, odd, _) in enumerate(said) if odd] == [1, 2, 6, 12]
-    assert one.feedback("right") == 2
-    one.push(3.5)
-    assert one.feedback("false") == pytest.approx(3.55)
-    assert not one.push(3.5)[1]
-    assert one.push(3.6)[1]
-    one.feedback("right")
-    one.push(1.5)
-    assert one.feedback("missed") == pytest.approx(1.45)
-    assert one.push(1.5)[1]
-
-
-def test_what_is_usual_is_learned_anew() -> None:
-    """After a lasting change of level a watcher that adapts is calm again, and one that does not rings on."""
-    rng = generator("adapt")
-    values = [*rng.exponential(1.0, 600), *(5 + rng.exponential(1.0, 1500))]
-    calm, rings = watcher(adapt=100, rarity=4.0), watcher(rarity=4.0)
-    ways = [[one.push(v)[1] for v in values] for one in (calm, rings)]
-    assert any(ways[0][600:640])
-    assert np.mean(ways[0][-500:]) < 0.05 < 0.9 < np.mean(ways[1][-500:])
 
 
 def test_delays_count_stretches() -> None:
@@ -218,6 +149,16 @@ def test_in_a_shell(tmp_path: Any) -> None:
     assert [one["rarity"] for one in answers] == want["rarity"][:1105].tolist()
 
 
+def test_a_model_of_an_earlier_version_is_refused_in_words(model: Detector, tmp_path: Any) -> None:
+    model.save(tmp_path / "m.recurra")
+    old = Detector.load(tmp_path / "m.recurra")
+    tail = {"level": 1.0, "scale": 0.3, "rate": 0.01}
+    old.model_.preprocessing["watch"] = {"smooth": 2, "adapt": 0, "apart": 10, "rarity": 3.0, "tail": tail}
+    old.model_.save(tmp_path / "old.recurra")
+    with pytest.raises(ModelFileError, match="watched a surprise alone"):
+        Detector.load(tmp_path / "old.recurra")
+
+
 def test_feedback_in_a_live_session(model: Detector) -> None:
     live = model.live()
     for row in stream(50, "calm"):
@@ -271,6 +212,8 @@ def test_an_operators_word_in_lines_of_csv(model: Detector, tmp_path: Any) -> No
         ({"per": "week"}, SettingError, "no column of times says how long a step is"),
         ({"false_alarms": 0}, SettingError, "false_alarms=0, expected a number above 0"),
         ({"smooth": 0}, SettingError, "smooth=0, expected a whole number of steps from 1"),
+        ({"smooth": (1, 1.5)}, SettingError, "smooth=1.5, expected a whole number of steps from 1"),
+        ({"smooth": (4, 4)}, SettingError, r"smooth=\(4, 4\), expected a number of steps, or up to 8 different ones"),
         ({"parts": (1, 0, 0)}, DataError, "expected three shares"),
         ({"parts": (0.98, 0.01, 0.01)}, DataError, "a stream of 1500 steps is too short, expected at least 20 in each"),
     ],

@@ -23,6 +23,7 @@ from recurra.cli.fit import (
     fit,
 )
 from recurra.cli.training import names, train
+from recurra.errors import SettingError
 
 
 @fit.command()
@@ -58,17 +59,26 @@ def detect(
         str, typer.Option(help="forecast, of one step ahead, or autoencoder.", rich_help_panel="Alarms")
     ] = "forecast",
     smooth: Annotated[
-        int, typer.Option(help="Steps over which the surprise is averaged.", rich_help_panel="Alarms")
-    ] = 1,
+        str,
+        typer.Option(
+            help="Steps over which the surprise and the level are averaged; the rarest average counts.",
+            rich_help_panel="Alarms",
+            metavar="NUMBERS",
+        ),
+    ] = "1,4,16",
     adapt: Annotated[
         int,
         typer.Option(
-            help="Steps over which the usual surprise is learned anew, live too; 0: never.", rich_help_panel="Alarms"
+            help="Steps in which what is usual is learned anew, live too; 0: never.", rich_help_panel="Alarms"
         ),
-    ] = 0,
+    ] = 1000,
     apart: Annotated[
         int, typer.Option(help="Steps from an alarm to the next one at least.", rich_help_panel="Alarms")
     ] = 10,
+    levels: Annotated[
+        bool,
+        typer.Option(help="Watch the level of the numbers too, not the surprise alone.", rich_help_panel="Alarms"),
+    ] = True,
     cell: Cell = "gru",
     hidden: Hidden = 32,
     layers: Layers = 1,
@@ -93,7 +103,11 @@ def detect(
     from recurra.tasks.detection.detector import Detector
 
     steps: Any = int(per) if per.isascii() and per.isdigit() else per
-    watch = {"smooth": smooth, "adapt": adapt, "apart": apart}
+    try:
+        lengths = [int(word) for word in smooth.split(",")]
+    except ValueError:
+        raise SettingError(f"--smooth is {smooth[:40]!r}, expected numbers of steps with commas between") from None
+    watch: Any = {"smooth": lengths, "adapt": adapt, "apart": apart, "levels": levels}
     model = Detector(
         false_alarms,
         steps,

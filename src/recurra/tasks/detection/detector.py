@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,13 @@ from numpy.typing import NDArray
 from recurra.cells import Cell
 from recurra.data.forecasting.clock import Clock
 from recurra.errors import SettingError
-from recurra.tasks.detection.alarms import delays
-from recurra.tasks.detection.metrics import of_steps
-from recurra.tasks.detection.task import SPANS, Detect
+from recurra.tasks.detection.metrics import delays, of_steps
+from recurra.tasks.detection.streams import SPANS
+from recurra.tasks.detection.task import SMOOTH, Detect
 from recurra.tasks.estimator import Estimator
 
 WAYS = {"forecast": 1, "autoencoder": 0}  # the lag of the rows
+MOST_SMOOTH = 8
 KEYS = ("events", "found", "delay", "false_alarms", "precision", "recall", "f1", "false_alarm_rate")
 
 
@@ -24,17 +26,21 @@ class Detector(Estimator):
     """What is unusual in a stream of numbers, learned without labels.
 
     A recurrent network says at each step what the next one will be, with its deviation, or rebuilds the step that it
-    sees (`surprise="autoencoder"`); what is far from that is surprising. On the validation part it is learned how
-    rarely a stream without anomalies is so surprising, and an alarm rings at a level that this passes as often as was
-    declared. A live session says after every step how rare it was, and takes an operator's word on its alarms.
+    sees (`surprise="autoencoder"`); what is far from that is surprising. That, and the level of the numbers themselves,
+    is averaged over some numbers of steps, and compared with what such averages usually are, which it goes on learning.
+    How rarely a stream without anomalies is so far from it is learned on the validation part and then from the stream,
+    and an alarm rings at what is as rare as was declared. A live session says after every step how rare it was, and
+    takes an operator's word on its alarms.
 
     Args:
         false_alarms, per: so many false alarms in so many steps, or in a "minute", "hour", "day", "week", "month" or
             "year" where `fit` is told the column of times.
         surprise: "forecast", of one step ahead, or "autoencoder".
-        smooth: steps over which the surprise is averaged, exponentially.
-        adapt: steps over which the stream's usual surprise is learned anew, live too; 0: never.
+        smooth: steps over which the surprise and the level are averaged, exponentially: a number, or several, the
+            rarest of which counts.
+        adapt: steps over which what is usual is learned anew, exponentially, live too; 0: never.
         apart: steps from an alarm before there can be another one.
+        levels: whether to watch the level of the numbers besides the surprise; not where it goes anywhere by itself.
         cell, hidden, layers, projection, dropout, noise, epochs, batch, chunk, learning_rate, clip, patience, seed: as
             of every estimator.
         parts: the shares of each stream, by time, to learn from, to learn the level from, and to report on.
@@ -56,9 +62,10 @@ class Detector(Estimator):
         false_alarms: float = 1.0,
         per: int | str = 10_000,
         surprise: str = "forecast",
-        smooth: int = 1,
-        adapt: int = 0,
+        smooth: int | Sequence[int] = SMOOTH,
+        adapt: int = 1000,
         apart: int = 10,
+        levels: bool = True,
         cell: str | Cell = "gru",
         hidden: int = 32,
         layers: int = 1,
@@ -80,6 +87,7 @@ class Detector(Estimator):
         self.smooth = smooth
         self.adapt = adapt
         self.apart = apart
+        self.levels = levels
         self.cell = cell
         self.hidden = hidden
         self.layers = layers
@@ -99,22 +107,30 @@ class Detector(Estimator):
         """With what it is to watch for."""
         if self.surprise not in WAYS:
             raise SettingError(f"Detector: surprise={self.surprise!r}, expected one of {', '.join(WAYS)}")
-        for name, low in (("smooth", 1), ("adapt", 0), ("apart", 1)):
-            value = getattr(self, name)
+        given: Any = self.smooth
+        smooth = list(given) if isinstance(given, (list, tuple, np.ndarray)) else [given]
+        checked = [("smooth", h, 1) for h in smooth] + [("adapt", self.adapt, 0), ("apart", self.apart, 1)]
+        for name, value, low in checked:
             if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= int(value) <= 10**9:
                 raise SettingError(f"Detector: {name}={value!r}, expected a whole number of steps from {low}")
+        if len(set(smooth)) < len(smooth) or not 1 <= len(smooth) <= MOST_SMOOTH:
+            raise SettingError(
+                f"Detector: smooth={self.smooth!r}, expected a number of steps, or up to {MOST_SMOOTH} different ones"
+            )
         number = isinstance(self.per, (int, float, np.number)) and not isinstance(self.per, bool)
         if not (self.per in SPANS if isinstance(self.per, str) else number and float(self.per) >= 1):
             raise SettingError(f"Detector: per={self.per!r}, expected a number of steps, or one of {', '.join(SPANS)}")
         if not (isinstance(self.false_alarms, (int, float, np.number)) and 0 < float(self.false_alarms) < math.inf):
             raise SettingError(f"Detector: false_alarms={self.false_alarms!r}, expected a number above 0")
         per = self.per if isinstance(self.per, str) else float(self.per)
-        counts = int(self.smooth), int(self.adapt), int(self.apart)
-        return Detect(WAYS[self.surprise], float(self.false_alarms), per, *counts)
+        lengths = tuple(sorted(int(h) for h in smooth))
+        counts = int(self.adapt), int(self.apart)
+        return Detect(WAYS[self.surprise], float(self.false_alarms), per, lengths, *counts, bool(self.levels))
 
     def detect(self, X: Any, *, series: str | None = None) -> dict[str, NDArray[Any]]:
         """Every step of one stream or several as columns: series, step (from 1), surprise, rarity (k: once in 10^k
-        steps), whether it is anomalous, whether an alarm begins, and by which column; in the bits of a live session."""
+        steps), whether it is anomalous, whether an alarm begins, by which column, and by which signal; in the bits of a
+        live session."""
         streams, predictor = self._read(X, None, series), self._predictor()
         found = [self.task_.watched(predictor, s) for s in streams]
         columns = {name: np.concatenate([one[name] for one in found]) for name in found[0]}

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from recurra.data.lagged import Lagged
 from recurra.errors import DataError
-from recurra.tasks.detection.alarms import Watcher, surprise_of
-from recurra.tasks.detection.task import SQUEEZE, Detect
+from recurra.tasks.detection.task import ANSWER, Detect
+from recurra.tasks.detection.watcher import Watcher
 from recurra.tasks.live.base import Remembered, is_empty
 from recurra.tasks.live.sequences import LiveSequences
 from recurra.tasks.live.stepwise import Steps
@@ -23,8 +23,9 @@ WORDS = ("right", "false", "missed")
 class LiveDetector(LiveSequences):
     """Answers of a `Detector`, one step after the other, for any number of streams side by side.
 
-    An answer has the `surprise`, its `rarity` (k where a stream without anomalies is so surprising once in 10^k steps),
-    whether the step is `anomalous`, whether an `alarm` begins, `by` which column, and what was `expected`. An
+    An answer has the `surprise`, its `rarity` (k where a stream without anomalies is so far from what is usual once in
+    10^k steps), whether the step is `anomalous`, whether an `alarm` begins, `by` which column and which `signal`
+    ("surprise of 4": of the network, averaged over four steps; or "level of 16"), and what was `expected`. An
     observation may have a `feedback` ("right", "false" or "missed"), an operator's word on what came before it: see
     `feedback`. One that has no number besides is no step, and has no answer.
     """
@@ -54,18 +55,11 @@ class LiveDetector(LiveSequences):
         row = one.rows.push(observation)
         self._series[series] = one
         output = yield one.session, row
-        surprise, where = surprise_of(one.rows.z.tolist(), output.tolist(), SQUEEZE)
-        rarity, anomalous, alarm = one.rows.watcher.push(surprise)
         inputs = self.transform.inputs
+        found = self.task.said(one.rows.watcher, one.rows.x, one.rows.z, output, inputs)
+        found["surprise"] = found["surprise"] if found["surprise"] == found["surprise"] else None
         expected = self.task.in_units(output[None], row[None], self.transform)[0, :, 0].tolist()
-        return named | {
-            "surprise": surprise if surprise == surprise else None,
-            "rarity": rarity,
-            "anomalous": anomalous,
-            "alarm": alarm,
-            "by": inputs[where],
-            "expected": dict(zip(inputs, expected, strict=True)),
-        }
+        return named | found | {"expected": dict(zip(inputs, expected, strict=True))}
 
     def feedback(self, said: str, series: str = "") -> float:
         """An operator's word on a stream since the last one: "false", its alarm was for nothing, and the next one rings
@@ -87,8 +81,7 @@ class LiveDetector(LiveSequences):
     @cached_property
     def fields(self) -> list[str]:
         """The stream, and the parts of an answer."""
-        own = ["surprise", "rarity", "anomalous", "alarm", "by"]
-        return [*self.keys, *own, *(f"expected.{name}" for name in self.transform.inputs)]
+        return [*self.keys, *ANSWER, *(f"expected.{name}" for name in self.transform.inputs)]
 
     def _begun(self, name: str) -> Remembered:
         return Remembered(_Rows(self.transform, Watcher(self.task.watch)), self.model.session())
@@ -100,12 +93,13 @@ class _Rows:
     def __init__(self, transform: Any, watcher: Watcher) -> None:
         self.transform: Lagged = transform
         self.lagged, self.watcher = transform.live(), watcher
-        self.z = np.full(len(transform.inputs), np.nan, np.float32)
+        self.x = np.full(len(transform.inputs), np.nan)
+        self.z = self.x.astype(np.float32)
 
     def push(self, x: Any) -> NDArray[np.float32]:
-        numbers = self.transform.plain.numbers(x)
-        row: NDArray[np.float32] = self.lagged.push(numbers)
-        self.z = self.transform.targets_of(numbers, row)
+        self.x = self.transform.plain.numbers(x)
+        row: NDArray[np.float32] = self.lagged.push(self.x)
+        self.z = self.transform.targets_of(self.x, row)
         return row
 
     def state(self) -> dict[str, NDArray[Any]]:
@@ -116,4 +110,4 @@ class _Rows:
         if state["watcher"].shape != self.watcher.memory.shape:
             raise DataError("the snapshot's watcher is another one")
         self.lagged.restore(state)
-        self.watcher.memory = state["watcher"].astype(np.float64)
+        self.watcher.memory[:] = state["watcher"]

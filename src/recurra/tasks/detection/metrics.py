@@ -1,4 +1,4 @@
-"""How well a detector knows what is usual, and which steps it says are not."""
+"""How well a detector knows what is usual, and how well its alarms find what is not."""
 
 from __future__ import annotations
 
@@ -41,4 +41,33 @@ def of_steps(said: NDArray[np.bool_], truth: NDArray[np.bool_]) -> dict[str, flo
         "recall": hit / (hit + missed) if hit + missed else 0.0,
         "f1": 2 * hit / (2 * hit + false + missed) if hit + false + missed else 0.0,
         "false_alarm_rate": false / max(1.0, float((~truth).sum())),
+    }
+
+
+def delays(alarms: NDArray[np.bool_], truth: NDArray[np.bool_]) -> dict[str, float]:
+    """How well alarms find the stretches that are anomalous, of one stream.
+
+    Args:
+        alarms: [T], the steps at which one began.
+        truth: [T], the steps that are anomalous.
+
+    Returns:
+        `events`, `found` of them, the summed `delay` of those in steps, alarms outside (`false`), `steps` outside.
+
+    >>> delays(np.array([0, 1, 0, 0, 1], bool), np.array([0, 0, 0, 1, 1], bool))
+    {'events': 1.0, 'found': 1.0, 'delay': 1.0, 'false': 1.0, 'steps': 3.0}
+    """
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], truth.astype(np.int8), [0]])))
+    found = delay = 0.0
+    for start, stop in edges.reshape(-1, 2):
+        rung = np.flatnonzero(alarms[start:stop])
+        if len(rung):
+            found, delay = found + 1, delay + float(rung[0])
+    outside = ~truth
+    return {
+        "events": len(edges) / 2,
+        "found": found,
+        "delay": delay,
+        "false": float((alarms & outside).sum()),
+        "steps": float(outside.sum()),
     }

@@ -5,25 +5,24 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.data.forecasting.times import read_times
 from recurra.data.lagged import Lagged
-from recurra.data.readers import read_table
 from recurra.data.sequences import Sequences, is_table, read_sequences
 from recurra.data.split import Split
-from recurra.data.table import as_table
 from recurra.data.transform import Transform
 from recurra.errors import DataError, SettingError
 from recurra.runtime import Model
 from recurra.tasks.base import Floats, Task
-from recurra.tasks.detection.alarms import Tail, Watch, Watcher, surprise_of
 from recurra.tasks.detection.baselines import LastValue
 from recurra.tasks.detection.metrics import Surprise
+from recurra.tasks.detection.report import sections_of
+from recurra.tasks.detection.streams import SPANS, labels_of, of_table
+from recurra.tasks.detection.surprise import SQUEEZE, Errors
+from recurra.tasks.detection.watcher import Said, Watch, Watcher, learned_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,11 +30,9 @@ if TYPE_CHECKING:
     from recurra.tasks.bench import Bench, ModelPredictor
     from recurra.tasks.live.base import Live
 
-SPANS = {"minute": 60.0, "hour": 3600.0, "day": 86400.0, "week": 604800.0, "month": 2629800.0, "year": 31557600.0}
-CLOCKS = {"seconds": 1.0, "milliseconds": 1e-3, "microseconds": 1e-6, "nanoseconds": 1e-9}
-SQUEEZE = 6.0  # the log of a predicted deviation stays within
 LEAST = 20  # steps in a part
-MOST_DRAWN = 1500  # steps of the test part in the report's picture
+SMOOTH = (1, 4, 16)
+ANSWER = ("surprise", "rarity", "anomalous", "alarm", "by", "signal")
 
 
 class Detect(Task):
@@ -52,12 +49,14 @@ class Detect(Task):
         lag: int = 1,
         false_alarms: float = 1.0,
         per: Any = 10_000,
-        smooth: int = 1,
-        adapt: int = 0,
+        smooth: Sequence[int] = SMOOTH,
+        adapt: int = 1000,
         apart: int = 10,
+        levels: bool = True,
     ) -> None:
-        self.lag, self.false_alarms, self.per = lag, false_alarms, per
-        self.watch = Watch(smooth, adapt, apart, math.inf)
+        self.lag, self.false_alarms, self.per, self.levels = lag, false_alarms, per, levels
+        self.watch = Watch(tuple(smooth), adapt, apart, math.inf)
+        self.usual: Errors | None = None
         self.seconds: float | None = None  # of a step, where times are known
         self.labels: dict[str, NDArray[np.bool_]] = {}
 
@@ -69,32 +68,17 @@ class Detect(Task):
             raise DataError("a detector has no groups or times of sequences, expected None")
         self.roles = {k: v for k, v in (("series", series), ("time", time), ("y", labels)) if isinstance(v, str)}
         if is_table(X):
-            found = self._of_table(X, series, time, columns, labels if isinstance(labels, str) else None)
+            named = labels if isinstance(labels, str) else None
+            found, self.seconds = of_table(X, series, time, columns, named)
         else:
             one = isinstance(X, np.ndarray) and X.dtype != object and X.ndim <= 2
             found = read_sequences([X] if one else X, columns=columns, channels_first=bool(channels))
             labels = [labels] if one and labels is not None else labels
         self.columns = found.columns
         if labels is not None:
-            known = _labels(found.y if isinstance(labels, str) else labels, found)
+            known = labels_of(found.y if isinstance(labels, str) else labels, found)
             self.labels = dict(zip(found.names, known, strict=True))
         return found
-
-    def _of_table(self, X: Any, series: str | None, time: str | None, columns: Any, labels: str | None) -> Sequences:
-        table = read_table(X) if isinstance(X, (str, Path)) else as_table(X)
-        at = {"": np.arange(len(table))} if series is None else table.groups(series)
-        roles = {series, time, labels}
-        names = list(columns) if columns is not None else [n for n in table.columns if n not in roles]
-        if not names:
-            raise DataError(f"{table.source}: no column is left for the numbers of a step, expected at least one")
-        numbers = np.stack([table.numbers(n, "input column") for n in names], 1)
-        if time is not None:
-            clock, ticks, _ = read_times(table, time, None, list(at.values()))
-            gaps = np.concatenate([np.diff(ticks[rows]) for rows in at.values()])
-            unit = 1.0 / clock.ticks if clock.kind == "time" else CLOCKS.get(clock.kind)
-            self.seconds = float(np.median(gaps)) * unit if unit and len(gaps) and np.median(gaps) > 0 else None
-        y = None if labels is None else [table.column(labels, "column of y")[rows] for rows in at.values()]
-        return Sequences(tuple(at), tuple(np.ascontiguousarray(numbers[rows]) for rows in at.values()), tuple(names), y)
 
     def targets(self, found: Sequences) -> list[Floats]:
         """None is needed."""
@@ -198,24 +182,28 @@ class Detect(Task):
         """None: nothing is to be told."""
         return []
 
-    def surprises(self, predictor: ModelPredictor, sequence: Any) -> list[tuple[float, int]]:
-        """How surprising each step of a stream was, and which number the most."""
+    def outputs(self, predictor: ModelPredictor, sequence: Any) -> tuple[Floats, Floats]:
+        """What the network was to say at each step of a stream [T, I], and what it said [T, 2 I]; as a live session."""
         transform: Any = predictor.transform
         rows = transform.rows(sequence, 0, len(sequence))
-        outputs = predictor.model.session().run(rows)
-        z = transform.targets_of(sequence.x, rows)  # float32, as a live session has them
-        return [surprise_of(a, b, SQUEEZE) for a, b in zip(z.tolist(), outputs.tolist(), strict=True)]
+        return transform.targets_of(sequence.x, rows), predictor.model.session().run(rows)
 
     def settle(self, bench: Bench, predictor: ModelPredictor) -> None:
-        """Learn from the validation part how often a level is passed by chance, and from which on to ring."""
-        levels = []
-        for s, split in zip(bench.sequences, bench.splits, strict=True):
-            watcher = Watcher(self.watch)
-            found = [watcher.level(surprise) for surprise, _ in self.surprises(predictor, s)]
-            levels.append(np.array(found[split.train_end : split.valid_end]))
-        rate = self.false_alarms / self.steps_of(self.per)
-        tail = Tail.of(np.concatenate(levels), self.watch.apart)
-        self.watch = replace(self.watch, rarity=-math.log10(rate), tail=tail)
+        """Learn what is usual from the training and validation part, and from the latter, which the network has not
+        learned from, how rarely signals are far from that; and from which rarity on to ring."""
+        self.watch = replace(self.watch, rarity=-math.log10(self.false_alarms / self.steps_of(self.per)))
+        said = [self.outputs(predictor, s) for s in bench.sequences]
+        ends = [(split.train_end, split.valid_end) for split in bench.splits]
+        learned, held = (
+            [(z[a:b].astype(np.float64), o[a:b].astype(np.float64)) for (z, o), (a, b) in zip(said, part, strict=True)]
+            for part in ([(0, first) for first, _ in ends], ends)
+        )
+        self.usual = Errors.fit(learned, held)
+        streams = []
+        for s, (z, o), (_, end) in zip(bench.sequences, said, ends, strict=True):
+            surprises = [self.usual.surprise(*one)[0] for one in zip(z[:end], o[:end], strict=True)]
+            streams.append(np.column_stack([surprises, s.x[:end]] if self.levels else [surprises]))
+        self.watch = learned_of(self.watch, streams, [first for first, _ in ends])
 
     def steps_of(self, per: Any) -> float:
         """How many steps `per` is: a number of steps, or "hour", "day", "week", where times are known.
@@ -237,43 +225,25 @@ class Detect(Task):
         return dict(answers)
 
     def watched(self, predictor: ModelPredictor, sequence: Any) -> dict[str, NDArray[Any]]:
-        """Every step of a stream: how surprising and rare, by which column, anomalous or not, where alarms begin."""
+        """Every step of a stream: how surprising and rare, anomalous or not, where alarms begin, by which column, and
+        by which signal."""
         watcher, rows = Watcher(self.watch), []
-        for surprise, where in self.surprises(predictor, sequence):
-            rows.append((surprise, *watcher.push(surprise), predictor.transform.inputs[where]))
-        names = ("surprise", "rarity", "anomalous", "alarm", "by")
-        return {name: np.array(values) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+        for x, z, output in zip(sequence.x, *self.outputs(predictor, sequence), strict=True):
+            rows.append(tuple(self.said(watcher, x, z, output, predictor.transform.inputs).values()))
+        return {name: np.array(values) for name, values in zip(ANSWER, zip(*rows, strict=True), strict=True)}
+
+    def said(self, watcher: Watcher, x: Floats, z: Floats, output: Floats, inputs: Sequence[str]) -> dict[str, Any]:
+        """What is to be said of a step: its numbers [I], what the network was to say [I], and what it said [2 I]."""
+        assert self.usual is not None
+        surprise, where = self.usual.surprise(z, output)
+        found: Said = watcher.push(np.concatenate([[surprise], x if self.levels else []]))
+        by = inputs[where if found.number is None else found.number]
+        signal = f"{found.signal} of {found.over}"
+        return dict(zip(ANSWER, (surprise, *found[:3], by, signal), strict=True))
 
     def sections(self, bench: Bench, predictor: ModelPredictor) -> list[dict[str, Any]]:
-        """The longest stream's test part: its numbers, how rare they were, and the alarms."""
-        (s, start, stop), *_ = sorted(bench.pieces("test"), key=lambda piece: piece.start - piece.stop)
-        found = {name: column[start:stop] for name, column in self.watched(predictor, s).items()}
-        first = max(0, int(np.argmax(found["rarity"])) - MOST_DRAWN // 2) if stop - start > MOST_DRAWN else 0
-        shown = slice(first, first + MOST_DRAWN)
-        rung = np.flatnonzero(found["alarm"])
-        numbers = {name: s.x[start:stop, k][shown].tolist() for k, name in enumerate(bench.transform.inputs[:4])}
-        rows = [
-            [int(start + t), *(float(v) for v in s.x[start + t][:4]), str(found["by"][t]), float(found["rarity"][t])]
-            for t in rung[:20]
-        ]
-        table = {
-            "kind": "table",
-            "heading": "The alarms",
-            "headings": ["step", *bench.transform.inputs[:4], "by", "rarity: once in 10^"],
-            "rows": rows,
-        }
-        picture = {
-            "kind": "stream",
-            "start": int(start + first),
-            "columns": numbers,
-            "rarity": found["rarity"][shown].tolist(),
-            "level": self.watch.rarity,
-            "alarms": [int(start + t) for t in rung if first <= t < first + MOST_DRAWN],
-            "count": len(rung),
-            "steps": int(stop - start),
-            "declared": self.declared,
-        }
-        return [picture, table] if rows else [picture]
+        """See `sections_of`."""
+        return sections_of(self, bench, predictor)
 
     @property
     def declared(self) -> str:
@@ -288,17 +258,18 @@ class Detect(Task):
 
     def to_dict(self) -> dict[str, Any]:
         """What it watches, and how."""
-        own = {"lag": self.lag, "false_alarms": self.false_alarms, "per": self.per, "seconds": self.seconds}
-        watch = self.watch.to_dict()
-        return {**super().to_dict(), **own, "watch": watch | {"rarity": min(watch["rarity"], 1e9)}}
+        own = {name: getattr(self, name) for name in ("lag", "levels", "false_alarms", "per", "seconds")}
+        learned = {"watch": self.watch.to_dict(), "usual": self.usual and self.usual.to_dict()}
+        return {**super().to_dict(), **own, **learned}
 
     @classmethod
     def from_dict(cls, described: Mapping[str, Any]) -> Self:
         """From `to_dict`."""
         self = super().from_dict(described)
-        self.lag, self.per = int(described["lag"]), described["per"]
+        self.lag, self.per, self.levels = int(described["lag"]), described["per"], bool(described.get("levels", True))
         self.false_alarms, self.seconds = float(described["false_alarms"]), described["seconds"]
         self.watch = Watch.from_dict(described["watch"])
+        self.usual = Errors.from_dict(described["usual"])
         return self
 
     def anew(self) -> Task:
@@ -309,18 +280,4 @@ class Detect(Task):
 def replace_task(task: Detect) -> Detect:
     """The same with nothing learned."""
     w = task.watch
-    return Detect(task.lag, task.false_alarms, task.per, w.smooth, w.adapt, w.apart)
-
-
-def _labels(values: Any, found: Sequences) -> list[NDArray[np.bool_]]:
-    """Whether each step is anomalous, [T] for each stream; what is missing is not."""
-    result = []
-    for i, x in enumerate(found.x):
-        try:
-            one = np.array([v not in (None, "") and v == v and bool(float(v)) for v in list(values)[i]])
-        except (TypeError, ValueError, IndexError):
-            one = np.zeros(0, bool)
-        if len(one) != len(x):
-            raise DataError(f"y: stream {i} has {len(one)} labels for {len(x)} steps, expected 0 or 1 for each step")
-        result.append(one)
-    return result
+    return Detect(task.lag, task.false_alarms, task.per, w.smooth, w.adapt, w.apart, task.levels)
