@@ -82,7 +82,7 @@ def both(streams: Sequence[Stream], rarities: Sequence[NDArray[Any]]) -> tuple[f
     outside = [_outside(s) for s in streams]
     false = sum(int((alarms & usual).sum()) for alarms, usual in zip(rung, outside, strict=True))
     rate = PER * false / sum(int(usual.sum()) for usual in outside)
-    return score(streams, rung), max(score(streams, at(level)) for level in LEVELS), apart, rate
+    return score(streams, rung), max(score(streams, at(level)) for level in LEVELS.tolist()), apart, rate
 
 
 def _outside(s: Stream) -> NDArray[np.bool_]:

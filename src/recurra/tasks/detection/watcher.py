@@ -169,8 +169,7 @@ class Watcher:
 
 def _signals(usual: Floats) -> int:
     """S of what is usual [2, H, 1 + I]."""
-    _, smooth, width = usual.shape
-    return smooth * min(width, len(SIGNALS))
+    return len(usual[0]) * min(len(usual[0, 0]), len(SIGNALS))
 
 
 def learned_of(watch: Watch, streams: Sequence[Floats], firsts: Sequence[int]) -> Watch:
