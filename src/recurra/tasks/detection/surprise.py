@@ -71,14 +71,16 @@ class Errors:
         count.
         """
         x, said = np.asarray(numbers, np.float64), np.asarray(output, np.float64)
-        e, known, inverse = _errors(x, said, self.predicted), x == x, self.inverse
-        if not known.all():
-            if not known.any():
+        e, inverse, known = _errors(x, said, self.predicted), self.inverse, None
+        if (total := x.sum()) != total:
+            known = np.flatnonzero(x == x)
+            if not len(known):
                 return math.nan, 0
             e, inverse = e[known], np.linalg.inv(self.covariance[np.ix_(known, known)])
         shares = e * (inverse * e).sum(1)
         found = math.log1p(max(0.0, min(float(shares.sum()) / len(e), MOST)))
-        return found, int(np.flatnonzero(known)[shares.argmax()])
+        where = int(shares.argmax())
+        return found, where if known is None else int(known[where])
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON."""
@@ -98,7 +100,7 @@ def _errors(numbers: Floats, outputs: Floats, predicted: bool) -> Floats:
     """[..., I] of numbers [..., I] and outputs [..., 2 I]."""
     size = numbers.shape[-1]
     e: Floats = numbers - outputs[..., :size]
-    return e * np.exp(-np.clip(outputs[..., size:], -SQUEEZE, SQUEEZE)) if predicted else e
+    return e * np.exp(np.maximum(np.minimum(-outputs[..., size:], SQUEEZE), -SQUEEZE)) if predicted else e
 
 
 def _covariance(errors: Sequence[Floats]) -> Floats:

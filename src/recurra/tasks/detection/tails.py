@@ -47,14 +47,15 @@ class Tails:
         """Count a step: signals [S], which of them are known, the rarity above which nothing counts as rarer."""
         peaks, heights, steps, height, left = self.numbers
         steps += known
-        if not (left.any() or (signals > LEVEL).any()):
+        if max(left.max(), signals.max() - LEVEL) <= 0:
             return
         scale = heights / peaks
         highest = np.maximum(scale * (most * TEN - np.log(steps / peaks)), scale)
         above = np.minimum(signals - LEVEL, highest)
         begins = known & (left <= 0) & (above > 0)
         grows = known & (left > 0) & (above > height)
-        heights += np.where(begins, above, np.where(grows, above - height, 0.0))
-        height[:] = np.where(begins | grows, above, height)
-        left[:] = np.where(begins, apart - 1.0, np.maximum(left - 1.0, 0.0))
+        heights += begins * above + grows * (above - height)
+        np.copyto(height, above, where=begins | grows)
+        np.maximum(left - 1.0, 0.0, out=left)
+        left[begins] = apart - 1.0
         peaks += begins

@@ -105,6 +105,7 @@ class Watcher:
         self.tails = Tails(self.memory[-3 - tails : -3].reshape(ROWS, -1)).begin()
         self.ringing = self.memory[-3:]
         self.ringing[:] = math.inf, watch.rarity, 0.0
+        self.all = np.ones(shape[1]), np.ones(_signals(watch.usual), bool)  # where nothing is missing
         self.shares = 1.0 / np.array(watch.smooth, np.float64)[:, None]
         self.mean[:], self.variance[:] = watch.usual
         self.short[:] = self.mean
@@ -117,22 +118,22 @@ class Watcher:
 
         `learn`: whether the tails learn from it; None: where the watcher adapts.
         """
-        known = values == values
-        if not known.all():
-            values = np.where(known, values, self.short)  # what is missing leaves its average as it is
+        known, there = self.all
+        if (total := values.sum()) != total:
+            known = (values == values).astype(np.float64)
+            there = np.repeat([known[0], known[1:].any()], len(self.short))[: len(there)] > 0
+            values = np.where(known > 0, values, self.short)  # what is missing leaves its average as it is
         self.short += (values - self.short) * self.shares
         off = self.short - self.mean
         squares = off * off
-        distance = np.where(known, squares / np.maximum(self.variance, self.floor), 0.0)
-        signals, there = [np.where(off[:, 0] > 0, distance[:, 0], 0.0)], [known[0]]
+        distance = squares / np.maximum(self.variance, self.floor) * known
+        signals = [distance[:, 0] * (off[:, 0] > 0)]
         if len(known) > 1:
-            signals.append(distance[:, 1:].sum(1) / max(1, np.count_nonzero(known[1:])))
-            there.append(known[1:].any())
+            signals.append(distance[:, 1:].sum(1) / max(1.0, known[1:].sum()))
         logs = np.log1p(np.concatenate(signals))
         rarities = self.tails.rarity(logs)
         if self.watch.adapt if learn is None else learn:
-            most = self.watch.rarity + math.log10(len(logs))
-            self.tails.learn(logs, np.repeat(there, len(off)), most, self.watch.apart)
+            self.tails.learn(logs, there, self.watch.rarity + math.log10(len(logs)), self.watch.apart)
         if self.watch.adapt:
             self.count += known
             share = known / np.minimum(self.count + min(HEAD, self.watch.adapt), self.watch.adapt)
