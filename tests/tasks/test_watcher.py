@@ -85,10 +85,9 @@ def test_signals_are_how_far_averages_are_from_what_they_usually_are() -> None:
     values[rng.random(values.shape) < 0.1] = np.nan
     values[40] = np.nan
     usual = np.stack([np.full((2, 3), 1.7), rng.uniform(0.5, 2.0, (2, 3))])
-    tails = Tails(np.zeros((ROWS, 4))).begin().numbers
-    watcher = Watcher(Watch(smooth, adapt, 5, 3.0, usual, tails))
+    watcher = Watcher(Watch(smooth, adapt, 5, 3.0, usual))
     short, mean, variance, count = usual[0].copy(), usual[0].copy(), usual[1].copy(), np.zeros(3)
-    check = Tails(tails.copy())
+    check = Tails(np.zeros((ROWS, 4))).begin()
     for row in values:
         signals = []
         off = np.zeros((2, 3))
@@ -141,7 +140,7 @@ def test_a_declared_rate_is_kept(kind: str) -> None:
 def plain(**changed: Any) -> Watcher:
     """Of one number that is always 0; the surprise has mean 0 and deviation 1 and nothing is learned."""
     usual = np.stack([np.zeros((1, 2)), np.ones((1, 2))])
-    tails = Tails(np.zeros((ROWS, 2))).begin().numbers
+    tails = Tails(np.zeros((ROWS, 2))).begin().numbers[:3]
     return Watcher(replace(Watch((1,), 0, 5, 2.0, usual, tails), **changed))
 
 
@@ -188,15 +187,26 @@ def test_the_surprise_alone_is_watched_where_there_are_no_levels() -> None:
     ways = []
     for values in (surprise, beside):
         width = values.shape[1]
-        tails = Tails(np.zeros((ROWS, 2 * width))).begin().numbers
-        watcher = Watcher(Watch((1, 4), 0, 5, 2.0, usual[..., :width], tails))
+        watcher = Watcher(Watch((1, 4), 0, 5, 2.0, usual[..., :width]))
         ways.append(np.array([watcher.push(row).rarity for row in values]))
     rare = ways[1] > 0
     assert rare.sum() > 10
     assert ways[0][rare] == pytest.approx(ways[1][rare] + math.log10(2))
 
 
-@pytest.mark.parametrize("broken", [{"usual": [[[0.0]]]}, {"tails": [[1.0, math.nan]] * ROWS}, {"rarity": math.inf}])
+def test_a_broken_reading_does_not_blind_it() -> None:
+    """It rings for it once, is calm soon, and sees what comes after."""
+    rng = generator("broken")
+    x = rng.normal(50.0, 2.0, 1200)
+    x[700], x[900:904] = 1e200, 70.0
+    values = np.column_stack([np.abs(rng.normal(size=1200)), x])
+    watcher = Watcher(learned_of(Watch((1, 4, 16), 1000, 20, 4.0), [values[:500]], [200]))
+    said = [watcher.push(row) for row in values[500:]]
+    assert [t + 500 for t, one in enumerate(said) if one.alarm] == [700, 900]
+    assert not any(one.anomalous for one in said[260:400])
+
+
+@pytest.mark.parametrize("broken", [{"usual": [[[0.0]]]}, {"tails": [[1.0, math.nan]] * 3}, {"rarity": math.inf}])
 def test_a_broken_watch_is_refused(broken: dict[str, Any]) -> None:
     described = plain().watch.to_dict()
     assert Watch.from_dict(described).to_dict() == described

@@ -16,7 +16,7 @@ Floats = NDArray[np.float64]
 
 LEVEL = math.log1p(9.0)  # three deviations, of signals log(1 + squared deviations)
 PEAKS, HEIGHT, RATE = 15.0, 0.2, 0.003  # what is taken to be known before: of a normal distribution, about
-ROWS = 5
+ROWS, KEPT = 5, 3  # numbers of a signal, and those of them that are learned
 TEN = math.log(10)
 
 

@@ -15,12 +15,14 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from recurra.tasks.detection.tails import ROWS, Tails
+from recurra.tasks.detection.tails import KEPT, ROWS, Tails
 
 Floats = NDArray[np.float64]
 
 MOST = 12.0  # rarity ends here: once in 10^12 steps
 HEAD = 100  # steps that what was learned in training counts for in a stream
+BROKEN = 100.0  # deviations of which a single step may move an average: a broken sensor must not blind it for long
+FAR = 30.0  # deviations of which an average may change what is usual
 SIGNALS = ("surprise", "level")
 
 
@@ -35,7 +37,7 @@ class Watch:
         rarity: from which on there is an alarm.
         usual: [2, H, 1 + I], the means and variances of averages of the surprise and the I numbers, [2, H, 1] where it
             watches no levels; None before they are known.
-        tails: [5, S] of the S signals, H or 2 H, see `Tails`.
+        tails: [3, S] of the S signals, H or 2 H, see `Tails`.
     """
 
     smooth: tuple[int, ...]
@@ -64,7 +66,7 @@ class Watch:
         counts = int(described["adapt"]), int(described["apart"])
         found = cls(smooth, *counts, float(described["rarity"]), usual, tails)
         fits = usual.ndim == 3 and usual.shape[:2] == (2, len(smooth)) and usual.size > 0
-        fits = fits and tails.shape == (ROWS, _signals(usual)) and bool(tails[:3].min() > 0)
+        fits = fits and tails.shape == (KEPT, _signals(usual)) and bool(tails.min() > 0)
         if not fits or not np.isfinite([found.rarity, *usual.flat, *tails.flat]).all():
             raise ValueError("a watch with numbers that are not finite, not above zero, or too few")
         return found
@@ -111,7 +113,7 @@ class Watcher:
         self.short[:] = self.mean
         self.floor = 1e-18 * self.mean * self.mean + 1e-30  # what is left where nothing varies: rounding
         if watch.tails is not None:
-            self.tails.numbers[:] = watch.tails
+            self.tails.numbers[:KEPT] = watch.tails
 
     def push(self, values: Floats, learn: bool | None = None) -> Said:
         """Take the surprise of a step and its numbers, [1 + I], NaN where they are not known; or the surprise alone.
@@ -123,10 +125,10 @@ class Watcher:
             known = (values == values).astype(np.float64)
             there = np.repeat([known[0], known[1:].any()], len(self.short))[: len(there)] > 0
             values = np.where(known > 0, values, self.short)  # what is missing leaves its average as it is
-        self.short += (values - self.short) * self.shares
+        deviation = np.sqrt(np.maximum(self.variance, self.floor))
+        self.short += _within(values - self.short, BROKEN * deviation) * self.shares
         off = self.short - self.mean
-        squares = off * off
-        distance = squares / np.maximum(self.variance, self.floor) * known
+        distance = (off / deviation) ** 2 * known
         signals = [distance[:, 0] * (off[:, 0] > 0)]
         if len(known) > 1:
             signals.append(distance[:, 1:].sum(1) / max(1.0, known[1:].sum()))
@@ -137,8 +139,9 @@ class Watcher:
         if self.watch.adapt:
             self.count += known
             share = known / np.minimum(self.count + min(HEAD, self.watch.adapt), self.watch.adapt)
+            off = _within(off, FAR * deviation)
             self.mean += share * off
-            self.variance += share * ((1.0 - share) * squares - self.variance)
+            self.variance += share * ((1.0 - share) * off * off - self.variance)
         return self._said(rarities, distance)
 
     def _said(self, rarities: Floats, distance: Floats) -> Said:
@@ -168,6 +171,12 @@ class Watcher:
         return float(ringing[1])
 
 
+def _within(x: Floats, most: Floats) -> Floats:
+    """Between -most and most."""
+    found: Floats = np.maximum(np.minimum(x, most), -most)
+    return found
+
+
 def _signals(usual: Floats) -> int:
     """S of what is usual [2, H, 1 + I]."""
     return len(usual[0]) * min(len(usual[0, 0]), len(SIGNALS))
@@ -180,7 +189,7 @@ def learned_of(watch: Watch, streams: Sequence[Floats], firsts: Sequence[int]) -
         watcher = Watcher(watch)
         for t, row in enumerate(values):
             watcher.push(row, learn=t >= first)
-        watch = replace(watch, tails=watcher.tails.numbers.copy())
+        watch = replace(watch, tails=watcher.tails.numbers[:KEPT].copy())
     return watch
 
 
