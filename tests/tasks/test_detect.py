@@ -228,6 +228,7 @@ def test_the_report_of_a_stream(model: Detector) -> None:
     assert "alarms in 225 steps of the test part" in page or "alarm in 225 steps of the test part" in page
     assert [row["name"] for row in model.report_["table"]] == ["GRU", "last value"]
     assert "labels" not in page
+    assert "1 in 1000 steps, 0.2 of these, would be false ones by chance, as declared" in page
     with pytest.raises(DataError, match="a stream has 3 numbers a step, expected 2 as in training: x0, x1"):
         model.predict(np.zeros((9, 3)))
     with pytest.raises(DataError, match="stream 0 has 3 labels for 9 steps"):

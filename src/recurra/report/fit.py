@@ -267,7 +267,8 @@ def _stream(one: Mapping[str, Any]) -> list[Part]:
     steps = one["start"] + np.arange(len(one["rarity"]))
     level, rung = one["level"], one["alarms"]
     of = f"{one['count']} alarm{'' if one['count'] == 1 else 's'} in {one['steps']:,} steps of the test part"
-    parts: list[Part] = [Text(f"{of}; {one['declared']} would be false ones by chance, as declared.")]
+    here = f", {one['expected']:.1f} of these," if "expected" in one else ""
+    parts: list[Part] = [Text(f"{of}; {one['declared']}{here} would be false ones by chance, as declared.")]
     for name, values in one["columns"].items():
         y = numbers(values)
         curves = [Line(name, steps, y)]

@@ -48,5 +48,6 @@ def sections_of(task: Detect, bench: Bench, predictor: ModelPredictor) -> list[d
         "count": len(rung),
         "steps": int(stop - start),
         "declared": task.declared,
+        "expected": float(stop - start) * 10.0**-task.watch.rarity,
     }
     return [picture, table] if rows else [picture]
