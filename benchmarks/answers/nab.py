@@ -126,11 +126,11 @@ ROW = Row(
     simple=gaussian,
     ours=detector,
     tried=(
-        "nothing of a stream's labels is seen before it is judged, but how the detector watches (averages over 1, 4 and "
-        "16 steps, the level beside the surprise, 15 peaks of what is known before, tails of each signal) was chosen on "
-        "every third stream with its labels, and on streams without anomalies that the declared rate is kept: the other "
-        "two thirds stand beside the whole; there with the first tail, learned once of raw surprises, 26; one tail of "
-        "the greatest signal, signals that ring left out or cut at the declared rate, changes beside levels, averages "
-        "over one or two lengths: less, or more false alarms than declared; the time of day was not given to it"
+        "how the detector watches (averages over 1, 4 and 16 steps, the level beside the surprise, 15 peaks "
+        "of what is known before, a tail for each signal) was chosen on every third stream with its labels, "
+        "and on streams without anomalies by the declared rate, so the other two thirds stand beside the "
+        "whole; a tail learned once of raw surprises; one tail of the greatest signal; signals that ring left "
+        "out, or cut at the declared rate; changes beside levels; averages over one or two numbers of steps: "
+        "less, or more false alarms than declared; the time of day was not given to it"
     ),
 )

@@ -105,8 +105,8 @@ ROW = Row(
     simple=autoregression,
     ours=detector,
     tried=(
-        "8 and 16 units, forecasts and autoencoders, levels beside the surprise, single sensors and all by the "
-        "covariance of their errors, averages over several steps, and the threshold, on every third run with its labels: "
-        "the other two thirds stand beside the whole; 240 rows to learn from and 160 to learn the level from find less"
+        "8 and 16 units, forecasts and autoencoders, levels beside the surprise, sensors one by one and by "
+        "the covariance of their errors, and the threshold were chosen on every third run with its labels, so "
+        "the other two thirds stand beside the whole; 240 rows to learn from and 160 for the level find less"
     ),
 )
