@@ -112,6 +112,26 @@ def test_signals_are_how_far_averages_are_from_what_they_usually_are() -> None:
                 variance[:, k] += share * ((1 - share) * off[:, k] ** 2 - variance[:, k])
 
 
+def test_what_is_usual_is_the_mean_and_variance_of_averages() -> None:
+    rng, smooth = generator("usual"), (1, 5)
+    streams = [1e6 + rng.normal(size=(n, 2)) for n in (70, 4, 31)]
+    streams[0][rng.random(70) < 0.3, 1] = np.nan
+    for k in range(2):
+        for h, steps in enumerate(smooth):
+            averages = []
+            for values in streams:
+                average, count = math.nan, 0
+                for t, v in enumerate(values[:, k].tolist()):
+                    if v == v:
+                        count += 1
+                        average = v if count == 1 else average + (v - average) / min(count, steps)
+                    if t >= min(steps, len(values) // 2) and count:
+                        averages.append(average)
+            usual = learned_of(Watch(smooth, 0, 5, 2.0), streams, [9, 9, 9]).usual
+            assert usual is not None
+            assert usual[:, h, k] == pytest.approx([np.mean(averages), np.var(averages)])
+
+
 def noise(kind: str, length: int) -> tuple[np.ndarray, np.ndarray]:
     """A stream without anomalies, and the surprises of one who knows its law."""
     rng = generator("noise", kind)

@@ -195,20 +195,18 @@ def learned_of(watch: Watch, streams: Sequence[Floats], firsts: Sequence[int]) -
 
 def _usual_of(streams: Sequence[Floats], smooth: Sequence[int]) -> Floats:
     """The means and variances [2, H, V] of averages over some steps of what is watched, [T, V] for each stream."""
-    found = []
-    for steps in smooth:
-        averages = np.concatenate([_averages(values, steps)[min(steps, len(values) // 2) :] for values in streams])
-        found.append((np.nanmean(averages, 0), np.nanvar(averages, 0)))
-    return np.stack([np.array([mean for mean, _ in found]), np.array([variance for _, variance in found])])
-
-
-def _averages(values: Floats, steps: int) -> Floats:
-    """[T, V], each step's exponential average; of what is missing that of the steps before."""
-    found, count = np.full(values.shape, np.nan), np.zeros(values.shape[1])
-    average = np.zeros(values.shape[1])
-    for t, row in enumerate(values):
-        known = ~np.isnan(row)
-        count += known
-        np.add(average, (row - average) / np.clip(count, 1, steps), out=average, where=known)
-        found[t] = np.where(count > 0, average, np.nan)
-    return found
+    lengths = np.array(smooth, np.float64)[:, None]
+    seen, mean, squares = np.zeros((3, len(smooth), streams[0].shape[1]))
+    for values in streams:
+        short, count = np.zeros(mean.shape), np.zeros(mean.shape[1])
+        begun = np.minimum(lengths, len(values) // 2)
+        for t, row in enumerate(values):
+            known = row == row
+            count += known
+            short += np.where(known, row - short, 0.0) / np.minimum(np.maximum(count, 1.0), lengths)
+            counts = (t >= begun) & (count > 0)
+            seen += counts
+            off = (short - mean) * counts
+            mean += off / np.maximum(seen, 1.0)
+            squares += off * (short - mean)
+    return np.stack([mean, squares / np.maximum(seen, 1.0)])
