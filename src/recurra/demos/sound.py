@@ -78,7 +78,8 @@ def _commands(place: Path, seed: int, epochs: int | None, size: float, console: 
     )
     parts = ["test" if s % 5 == 4 else "valid" if s % 5 == 3 else "train" for s in range(speakers) for _ in COMMANDS]
     made, parts = made + unfinished(made, OTHER, seed), 2 * parts
-    reading = {"speed": 0.15, "copies": 2, "bins": 24, "band": 4, "pauses": 1}
+    reading: dict[str, Any] = {"speed": 0.15, "copies": 2, "bins": 24, "band": 4, "pauses": 1}
+    reading |= {"tempo": 0.0, "gain": 6.0, "colour": 0.0, "hiss": 15.0}  # made-up speakers have one microphone
     how = {"hidden": 64, "epochs": epochs or 30, "batch": 8, "dropout": 0.1, "noise": 0.15, "learning_rate": 4e-3}
     model = Classifier(**how, parts=parts, refit=False, seed=seed, reading=reading)  # type: ignore[arg-type]
     model.fit(made)
