@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 SHARED ?= ../shared
 NATIVE := CMakeLists.txt pyproject.toml $(wildcard native/include/recurra/*.hpp native/src/*.cpp native/src/*/*.cpp src/recurra/cells/*.py)
 
-.PHONY: setup test demo bench check docs sanitize fuzz aarch64 wheel clean
+.PHONY: setup test demo bench check docs sanitize fuzz atheris aarch64 wheel clean
 
 setup: $(VENV)/.built
 
@@ -66,6 +66,16 @@ fuzz: setup
 	$(BIN)/cmake --build build/fuzz
 	LD_PRELOAD="$(foreach library,asan ubsan stdc++,$(shell $(CXX) -print-file-name=lib$(library).so))" \
 		ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m benchmarks.fuzz --minutes $(MINUTES) --native build/fuzz
+
+# Mutated model files, snapshots, journals and cells, guided by what of the native module they reach. On Debian: apt-get
+# install clang.
+atheris: setup
+	$(BIN)/python scripts/requirements.py fuzz | xargs $(BIN)/python -m pip install -q -c constraints.txt
+	$(SANITIZED) -B build/atheris -DRECURRA_PYTHON=ON -DRECURRA_TESTS=OFF -DRECURRA_ONLY_GENERIC=ON \
+		-DCMAKE_CXX_COMPILER=clang++ -DCMAKE_CXX_FLAGS=-fsanitize=fuzzer-no-link
+	$(BIN)/cmake --build build/atheris
+	LD_PRELOAD="$$($(BIN)/python -c 'import atheris; print(atheris.path())')/asan_with_fuzzer.so" \
+		ASAN_OPTIONS=detect_leaks=0 $(BIN)/python -m benchmarks.fuzz.guided --minutes $(MINUTES) --native build/atheris
 
 # The generic kernels on a 64-bit ARM machine that QEMU plays: the native tests pass, and the bits are those of AVX2 here.
 # On Debian: apt-get install g++-aarch64-linux-gnu qemu-user.

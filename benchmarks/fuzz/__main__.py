@@ -5,15 +5,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from benchmarks.fuzz.native import load
 
 
 def main(
@@ -25,7 +25,7 @@ def main(
 ) -> None:
     """Mutate until the time is over; what is found is kept in a folder, and the status is then 1."""
     if native is not None:
-        _load(native)
+        load(native)
     from benchmarks.fuzz.doors import doors
     from benchmarks.fuzz.enter import Finding, enter
 
@@ -48,16 +48,6 @@ def main(
             turn += 1
     print(f"{sum(count.values())} mutations at {len(count)} doors, {len(found)} findings")
     raise typer.Exit(bool(found))
-
-
-def _load(folder: Path) -> None:
-    """Take the native module of this folder, before that of the package is imported."""
-    (path,) = folder.glob("_native*.so")
-    spec = importlib.util.spec_from_file_location("recurra._native", path)
-    assert spec is not None
-    assert spec.loader is not None
-    sys.modules["recurra._native"] = module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
 
 
 typer.run(main)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
@@ -39,6 +40,19 @@ def check_array(
         raise ShapeError(f"{call}: `{name}` has shape {array.shape}, expected {wanted}")
     cure = f"np.empty({array.shape}, np.{dtype})" if written else f"np.ascontiguousarray({name})"
     raise ShapeError(f"{call}: `{name}` is not C-contiguous and aligned: pass {cure}")
+
+
+def is_whole(value: object, low: int, high: int) -> bool:
+    """Whether a value is a whole number, of Python's or NumPy's, from `low` to `high`; a truth is none.
+
+    >>> is_whole(np.int8(3), 1, 3), is_whole(3.0, 1, 3), is_whole(True, 1, 3), is_whole(np.arange(2), 0, 3)
+    (True, False, False, False)
+    """
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        return False
+    return not isinstance(value, bool) and low <= number <= high
 
 
 def check_rows(call: str, batch: object) -> int:

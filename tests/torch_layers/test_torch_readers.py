@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -53,7 +55,11 @@ def test_any_cell_and_a_stack_are_traced() -> None:
 @pytest.mark.filterwarnings("ignore:.torch.jit.:DeprecationWarning", "ignore:.torch.jit.:FutureWarning")
 def test_torchscript_has_torchs_own_layers() -> None:
     net = Net(LSTM(3, 4, batch_first=True))
-    scripted = torch.jit.script(net)
+    with pytest.warns(UserWarning, match=r"is torch.nn's from now on .* copy.deepcopy\(module\)"):
+        scripted = torch.jit.script(copy.deepcopy(net))
+    assert type(net.rnn) is LSTM
+    with pytest.warns(UserWarning, match="is torch.nn's from now on"):
+        torch.jit.script(net)
     torch.testing.assert_close(scripted(X), net(X))
     assert type(net.rnn) is nn.LSTM  # torch puts what it reads into the module itself; `convert` leads back
     file = io.BytesIO()
@@ -74,6 +80,15 @@ def test_onnx_has_the_standards_nodes(kind: type[nn.Module]) -> None:
     torch.testing.assert_close(torch.from_numpy(recurra.onnx.run(file.getvalue(), [X.numpy()])[0]), net(X))
     with pytest.raises(ExportError, match=r"no operator for the cell mgu: .* recurra\.onnx\.export"):
         torch.onnx.export(Net(Recurrent("mgu", 3, 4)), (X,), io.BytesIO(), dynamo=False)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch's words about its exporter
+def test_the_newer_exporter_has_them_too(tmp_path: Path) -> None:
+    pytest.importorskip("onnxscript")
+    net = Net(GRU(3, 4, batch_first=True)).eval()
+    torch.onnx.export(net, (X,), tmp_path / "net.onnx", dynamo=True)
+    found = recurra.onnx.run((tmp_path / "net.onnx").read_bytes(), [X.numpy()])[0]
+    torch.testing.assert_close(torch.from_numpy(found), net(X))
 
 
 def test_the_way_back_from_convert() -> None:

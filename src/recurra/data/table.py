@@ -343,12 +343,8 @@ def _of_frame(frame: Any, source: str) -> tuple[dict[str, NDArray[Any]], dict[st
         frame = frame.to_frame()
         frame.columns = [str(name) for name in frame.columns]
         kind, labels = type(frame), list(frame.columns)
-    if type(getattr(frame, "index", None)).__name__ in ("DatetimeIndex", "PeriodIndex"):
-        index = str(frame.index.name or "time")
-        if index not in labels:
-            times = frame.index.to_timestamp() if hasattr(frame.index, "to_timestamp") else frame.index
-            frame = frame.to_frame() if not hasattr(kind, "columns") else frame.copy(deep=False)
-            frame[index] = times
+    if type(frame).__module__.partition(".")[0] == "pandas":
+        frame, index = _with_index(frame)
     try:
         wrapped = nw.from_native(frame, allow_series=True)
     except TypeError as error:
@@ -363,6 +359,27 @@ def _of_frame(frame: Any, source: str) -> tuple[dict[str, NDArray[Any]], dict[st
         if zone:
             zones[str(name)] = zone
     return columns, zones, index
+
+
+def _with_index(frame: Any) -> tuple[Any, str | None]:
+    """A frame of pandas with the times and the named levels of its index as columns, and the name of such times.
+
+    Periods become the times at which they begin.
+    """
+    frame = frame.to_frame() if hasattr(frame, "to_frame") else frame.copy(deep=False)
+    several, index = hasattr(frame.index, "levels"), None
+    for level in range(frame.index.nlevels):
+        values = frame.index.get_level_values(level)
+        is_time = type(values).__name__ in ("DatetimeIndex", "PeriodIndex")
+        name = str(values.name if values.name is not None else "time")
+        if is_time or (several and values.name is not None):
+            index = name if is_time else index
+            if name not in frame.columns:
+                frame[name] = values
+    for name in frame.columns:
+        if type(frame[name].dtype).__name__ == "PeriodDtype":
+            frame[name] = frame[name].dt.to_timestamp()
+    return frame, index
 
 
 def _no_table(data: Any, source: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from recurra.cells.trace import get
+from recurra.checks import is_whole
 from recurra.errors import SettingError
 from recurra.runtime.ops.pool import POOLS
 
@@ -25,7 +26,7 @@ def check_parameters(estimator: Any) -> None:
         value = getattr(estimator, name)
         if none and value is None:
             return
-        if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= int(value) <= high:
+        if not is_whole(value, low, high):
             raise SettingError(
                 f"{call}: {name}={value!r}, expected a whole number from {low} to {high}{', or None' if none else ''}"
             )
@@ -91,7 +92,7 @@ def check_trading(trader: Any, targets: tuple[str, ...]) -> None:
             raise fails(name, f"basis points from 0 to {most}")
     for name, low, high in (("delay", 0, 250), ("years", 2, 1000), ("embargo", 0, 250), ("tries", 1, 10**9)):
         value = getattr(trader, name)
-        if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= int(value) <= high:
+        if not is_whole(value, low, high):
             raise fails(name, f"a whole number from {low} to {high}")
     value = trader.volatility
     if isinstance(value, bool) or not isinstance(value, (int, float, np.number)) or not 0 < value <= 10:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 
 def as_frame(columns: Mapping[str, NDArray[Any]], like: Any, zone: str | None = None) -> Any:
-    """A pandas or Polars frame where `like` is one, else the columns as they are.
+    """A pandas or Polars frame where `like` is one, or a column of one, else the columns as they are.
 
     Args:
         columns: by name; times are datetime64, in UTC where they have a zone.
         like: a frame, or whatever else was given.
         zone: the zone of times in a frame.
     """
+    like = like.to_frame() if hasattr(type(like), "to_frame") else like  # a column by itself
     if isinstance(like, (str, bytes, Mapping, np.ndarray)) or not hasattr(like, "columns"):
         return dict(columns)
     try:

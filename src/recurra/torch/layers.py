@@ -38,12 +38,14 @@ class Layer(nn.RNNBase):
         """As the layer of torch.nn: input [T, B, I] (or [T, I], or [B, T, I] if batch_first), or a PackedSequence."""
         if isinstance(input, Proxy):
             return as_node(self, input, hx)
+        if is_for_onnx():  # before a size is looked at, which would be a constant of the graph
+            return super().forward(input, hx)
         packed = isinstance(input, PackedSequence)
         x = input.data if packed else input
         unknown = not packed and (x.dim() not in (2, 3) or x.shape[self.batch_first and x.dim() == 3] == 0)
         foreign = x.dtype != self._weight("weight_ih_l0").dtype and not is_autocast(x.device.type)
-        if x.device.type == "cuda" or unknown or foreign or is_for_onnx():
-            return super().forward(input, hx)  # cuDNN's kernels, torch's own error or operators
+        if x.device.type == "cuda" or unknown or foreign:
+            return super().forward(input, hx)  # cuDNN's kernels, or torch's own error
         return self._run_packed(input, hx) if packed else self._run(x, hx)
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -58,6 +60,11 @@ class Layer(nn.RNNBase):
 
     def __prepare_scriptable__(self) -> nn.Module:
         """What torch.jit.script reads and leaves in its place: torch.nn's layer with the same parameters."""
+        warnings.warn(
+            f"{self!r} is torch.nn's from now on in a module that torch.jit.script reads: give it a copy, as "
+            "copy.deepcopy(module), to keep Recurra's",
+            stacklevel=2,
+        )
         return as_stock(copy.copy(self))
 
     def _run(self, x: Tensor, hx: Any) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.checks import is_whole
 from recurra.errors import DataError
 
 F32: TypeAlias = NDArray[np.float32]
@@ -86,5 +87,5 @@ class Resampler:
 def check_rate(rate: object) -> None:
     """Raise DataError unless it is samples a second."""
     low, high = RATES
-    if isinstance(rate, bool) or not hasattr(rate, "__index__") or not low <= int(rate.__index__()) <= high:
+    if not is_whole(rate, low, high):
         raise DataError(f"the rate is {rate!r} samples a second, expected a whole number from {low} to {high}")

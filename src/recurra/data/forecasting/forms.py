@@ -34,7 +34,7 @@ _CURE = (
 # The least and the last year in which whole numbers of so many digits are taken for dates: YYYYMM to YYYYMMDDHHMMSS.
 _COMPACT = {6: (1500, 2499), 8: (1500, 2499), 10: (1900, 2199), 12: (1900, 2199), 14: (1900, 2199)}
 _CLOCK = (
-    r"(?P<hour>\d{1,2})(?:(?:[:h]|\.(?=[\d.]*\s*[ap]\.?m))(?P<minute>\d\d)"
+    r"(?P<hour>\d{1,2})(?:(?P<alone>h| ?uhr)\b|(?:[:h]|\.(?=[\d.]*\s*[ap]\.?m))(?P<minute>\d\d)"
     r"(?:[:.](?P<second>\d\d)(?:[.,](?P<fraction>\d{1,9}))?)?)?(?:\s*(?P<half>[ap])\.?m\.?)?"
 )
 _ZONE = r"(?:\s*(?P<zone>z|utc|gmt|[+-]\d\d(?::?\d\d)?))?"
@@ -52,11 +52,14 @@ _NAME = r"(?P<name>[^\W\d_]{3,12})\.?"
 _DATES = [
     re.compile(pattern, re.I)
     for pattern in (
-        rf"{_Y}([-/. ]){_M}\2(?P<d>\d{{1,2}})",
+        rf"{_Y}([-/. _]){_M}\2(?P<d>\d{{1,2}})",
         rf"{_Y}(?:[-/ ]|m){_M}",
         rf"{_M}[-/. ]{_Y}",
         rf"{_Y}[-/ :]?q(?P<q>[1-4])",
         rf"q(?P<q>[1-4])[-/ ]?{_Y}",
+        rf"q(?P<q>[1-4])[-/ ]{_YY}",
+        rf"{_Y}[-/ ]?[hs](?P<half>[12])",
+        rf"[hs](?P<half>[12])[-/ ]?{_Y}",
         rf"{_Y}-?(?P<n>\d{{3}})",
         rf"{_Y}[-/ ]?w(?P<w>\d\d?)(?:-?(?P<wd>[1-7]))?",
         rf"w(?P<w>\d\d?)[-/ ]?{_Y}",
@@ -70,6 +73,7 @@ _DATES = [
     )
 ]
 _WEEKDAY = re.compile(r"([^\W\d_]{3,12})\.?,?\s+")
+_YEAR_LAST = re.compile(r"(?P<day>.+?)\s+(?P<clock>\d{1,2}:\d\d(?::\d\d)?)(?P<zone>\s+\S+)?\s+(?P<year>\d{4})")
 _OF = re.compile(r"(?<=[\s\d.])(?:de|del|do|di)\s+", re.I)  # between day, month and year, in Romance languages
 _RANGE = re.compile(r"(.*\d:\d\d)\s*[-–—]\s+(?=\S.*\d:\d\d).*", re.S)
 _ORDERED = {
@@ -167,6 +171,9 @@ def _of_digits(text: str) -> datetime:
 
 
 def _of_words(text: str, form: str | None) -> datetime:
+    last = _YEAR_LAST.fullmatch(text[:80])  # as C and Unix write it: Tue Jan 31 14:00:00 2023
+    if last is not None:
+        text = f"{last['day']} {last['year']} {last['clock']}{last['zone'] or ''}"
     found = _TEXT.fullmatch(text[:80])
     if found is None:
         raise ValueError(text)
@@ -186,7 +193,7 @@ def _of_words(text: str, form: str | None) -> datetime:
 def _clock(found: re.Match[str]) -> timedelta:
     """The time of day; 24:00 is the end of it."""
     hour, minute, second = (int(found[name] or 0) for name in ("hour", "minute", "second"))
-    if found["minute"] is None and not found["half"]:
+    if found["minute"] is None and not found["half"] and not found["alone"]:
         raise ValueError(found[0])
     if found["half"]:
         if not 1 <= hour <= 12:
@@ -229,6 +236,8 @@ def _of_parts(parts: dict[str, str]) -> date:
         return day
     if "q" in parts:
         return date(year, 3 * int(parts["q"]) - 2, 1)
+    if "half" in parts:
+        return date(year, 6 * int(parts["half"]) - 5, 1)
     month = month_of(parts["name"]) if "name" in parts else int(parts["m"])
     return date(year, month, int(parts.get("d", 1)))
 

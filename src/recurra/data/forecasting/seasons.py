@@ -13,6 +13,7 @@ _BETTER = 0.95  # a season's error against that of lags beside it
 _CLEAR = 0.8  # the same, of a lag that nothing suggests
 _ABOUT = 0.1  # by which such errors are about as good
 _ROUNDING = 1e-5  # of errors in series of about one scale, where nothing is left of them
+_DEGREE = 3  # of a trend
 _MOST_LAG = 2000  # rows, where the step suggests no season
 _MOST_ROWS = 50_000  # rows of each series that are looked at
 
@@ -32,11 +33,23 @@ def find_seasons(parts: Sequence[Floats], step: Step) -> tuple[int, ...]:
     (12,)
     """
     parts = [part[-_MOST_ROWS:] for part in parts]
+    level = [_level(part) for part in parts]
     found: list[int] = []
-    for season in step.seasons() if step.unit not in ("row", "millisecond", "microsecond") else _searched(parts):
-        if _score(parts, season, found[-1] if found else 1) < _BETTER:
+    for season in step.seasons() if step.unit not in ("row", "millisecond", "microsecond") else _searched(level):
+        base = found[-1] if found else 1
+        if min(_score(parts, season, base), _score(level, season, base)) < _BETTER:
             found.append(season)
     return tuple(found)
+
+
+def _level(part: Floats) -> Floats:
+    """A series without its trend, a polynomial of the time that is too smooth for a season that comes three times."""
+    there = np.isfinite(part)
+    if there.sum() < 10 * _DEGREE:
+        return part
+    powers = np.polynomial.legendre.legvander(np.linspace(-1, 1, len(part)), _DEGREE)
+    fitted = np.linalg.lstsq(powers[there], part[there], rcond=None)[0]
+    return np.asarray(part - powers @ fitted)
 
 
 def _score(parts: Sequence[Floats], season: int, base: int) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.cells import Cell
+from recurra.checks import is_whole
 from recurra.data.forecasting.clock import Clock
 from recurra.errors import SettingError
 from recurra.tasks.detection.metrics import delays, of_steps
@@ -111,7 +112,7 @@ class Detector(Estimator):
         smooth = list(given) if isinstance(given, (list, tuple, np.ndarray)) else [given]
         checked = [("smooth", h, 1) for h in smooth] + [("adapt", self.adapt, 0), ("apart", self.apart, 1)]
         for name, value, low in checked:
-            if isinstance(value, bool) or not hasattr(value, "__index__") or not low <= int(value) <= 10**9:
+            if not is_whole(value, low, 10**9):
                 raise SettingError(f"Detector: {name}={value!r}, expected a whole number of steps from {low}")
         if len(set(smooth)) < len(smooth) or not 1 <= len(smooth) <= MOST_SMOOTH:
             raise SettingError(

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recurra.cells import Cell
+from recurra.checks import is_whole
 from recurra.data import Series, Split
 from recurra.data.forecasting.extend import extended
 from recurra.data.table import nearest
@@ -381,7 +382,7 @@ class Forecaster(Estimator):
 
         series, task = self._given(data), self.task_
         steps = task.horizon if horizon is None else horizon
-        if isinstance(steps, bool) or not hasattr(steps, "__index__") or not 1 <= int(steps) <= task.horizon:
+        if not is_whole(steps, 1, task.horizon):
             raise SettingError(f"backtest: horizon is {horizon!r}, expected a whole number from 1 to {task.horizon}")
         return backtest(series, fitted, folds=folds, horizon=int(steps), levels=task.quantiles)
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from recurra.checks import is_whole
 from recurra.errors import DataError, SettingError
 from recurra.runtime.ops.forecast import middle_of
 
@@ -109,7 +110,7 @@ class Residuals:
 
 def check_paths(count: Any, levels: Sequence[float]) -> None:
     """Raise SettingError where paths cannot be drawn."""
-    if isinstance(count, bool) or not hasattr(count, "__index__") or not 1 <= int(count) <= MOST_PATHS:
+    if not is_whole(count, 1, MOST_PATHS):
         raise SettingError(f"paths: count={count!r}, expected a whole number from 1 to {MOST_PATHS}")
     if len(levels) < 2:
         raise SettingError("paths: the model has one quantile, which says nothing of a spread: fit one with several")
