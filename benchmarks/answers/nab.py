@@ -22,7 +22,7 @@ import recurra
 from benchmarks.answers.nab_score import Stream, score
 from benchmarks.answers.row import Metric, Row, shared
 
-PER = 4000  # steps with one false alarm
+PER = 2000  # steps with one false alarm
 APART = 100
 CHOSEN_ON = 3  # every third stream in the order of names, the first one first: see `tried`
 LEVELS = np.arange(1.0, 8.01, 0.1)  # of rarity, of which the official threshold is the best
@@ -127,9 +127,10 @@ ROW = Row(
     ours=detector,
     tried=(
         "how the detector watches (averages over 1, 4 and 16 steps, the level beside the surprise, 15 peaks "
-        "of what is known before, a tail for each signal) was chosen on every third stream with its labels, "
-        "and on streams without anomalies by the declared rate, so the other two thirds stand beside the "
-        "whole; a tail learned once of raw surprises; one tail of the greatest signal; signals that ring left "
+        "of what is known before, a tail for each signal) and the declared rate, of 500 to 4000 steps, were "
+        "chosen on every third stream with its labels, and on streams without anomalies that the rate is "
+        "kept, so the other two thirds stand beside the whole, which was seen once before, with 4000 steps: "
+        "52.9; a tail learned once of raw surprises; one tail of the greatest signal; signals that ring left "
         "out, or cut at the declared rate; changes beside levels; averages over one or two numbers of steps: "
         "less, or more false alarms than declared; the time of day was not given to it"
     ),
