@@ -386,6 +386,17 @@ def test_branches_become_a_functional_model_and_come_back(how: str, tmp_path: Pa
         ours.to_keras(foreign)
 
 
+@of_one_backend
+def test_the_state_h_of_a_layer_is_its_last_output() -> None:
+    start = keras.Input((None, I))
+    steps, h, c = theirs.LSTM(H, return_sequences=True, return_state=True)(start)
+    joined = theirs.Concatenate()([theirs.GlobalAveragePooling1D()(steps), h])
+    made = ours.from_keras(randomize(keras.Model(start, theirs.Dense(2)(joined)), generator("h")))  # which compares
+    assert made.parity["output"] == "last step"
+    with pytest.raises(ExportError, match=r"a state of lstm.* goes on, expected its output or the state h alone"):
+        ours.from_keras(keras.Model(start, theirs.Dense(2)(c)))
+
+
 def test_a_model_that_keras_cannot_run_is_said() -> None:
     model = keras.Sequential([keras.Input((0, I)), theirs.GRU(3)])
     with pytest.raises(ConversionError, match=r"Keras cannot run sequential.* on 0 steps") as error:

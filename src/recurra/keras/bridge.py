@@ -49,8 +49,10 @@ def read(layer: Any) -> list[ops.Op]:
     for _, row in ROWS:
         if isinstance(layer, row.layers):
             return row.ops(layer)
-    known = ", ".join(sorted({kind.__name__ for _, row in ROWS for kind in row.layers}))
-    raise ExportError(f"from_keras: {layer.name} is a {type(layer).__name__}, expected one of {known}")
+    raise ExportError(
+        f"from_keras: {layer.name} is a {type(layer).__name__}, expected a recurrent layer, Dense, Conv1D, Embedding, "
+        "a normalization of features, an activation, a pool over all steps, or what acts in training alone"
+    )
 
 
 def made(op: ops.Op) -> Made | None:

@@ -13,7 +13,7 @@ import numpy as np
 
 from recurra.errors import ConversionError, ExportError, RecurraError
 from recurra.keras import bridge
-from recurra.keras.recurrences import made_of
+from recurra.keras.recurrences import KINDS, made_of
 from recurra.keras.scan import to_numpy
 from recurra.runtime import ops
 from recurra.runtime.model import Model
@@ -198,8 +198,10 @@ def _behind(tensor: Any, start: Any, known: dict[int, Chain]) -> Chain:
         if how == "join" and layer.axis not in (-1, len(tensor.shape) - 1):
             raise ExportError(f"from_keras: {layer.name} joins axis {layer.axis}, expected -1: the features")
         found = merged([_behind(parent, start, known) for parent in parents], how)
-    elif len(parents) == 1 and place == 0:
+    elif len(parents) == 1 and (place == 0 or (place == 1 and type(layer) in KINDS)):  # h is the last of what it gives
         found = (*_behind(parents[0], start, known), *_ops_of(layer))
+    elif len(parents) == 1:
+        raise ExportError(f"from_keras: a state of {layer.name} goes on, expected its output or the state h alone")
     else:
         names = ", ".join(kind.__name__ for kind in bridge.MERGED)
         raise ExportError(

@@ -75,8 +75,6 @@ def _recurrences(layer: Any) -> list[tuple[Cell, Weights]]:
             f"from_keras: {layer.name} is a {type(layer).__name__}, which may change what it computes: expected one of "
             f"{', '.join(kind.__name__ for kind in KINDS)}"
         )
-    if layer.return_state:
-        raise ExportError(f"from_keras: {layer.name} also returns its state, expected return_state=False")
     stacked = isinstance(layer.cell, keras.layers.StackedRNNCells)
     return [_recurrence(layer, cell) for cell in (layer.cell.cells if stacked else [layer.cell])]
 
