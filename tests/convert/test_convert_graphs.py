@@ -89,6 +89,18 @@ CHAINS = {
     ),
     "the mean of all steps": lambda: Net(lambda s, x: s.out(s.rnn(x)[0].mean(1)), rnn=gru(), out=nn.Linear(5, 2)),
     "the largest of all steps": lambda: Net(lambda s, x: s.out(s.rnn(x)[0].amax(1)), rnn=gru(), out=nn.Linear(5, 2)),
+    "a residual connection": lambda: Net(
+        lambda s, x: (lambda z: s.out(z + s.rnn(z)[0]))(s.first(x).tanh()),
+        first=nn.Linear(3, 5),
+        rnn=gru(5),
+        out=nn.Linear(5, 2),
+    ),
+    "a gate, and features side by side": lambda: Net(
+        lambda s, x: s.out(torch.cat([x, s.rnn(x)[0] * s.gate(x).sigmoid() - s.gate(x)], -1)),
+        rnn=gru(),
+        gate=nn.Linear(3, 5),
+        out=nn.Linear(8, 2),
+    ),
     "pooled to one": lambda: Net(
         lambda s, x: s.out(functional.adaptive_max_pool1d(turned(s.rnn(x)[0]), 1).squeeze(-1)),
         rnn=gru(),
@@ -96,7 +108,7 @@ CHAINS = {
     ),
 }
 REFUSED = {
-    "joins 2 values": lambda: Net(lambda s, x: s.rnn(x)[0] + s.out(x), rnn=gru(), out=nn.Linear(3, 5)),
+    "joins 2 values": lambda: Net(lambda s, x: torch.maximum(s.rnn(x)[0], s.out(x)), rnn=gru(), out=nn.Linear(3, 5)),
     "joins 2 values that": lambda: Net(lambda s, x: (lambda h: torch.cat([h[1], h[0]], 1))(ends(s, x)), rnn=both()),
     "reads the final state of one of two directions": lambda: Net(
         lambda s, x: s.out(ends(s, x)[0]), rnn=both(), out=nn.Linear(5, 2)

@@ -161,6 +161,7 @@ def test_branches_in_onnx_have_states_of_the_same_names(how, tmp_path) -> None:
     states = {name: np.stack([begin] * 3) for name, begin in report["state"].items()}
     y, *lasts = onnx.run((tmp_path / "m.onnx").read_bytes(), {"x": x, **states})
     np.testing.assert_allclose(y, model.run(x), atol=2e-6)
+    np.testing.assert_allclose(onnx.from_onnx(tmp_path / "m.onnx").run(x), model.run(x), atol=2e-6)
     session = model.session(batch=3)
     session.run(x)
     for (name, last), ours in zip(session.state.items(), lasts, strict=True):

@@ -185,3 +185,26 @@ def test_bits_that_differ_are_an_error(tmp_path, monkeypatch) -> None:
     assert not (tmp_path / "m.recurra").exists()
     assert issubclass(ExportError, ValueError)
     assert issubclass(ModelFileError, ValueError)
+
+
+class OneNumber(nn.Module):
+    """A number a step, or one of the last, without an axis for it."""
+
+    def __init__(self, whole: bool) -> None:
+        super().__init__()
+        self.rnn, self.out, self.whole = nn.GRU(3, 5, batch_first=True), nn.Linear(5, 1), whole
+
+    def forward(self, x):
+        y = self.rnn(x)[0]
+        return self.out(y if self.whole else y[:, -1]).squeeze(-1)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_forward_may_leave_out_the_axis_of_one_feature(whole, tmp_path) -> None:
+    module, x = OneNumber(whole).eval(), torch.randn(4, 6, 3)
+    model = export(module, tmp_path / "m.recurra", x)
+    got = model.run(np.ascontiguousarray(x.numpy().swapaxes(0, 1)))[..., 0].T
+    np.testing.assert_allclose(got if whole else got[:, -1], module(x).detach(), atol=1e-6)
+    module.forward = lambda x: OneNumber.forward(module, x)[:2]
+    with pytest.raises(ExportError):
+        export(module, tmp_path / "no.recurra", x)

@@ -7,13 +7,17 @@ from dataclasses import replace
 
 import numpy as np
 
-from recurra.errors import OnnxError
+from recurra.errors import OnnxError, RecurraError
 from recurra.onnx import bridge, recurrent
 from recurra.onnx.bridge import Arguments, Read, Shape
 from recurra.onnx.graph import Node, Value
 from recurra.onnx.streams import DIRECTION, Axis, Parts, Stream, features, joined, size_of
 from recurra.runtime import Pool, Recurrent
 from recurra.runtime.chained import FEATURES
+from recurra.runtime.elementwise import ELEMENT
+from recurra.runtime.ops.branches import merged
+
+PUT_TOGETHER = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Concat": "join"}
 
 
 def recurrence(node: Node, streams: Mapping[str, Stream], values: Mapping[str, Value]) -> dict[str, Stream]:
@@ -120,7 +124,27 @@ def join(node: Node, inside: Sequence[Stream | Parts], rank: int) -> Stream | Pa
             return replace(first, layers=layers, sizes={**first.sizes, FEATURES: count}, half=None)
         if all(s.last and s.half is None and s.axes[axis] in ((), (DIRECTION,)) for s in streams):
             return Parts(tuple(streams), axis)
+        if axis == rank - 1 and (found := beside(node, streams)) is not None:
+            return found
     raise OnnxError(f"{node.label} joins {len(inside)} values that depend on the input, expected a chain of layers")
+
+
+def beside(node: Node, streams: Sequence[Stream]) -> Stream | None:
+    """Streams of the same steps and rows, put together feature by feature or side by side; None where they are not."""
+    first = streams[0]
+    times = {s.time for s in streams if s.time}
+    alike = all((s.axes, s.last) == (first.axes, first.last) and not s.pending for s in streams)
+    sizes = [s.sizes.get(FEATURES, 0) for s in streams]
+    how = PUT_TOGETHER.get(node.op)
+    whole = how is not None and alike and len(times) < 2 and first.axes[-1:] == ((FEATURES,),)
+    if not whole or (how != "join" and len(set(sizes)) > 1):
+        return None
+    try:
+        layers = merged([s.settled.layers for s in streams], str(how))
+    except RecurraError as error:
+        raise OnnxError(f"{node.label}: {error}") from error
+    together = {**first.sizes, FEATURES: sum(sizes) if how == "join" else sizes[0]}
+    return replace(first, layers=layers, sizes=together, expression=ELEMENT, time=next(iter(times), ""))
 
 
 def part(node: Node, parts: Parts, arguments: Arguments) -> Stream | Parts:

@@ -24,6 +24,7 @@ from recurra.runtime import Model
 from recurra.runtime.chained import FEATURES, FIRST, SECOND
 
 Streams = dict[str, Stream | Parts]
+_LIVE = "a graph with states as inputs and outputs runs live as it is, with recurra.onnx.LiveGraph"
 _SIZE = (
     5  # of steps and rows of the sample, where the graph leaves them open; equal, for it is not known which is which
 )
@@ -73,7 +74,8 @@ def from_onnx(source: bytes | str | os.PathLike[str]) -> Model:
 
     What leads from its first input to its first output must be one chain: recurrent nodes with any attributes, dense
     layers, embeddings, convolutions that see no later step, layer and batch normalization, pools over all steps,
-    activations and softmax over the features, any reshaping between them, and what `export` makes of other cells. The
+    activations and softmax over the features, any reshaping between them, and what `export` makes of other cells; or
+    such chains from the same values, added, subtracted, multiplied or side by side. The
     first input is the data, [T, B, I] or [B, T, I] (ids [T, B] or [B, T]); other inputs (initial states, lengths) are
     left at what they begin with, and halves are float32. A graph that gives the last step alone, or the final state of
     its last layer, gives a model whose last output that is. `recurra.convert` also compares the two; what is no chain
@@ -215,7 +217,9 @@ def _layer(
     arguments = [values[n] if n else None for n in node.inputs]
     if node.op == "Concat":
         if len(inside) != len(node.inputs):
-            raise OnnxError(f"{node.label} puts constants beside values that depend on the input, expected a chain")
+            raise OnnxError(
+                f"{node.label} puts constants beside values that depend on the input, expected a chain: {_LIVE}"
+            )
         return {node.outputs[0]: chain.join(node, inside, found[node.outputs[0]].ndim)}
     if isinstance(inside[0], Parts):
         return {node.outputs[0]: chain.part(node, inside[0], arguments)}
@@ -230,12 +234,12 @@ def _layer(
     if (result := _elementwise(node, known, values)) is not None:
         return {node.outputs[0]: result}
     if len(inside) > 1:
+        streams_in = [s for s in inside if isinstance(s, Stream)]
+        if len(streams_in) == len(node.inputs) and (together := chain.beside(node, streams_in)) is not None:
+            return {node.outputs[0]: together}
         raise OnnxError(f"{node.label} joins {len(inside)} values that depend on the input, expected a chain of layers")
     if node.op not in chain.LAYERS:
-        raise OnnxError(
-            f"{node.label} is no layer of a model: a graph with states as inputs and outputs runs live as it is, with "
-            "recurra.onnx.LiveGraph, and any graph with recurra.onnx.run"
-        )
+        raise OnnxError(f"{node.label} is no layer of a model: {_LIVE}, and any graph with recurra.onnx.run")
     at, shape = next(i for i, name in enumerate(node.inputs) if name in streams), found[node.outputs[0]].shape
     try:
         stream = chain.LAYERS[node.op](node, inside[0], arguments, at, shape)

@@ -215,6 +215,13 @@ def _difference(module: nn.Module, model: Model, x: Array, batch_first: bool) ->
             "which passes on their outputs"
         ) from error
     theirs, ours = (result[0] if isinstance(result, tuple) else result).cpu().numpy(), model.run(x)
-    if theirs.ndim == ours.ndim - 1:
-        return difference(ours[-1], theirs)  # the module gives the last step alone
-    return difference(ours, theirs.swapaxes(0, 1) if batch_first else theirs)
+    whole = theirs.swapaxes(0, 1) if batch_first and theirs.ndim > 1 else theirs
+    for found, wanted in ((ours[-1], theirs), (ours, whole)):  # the module may give the last step alone
+        if (
+            wanted.shape in (found.shape, found.shape[:-1]) and wanted.size == found.size
+        ):  # or one feature without its axis
+            return difference(found, wanted.reshape(found.shape))
+    raise ExportError(
+        f"export: the module gives the shape {theirs.shape} for an input of {tuple(given.shape)}, expected "
+        f"{ours.shape[-1]} features of each step or of the last"
+    )
