@@ -114,9 +114,10 @@ def stream(data: Data, rng: np.random.Generator) -> tuple[F32, list[tuple[float,
 def spotter(data: Data) -> tuple[float, float, float]:
     """`recurra.Classifier` in a `Spotter`: the share of misses, the median delay in seconds, false alarms an hour."""
     rng = np.random.default_rng(0)
-    how = {"hidden": 128, "epochs": 15, "batch": 64, "dropout": 0.3, "noise": 0.1, "refit": False}
     reading = {**digits.READING, "stack": 1, "copies": 2, "gain": 6.0}  # all is as loud
-    model = recurra.Classifier(**how, parts=(0.9, 0.1, 0), reading=reading)
+    model = recurra.Classifier(
+        hidden=128, epochs=15, batch=64, dropout=0.3, noise=0.1, refit=False, parts=(0.9, 0.1, 0), reading=reading
+    )
     model.fit(examples(data, rng), evaluate=False)
     one = Spotter(model, others=[OTHER], gate=GATE)
     quiet = np.zeros(2400, np.float32)
