@@ -35,7 +35,8 @@ def comparison_page(found: Comparison) -> str:
     done = [r for r in found.rows if r["test"] is not None]
     sections = [Section("Leaderboard", _leaderboard(found))]
     if done:
-        sections.append(Section("What accuracy costs", [Beside(_costs(found, done))]))
+        if costs := _costs(found, done):
+            sections.append(Section("What accuracy costs", [Beside(costs)]))
         sections.append(Section("Error of each seed", [_errors(found, done)]))
     if any(r["history"] for r in done):
         sections.append(Section("Learning curves", [Beside(_curves([r for r in done if r["history"]]))]))
