@@ -26,6 +26,7 @@ from recurra.errors import RecurraError
 pytest.importorskip("picows")
 exceptions = pytest.importorskip("websockets.exceptions")
 
+HEAD = struct.Struct("<B3xIQ")
 STEPS, FRAMES = 1000, 25  # answers of a megabyte each
 WIDE = network("wide", O=256)
 
@@ -35,7 +36,7 @@ def flooded(stream):
     x = inputs("flood", STEPS * FRAMES)
     handle = tell(stream, op="open", id="flood")["handle"]
     for k in range(FRAMES):
-        stream.send(struct.pack("<B3xIQ", 1, handle, 1 + k * STEPS) + x[k * STEPS : (k + 1) * STEPS].tobytes())
+        stream.send(HEAD.pack(1, handle, 1 + k * STEPS) + x[k * STEPS : (k + 1) * STEPS].tobytes())
     return x
 
 
@@ -118,6 +119,44 @@ def test_ten_times_more_clients_than_there_is_place_for(tmp_path):
             assert all(tell(stream, op="ping")["op"] == "ping" for stream in streams)
         asyncio.run(crowd())
         assert len(ask(f"{url}/v1/sessions")[2]["sessions"]) == 10 * limit
+
+
+def test_a_socket_has_any_number_of_sessions_one_after_the_other(tmp_path):
+    """Handles that its client has given up are given again, and answers are those of the session that has one now."""
+    model, x = network(), inputs("many", 12)
+    few = "import recurra.serve.sockets as sockets; sockets._MOST_HANDLES = 3"
+    with server(saved(tmp_path, model), before=few) as (_, url), dial(url) as stream:
+        for i in range(9):
+            opened = tell(stream, op="open", id=f"s{i}")
+            assert opened["handle"] < 3
+            stream.send(HEAD.pack(1, opened["handle"], 0) + x[: i + 1].tobytes())
+            kind, handle, first = HEAD.unpack_from(said := stream.recv())
+            assert (kind, handle, first) == (1, opened["handle"], 1)
+            np.testing.assert_array_equal(np.frombuffer(said[16:], F).reshape(i + 1, -1), model.run(x[: i + 1]))
+            tell(stream, op="detach" if i % 2 else "delete", handle=opened["handle"])
+        for i in range(3):
+            assert sorted({tell(stream, op="open", id=f"t{i}")["handle"], 0, 1, 2}) == [0, 1, 2]
+        assert tell(stream, op="open", id="t3")["error"] == "full"
+        assert tell(stream, op="fork", id="t0", to="t4")["error"] == "full"
+        assert tell(stream, op="attach", id="s1")["error"] == "full"
+        assert tell(stream, op="attach", id="t1")["id"] == "t1"
+        names = {one["id"] for one in ask(f"{url}/v1/sessions")[2]["sessions"]}
+        assert names == {"s1", "s3", "s5", "s7", "t0", "t1", "t2"}
+
+
+def test_clients_are_patient_but_not_for_ever(tmp_path):
+    with server(saved(tmp_path), "--sessions", 1) as (_, url):
+
+        async def waits():
+            async with recurra.connect_async(url, patience=0.3) as client:
+                await client.session("one")
+                with pytest.raises(RecurraError, match="no place for 0.3 seconds"):
+                    await client.session("two")
+                assert (await (await client.session("one")).step([1.0, 2.0, 3.0])).shape == (2,)
+
+        asyncio.run(waits())
+        with recurra.connect(url, patience=0.3) as client, pytest.raises(RecurraError, match="no place for 0.3"):
+            client.session("two")
 
 
 def test_requests_without_end_are_let_go(tmp_path):

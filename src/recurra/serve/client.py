@@ -148,6 +148,9 @@ class _Connection:
     def _open(self, name: str | None, model: str | None) -> dict[str, Any]:
         return {"op": "open", "id": name or secrets.token_urlsafe(12), "model": model}
 
+    def _no_place(self) -> RecurraError:
+        return RecurraError(f"{self._url}: the server had no place for {self._patience:g} seconds")
+
     def _given_up(self, error: Exception) -> RecurraError:
         status = getattr(getattr(error, "response", None), "status_code", None)
         body = bytes(getattr(getattr(error, "response", None), "body", None) or b"")
@@ -209,7 +212,7 @@ class Client(_Connection):
                 if isinstance(found, dict):
                     return found
                 if time.monotonic() > until:
-                    raise RecurraError(f"{self._url}: the server had no place for {self._patience:g} seconds")
+                    raise self._no_place()
                 time.sleep(found)
                 content = self.talk.content(tag)
         finally:
@@ -245,6 +248,8 @@ class AsyncClient(_Connection):
         super().__init__(url, token, patience, ssl)
         self._socket: Any = None
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._until: dict[int, float] = {}  # of each tag: until when it is asked again where there is no place
+        self._later = set[asyncio.Future[None]]()  # sendings under way, which nobody else holds
         self._failed: Exception | None = None
 
     async def __aenter__(self) -> AsyncClient:
@@ -274,12 +279,13 @@ class AsyncClient(_Connection):
             raise self._failed
         tag, content = self.talk.ask(message)
         waits = self._answers[tag] = asyncio.get_running_loop().create_future()
+        self._until[tag] = time.monotonic() + self._patience
         try:
             await self._send(content)
             answer: dict[str, Any] = await waits
             return answer
         finally:
-            del self._answers[tag]
+            del self._answers[tag], self._until[tag]
             self.talk.forget(tag)
 
     async def _send(self, content: bytes) -> None:
@@ -329,12 +335,16 @@ class AsyncClient(_Connection):
             waits.set_exception(found)
         elif isinstance(found, dict):
             waits.set_result(found)
+        elif time.monotonic() > self._until[tag]:
+            waits.set_exception(self._no_place())
         else:
             asyncio.get_running_loop().call_later(found, self._ask_again, tag)
 
     def _ask_again(self, tag: int) -> None:
         if tag in self._answers:
-            self._later = asyncio.ensure_future(self._send(self.talk.content(tag)))
+            sending = asyncio.ensure_future(self._send(self.talk.content(tag)))
+            self._later.add(sending)
+            sending.add_done_callback(self._later.discard)
 
 
 def connect(url: str, *, token: str = "", patience: float = 30.0, ssl: Any = None) -> Client:

@@ -43,7 +43,7 @@ class Socket(WSListener):
     """
 
     __slots__ = (  # of a class that is not Python's, attributes in a dict take several times as long
-        "_all", "_guest", "_helds", "_kind", "_latest", "_parts", "_paused", "_sessions", "_submit", "_transport",
+        "_all", "_free", "_guest", "_helds", "_kind", "_latest", "_parts", "_paused", "_sessions", "_submit", "_transport",
     )  # fmt: skip
 
     def __init__(self, sockets: Sockets, guest: Guest) -> None:
@@ -53,6 +53,7 @@ class Socket(WSListener):
         self._transport: Any = None
         self._submit = self._submit_limited if guest.limited else sessions.submit
         self._helds: list[Held | None] = []  # of each handle, as it was last; None where it was given up
+        self._free: list[int] = []  # handles that the client itself has given up, so that no frame of it has them
         self._parts: list[bytes] = []  # of a message in fragments, and what it is
         self._kind = _TEXT
         self._paused, self._latest = False, dict[str, tuple[Any, bytes]]()
@@ -180,14 +181,18 @@ class Socket(WSListener):
         tell: dict[str, Any] = {"op": op}
         tenant = self._guest.tenant
         if op == "open":
+            self._check_handles()
             held = self._sessions.create(tenant, asked.model, asked.id)
             tell |= self._attach(held)
         elif op == "attach":
             held = self._sessions.get(tenant, asked.id or "")
+            if held.owner is not self:
+                self._check_handles()
             tell |= self._attach(held)
             if asked.after is not None:
                 self._again(held, asked.after)
         elif op == "fork":
+            self._check_handles()
             other = self._sessions.fork(tenant, self._asked(asked), asked.to)
             tell |= self._attach(other)
         elif op == "states":
@@ -198,26 +203,34 @@ class Socket(WSListener):
             held = self._asked(asked)
             getattr(self._sessions, op)(held)
             if op == "delete":
-                self._detach(held)
+                self._give_up(held)
             tell |= {"id": held.name, "steps": held.steps}
         elif op == "detach":
             held = self._asked(asked)
-            self._detach(held)
+            self._give_up(held)
             tell["id"] = held.name
         elif op != "ping":
             raise ServeError(Fault.INVALID, f"op is {op[:40]!r}, expected one of {', '.join(OPS)}")
         self.tell(tell if asked.tag is None else tell | {"tag": asked.tag})
 
+    def _check_handles(self) -> None:
+        if not self._free and len(self._helds) >= _MOST_HANDLES:
+            raise ServeError(
+                Fault.FULL, f"this socket has {len(self._helds)} sessions: detach or delete some, or open another one"
+            )
+
     def _attach(self, held: Held) -> dict[str, Any]:
         before: Socket | None = held.owner
         if before is not self:
-            if len(self._helds) >= _MOST_HANDLES:
-                raise ServeError(Fault.FULL, f"this socket has had {len(self._helds)} sessions: open another one")
             if before is not None:
                 before.fenced(held)
                 self._sessions.observed.resumed()
-            held.owner, held.handle = self, len(self._helds)
-            self._helds.append(held)
+            if self._free:
+                handle = self._free.pop()
+            else:
+                handle = len(self._helds)
+                self._helds.append(None)
+            self._helds[handle], held.owner, held.handle = held, self, handle
         return {"id": held.name, "model": held.served.name, "handle": held.handle, "steps": held.queued}
 
     def fenced(self, held: Held) -> None:
@@ -228,6 +241,13 @@ class Socket(WSListener):
     def _detach(self, held: Held) -> None:
         if held.owner is self:
             self._helds[held.handle] = held.owner = None
+
+    def _give_up(self, held: Held) -> None:
+        """The client wants no more of a session, and may have its handle for another one, once all is answered."""
+        self._sessions.batcher.finish(held)
+        if held.owner is self:
+            self._free.append(held.handle)
+        self._detach(held)
 
     def _again(self, held: Held, after: int) -> None:
         """Send the answers that the client did not get."""
