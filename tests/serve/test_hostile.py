@@ -150,12 +150,12 @@ def test_clients_are_patient_but_not_for_ever(tmp_path):
         async def waits():
             async with recurra.connect_async(url, patience=0.3) as client:
                 await client.session("one")
-                with pytest.raises(RecurraError, match="no place for 0.3 seconds"):
+                with pytest.raises(RecurraError, match=r"no place for 0\.3 seconds"):
                     await client.session("two")
                 assert (await (await client.session("one")).step([1.0, 2.0, 3.0])).shape == (2,)
 
         asyncio.run(waits())
-        with recurra.connect(url, patience=0.3) as client, pytest.raises(RecurraError, match="no place for 0.3"):
+        with recurra.connect(url, patience=0.3) as client, pytest.raises(RecurraError, match="no place for"):
             client.session("two")
 
 

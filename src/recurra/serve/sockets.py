@@ -43,7 +43,8 @@ class Socket(WSListener):
     """
 
     __slots__ = (  # of a class that is not Python's, attributes in a dict take several times as long
-        "_all", "_free", "_guest", "_helds", "_kind", "_latest", "_parts", "_paused", "_sessions", "_submit", "_transport",
+        "_all", "_free", "_guest", "_helds", "_kind", "_latest", "_parts", "_paused", "_sessions",
+        "_submit", "_transport",
     )  # fmt: skip
 
     def __init__(self, sockets: Sockets, guest: Guest) -> None:
