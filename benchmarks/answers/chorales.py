@@ -124,7 +124,7 @@ def in_voices(pieces: Pieces) -> tuple[float]:
     train = [voices_tokens(moved(one, by)) for one in pieces["train"] for by in KEYS_UP]
     valid = [voices_tokens(one) for one in pieces["valid"]]
     parts = ["train"] * len(train) + ["valid"] * len(valid)
-    how: dict[str, Any] = {"hidden": 256, "embedding": 32, "batch": 64, "chunk": 128, "epochs": 11, "patience": None}
+    how: dict[str, Any] = {"hidden": 256, "embedding": 32, "batch": 64, "chunk": 128, "epochs": 13, "patience": None}
     model = recurra.Generator("words", parts=parts, **how).fit(train + valid, evaluate=False)
     return (model.evaluate([voices_tokens(one) for one in pieces["test"]])["nats"],)
 
