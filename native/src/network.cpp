@@ -295,7 +295,7 @@ void Network::step_in_phase(const void* x, const RowStates* rows, int64_t count,
 }
 
 void Network::step_apart(const void* x, const RowStates* rows, int64_t count, Workspace& scratch, float* out) const {
-    const States block(states_, std::max<int64_t>(1, std::min(count, scratch.rows_)));
+    const States block(states_, std::min(count, scratch.rows_));
     if (waits_.empty()) return step_in_phase(x, rows, count, block, scratch, out);
     // Rows that wait equally long at each stride go together.
     std::vector<int64_t> phases(count, 0), order(count);
@@ -331,7 +331,7 @@ void Network::run_apart(const void* x, const int64_t* steps, const RowStates* ro
     std::iota(order.begin(), order.end(), int64_t(0));
     std::exclusive_scan(steps, steps + count, places.begin(), int64_t(0));
     std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return steps[a] > steps[b]; });
-    const States block(states_, std::max<int64_t>(1, std::min(count, scratch.rows_)));
+    const States block(states_, std::min(count, scratch.rows_));
     Sides& sides = scratch.sides_;
     sides.begin(block);
     Buffer<char> in(scratch.positions_ * row_bytes());

@@ -158,6 +158,10 @@ def _last(builder: Builder, name: str, op: ops.Pool, x: str) -> str:
     return builder.add("Concat", [halves[0], spread], axis=-1)
 
 
+# Nodes, and how chains are put together.
+MERGED = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Concat": "join"}
+
+
 def _branches(emitter: Emitter, name: str, op: ops.Branches, x: str) -> str:
     """What each chain gives, put together."""
     ends = []
@@ -167,7 +171,7 @@ def _branches(emitter: Emitter, name: str, op: ops.Branches, x: str) -> str:
             ends[-1] = emitter.add_layer(f"{name}.{k}.{i}", part, ends[-1])
     if op.how == "join":
         return emitter.builder.add("Concat", ends, axis=-1)
-    node = {"add": "Add", "subtract": "Sub", "multiply": "Mul"}[op.how]
+    node = next(node for node, how in MERGED.items() if how == op.how)
     return reduce(lambda a, b: emitter.builder.add(node, [a, b]), ends)
 
 

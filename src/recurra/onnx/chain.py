@@ -17,8 +17,6 @@ from recurra.runtime.chained import FEATURES
 from recurra.runtime.elementwise import ELEMENT
 from recurra.runtime.ops.branches import merged
 
-PUT_TOGETHER = {"Add": "add", "Sub": "subtract", "Mul": "multiply", "Concat": "join"}
-
 
 def recurrence(node: Node, streams: Mapping[str, Stream], values: Mapping[str, Value]) -> dict[str, Stream]:
     """What a recurrent node makes of the stream that goes into it."""
@@ -135,7 +133,7 @@ def beside(node: Node, streams: Sequence[Stream]) -> Stream | None:
     times = {s.time for s in streams if s.time}
     alike = all((s.axes, s.last) == (first.axes, first.last) and not s.pending for s in streams)
     sizes = [s.sizes.get(FEATURES, 0) for s in streams]
-    how = PUT_TOGETHER.get(node.op)
+    how = bridge.MERGED.get(node.op)
     whole = how is not None and alike and len(times) < 2 and first.axes[-1:] == ((FEATURES,),)
     if not whole or (how != "join" and len(set(sizes)) > 1):
         return None

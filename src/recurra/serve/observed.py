@@ -33,7 +33,8 @@ class _Own:
 
     def __init__(self) -> None:
         self.age, self.turn, self.round = (_Histogram(_SECONDS) for _ in range(3))
-        self.models: dict[str, tuple[_Histogram, list[int]]] = {}  # of each the batches, and the steps
+        self.batches: dict[str, _Histogram] = {}  # of each model
+        self.steps = Counts[str]()
 
     def collect(self) -> Iterator[Any]:
         """All of them."""
@@ -47,9 +48,9 @@ class _Own:
             yield HistogramMetricFamily(name, about, *one.buckets())
         sizes = HistogramMetricFamily("recurra_batch_size", "Sessions stepped together.", labels=["model"])
         steps = CounterMetricFamily("recurra_steps", "Steps taken.", labels=["model"])
-        for model, (batches, (count,)) in self.models.items():
+        for model, batches in self.batches.items():
             sizes.add_metric([model], *batches.buckets())
-            steps.add_metric([model], count)
+            steps.add_metric([model], self.steps[model])
         yield from (sizes, steps)
 
 
@@ -76,11 +77,11 @@ class Observed:
 
     def batch(self, model: str, sessions: int, steps: int) -> None:
         """Note a batch of a model."""
-        found = self._own.models.get(model)
+        found = self._own.batches.get(model)
         if found is None:
-            found = self._own.models[model] = (_Histogram(_SIZES), [0])
-        found[0].note(sessions)
-        found[1][0] += steps
+            found = self._own.batches[model] = _Histogram(_SIZES)
+        found.note(sessions)
+        self._own.steps[model] += steps
 
     def turn(self, age: float, seconds: float) -> None:
         """Note a turn: the age of the oldest step that waited, and what the turn took."""

@@ -216,10 +216,8 @@ def _difference(module: nn.Module, model: Model, x: Array, batch_first: bool) ->
         ) from error
     theirs, ours = (result[0] if isinstance(result, tuple) else result).cpu().numpy(), model.run(x)
     whole = theirs.swapaxes(0, 1) if batch_first and theirs.ndim > 1 else theirs
-    for found, wanted in ((ours[-1], theirs), (ours, whole)):  # the module may give the last step alone
-        if (
-            wanted.shape in (found.shape, found.shape[:-1]) and wanted.size == found.size
-        ):  # or one feature without its axis
+    for found, wanted in ((ours[-1], theirs), (ours, whole)):  # the last step alone, or one feature without its axis
+        if wanted.size == found.size and wanted.shape in (found.shape, found.shape[:-1]):
             return difference(found, wanted.reshape(found.shape))
     raise ExportError(
         f"export: the module gives the shape {theirs.shape} for an input of {tuple(given.shape)}, expected "

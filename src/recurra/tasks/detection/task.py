@@ -86,7 +86,7 @@ class Detect(Task):
 
     def read(self, X: Any, transform: Any, targets: bool = False, **given: Any) -> Sequence[Any]:
         """Streams of the same columns; with labels where these are asked for."""
-        reader = replace_task(self)
+        reader = self.anew()
         given = {name: value for name, value in given.items() if value is not None}
         if is_table(X):
             wanted = ("series", "time", "y") if targets else ("series",)
@@ -272,12 +272,7 @@ class Detect(Task):
         self.usual = Errors.from_dict(described["usual"])
         return self
 
-    def anew(self) -> Task:
+    def anew(self) -> Detect:
         """With nothing learned."""
-        return replace_task(self)
-
-
-def replace_task(task: Detect) -> Detect:
-    """The same with nothing learned."""
-    w = task.watch
-    return Detect(task.lag, task.false_alarms, task.per, w.smooth, w.adapt, w.apart, task.levels)
+        w = self.watch
+        return Detect(self.lag, self.false_alarms, self.per, w.smooth, w.adapt, w.apart, self.levels)
