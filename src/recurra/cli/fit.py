@@ -159,6 +159,12 @@ Epochs = Annotated[
     typer.Option(help="At most so many; without: as many as the size of the data needs.", rich_help_panel=TRAINING),
 ]
 Seed = Annotated[int, typer.Option(help="Of all chance.", rich_help_panel=TRAINING)]
+Members = Annotated[
+    int,
+    typer.Option(
+        help="Networks of other seeds, averaged: so many times the training, for less chance.", rich_help_panel=TRAINING
+    ),
+]
 Resume = Annotated[
     bool, typer.Option("--resume", help="Go on where a run was killed or stopped.", rich_help_panel=TRAINING)
 ]
@@ -252,6 +258,7 @@ def forecast(
         ),
     ] = "",
     seed: Seed = 0,
+    members: Members = 1,
     resume: Resume = False,
     out: Out = MODEL,
     report: Report = None,
@@ -276,7 +283,8 @@ def forecast(
     roles = {"time": time, "known_ahead": names(known_ahead), "past": names(past), "series": series}
     roles |= {"zone": zone, "time_format": time_format, "static": names(static)}
     roles |= {"rivals": names(rivals), "split": split}
-    model = Forecaster(horizon, load_cell(cell), hidden, layers, epochs=epochs, refit=refit, seed=seed)
+    trained: Any = {"epochs": epochs, "refit": refit, "seed": seed, "members": members}
+    model = Forecaster(horizon, load_cell(cell), hidden, layers, **trained)
     targets = names(target)
     train(model, file, out, report, resume, target=targets if len(targets) > 1 else target, **roles)
 

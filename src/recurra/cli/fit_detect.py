@@ -15,6 +15,7 @@ from recurra.cli.fit import (
     Hidden,
     Inputs,
     Layers,
+    Members,
     Out,
     Report,
     Resume,
@@ -84,6 +85,7 @@ def detect(
     layers: Layers = 1,
     epochs: Epochs = None,
     seed: Seed = 0,
+    members: Members = 1,
     resume: Resume = False,
     out: Out = MODEL,
     report: Report = None,
@@ -118,6 +120,7 @@ def detect(
         layers=layers,
         epochs=epochs,
         seed=seed,
+        members=members,
     )
     roles = {"y": truth, "series": series, "time": time, "inputs": names(inputs) or None}
     train(model, file, out, report, resume, **roles)

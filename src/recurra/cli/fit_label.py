@@ -18,6 +18,7 @@ from recurra.cli.fit import (
     LeaveOut,
     MaybeSeries,
     MaybeTarget,
+    Members,
     Out,
     Positive,
     Report,
@@ -56,6 +57,7 @@ def classify(
     tokens: Tokens = "words",
     epochs: Epochs = None,
     seed: Seed = 0,
+    members: Members = 1,
     resume: Resume = False,
     out: Out = MODEL,
     report: Report = None,
@@ -87,7 +89,8 @@ def classify(
     from recurra.tasks.classification.classifier import Classifier
 
     reading = reading_of(events, unknown, positive, leave_out) or ({"tokens": tokens} if tokens != "words" else None)
-    model = Classifier(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed, reading=reading)
+    trained: Any = {"epochs": epochs, "seed": seed, "members": members, "reading": reading}
+    model = Classifier(load_cell(cell), hidden, layers, bidirectional, **trained)
     roles = {
         "text": text,
         "y": target,
@@ -118,6 +121,7 @@ def regress(
     bidirectional: Both = False,
     epochs: Epochs = None,
     seed: Seed = 0,
+    members: Members = 1,
     resume: Resume = False,
     out: Out = MODEL,
     report: Report = None,
@@ -136,7 +140,8 @@ def regress(
     from recurra.tasks.regression.regressor import Regressor
 
     reading = reading_of(events, unknown, positive, leave_out)
-    model = Regressor(load_cell(cell), hidden, layers, bidirectional, epochs=epochs, seed=seed, reading=reading)
+    trained: Any = {"epochs": epochs, "seed": seed, "members": members, "reading": reading}
+    model = Regressor(load_cell(cell), hidden, layers, bidirectional, **trained)
     roles: dict[str, Any] = {"y": target, "groups": group, "series": series, "time": time}
     roles |= {"inputs": names(inputs) or None, "events": tuple(names(events)) or None}
     train(model, file, out, report, resume, **roles)

@@ -21,6 +21,7 @@ def train(model: Any, file: Path, out: Path, report: Path | None, resume: bool, 
     from recurra.errors import need
     from recurra.files import check_writable
     from recurra.report.terminal import tell
+    from recurra.tasks.members import checkpoints
 
     if report is not None:  # said before anything is trained
         need("a report", "matplotlib", "jinja2", extra="draw")
@@ -37,7 +38,8 @@ def train(model: Any, file: Path, out: Path, report: Path | None, resume: bool, 
             raise typer.Exit(130) from None
     model.save(out)
     if model.history_.ended != "interrupted":
-        checkpoint.unlink(missing_ok=True)
+        for path in checkpoints(checkpoint, getattr(model, "members", 1)):
+            path.unlink(missing_ok=True)
     tell(console, model)
     console.print(f"wrote {out}", highlight=False, markup=False)
     if report is not None and "failed" not in model.report_:

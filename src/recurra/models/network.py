@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from recurra.errors import SettingError
 from recurra.models.encoders import Encoder
-from recurra.runtime import Model, Op
+from recurra.runtime import Affine, Branches, Model, Op
 from recurra.torch.bridge import layers_of, stack_of
 
 
@@ -36,6 +39,11 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder, self.head, self.link, self.whole, self.every = encoder, head, link, whole, every
+
+    @property
+    def members(self) -> Sequence[Network]:
+        """The networks whose outputs are averaged: this one."""
+        return [self]
 
     def forward(
         self,
@@ -79,8 +87,46 @@ class Network(nn.Module):
         Raises:
             ExportError: its encoder is not recurrent.
         """
-        parts = [*self.encoder.exported(), self.head, self.link]
-        return [op for part in parts if part is not None for op in layers_of(part)]
+        return [*self.body(), *([] if self.link is None else layers_of(self.link))]
+
+    def body(self) -> list[Op]:
+        """What it has in a model file before the link."""
+        return [op for part in (*self.encoder.exported(), self.head) for op in layers_of(part)]
+
+
+class Mean(Network):
+    """The mean of what several networks say, before the link; each has weights and a state of its own.
+
+    In a model file they are branches that are added up, and a scale.
+
+    Args:
+        members: of one task, alike in shape.
+    """
+
+    def __init__(self, members: Sequence[Network]) -> None:
+        first = members[0]
+        super().__init__(first.encoder, first.head, first.link, first.whole, first.every)
+        self.averaged = nn.ModuleList(members)
+
+    @property
+    def members(self) -> Sequence[Network]:
+        """As they were given."""
+        return list(self.averaged)  # type: ignore[arg-type]
+
+    def forward(self, rows: Tensor, state: Any = None, **how: Any) -> tuple[Tensor, Any]:
+        """As `Network.forward`; the state is a tuple of those of the members."""
+        states = state or [None] * len(self.averaged)
+        said = [one(rows, own, **how) for one, own in zip(self.averaged, states, strict=True)]
+        return torch.stack([output for output, _ in said]).mean(0), tuple(own for _, own in said)
+
+    def body(self) -> list[Op]:
+        """Branches, and their number as a divisor."""
+        chains = [one.body() for one in self.members]
+        added = Branches(chains, "add")
+        size = chains[0][-1].output_size
+        assert size is not None
+        scale = np.full(size, 1 / len(chains), np.float32)
+        return [added, Affine(scale, np.zeros(size, np.float32))]
 
 
 def begin_from(network: Network, model: Model) -> None:

@@ -126,7 +126,11 @@ def the_network(report: Report, drawn: Any, head: str) -> Section:
     model = report["model"]
     layers = f"{model['layers']} recurrent layer" + ("s" if model["layers"] > 1 else "")
     size = f"{model['parameters']:,} parameters in all"
-    parts: list[Part] = [Text(f"{layers} of {model['hidden']} units ({model['cell']}), then {head}: {size}.")]
+    said = f"{layers} of {model['hidden']} units ({model['cell']}), then {head}: {size}."
+    several = model.get("members", 1)
+    if several > 1:
+        said = f"The mean of {several} networks of other seeds, each of {said}"
+    parts: list[Part] = [Text(said)]
     if drawn is not None:
         svg = network(drawn, unrolled=3, theme="auto").svg()
         parts.append(Chart(svg, "Folded, and unrolled over three steps.", wide=True))

@@ -10,6 +10,7 @@ import numpy as np
 from recurra.cells.trace import get
 from recurra.checks import is_whole
 from recurra.errors import SettingError
+from recurra.runtime.ops.branches import MOST_BRANCHES
 from recurra.runtime.ops.pool import POOLS
 
 MOST_SIZE = 1 << 14
@@ -48,6 +49,7 @@ def check_parameters(estimator: Any) -> None:
     whole("chunk", 1, 100_000)
     whole("patience", 1, 1_000_000, none=True)
     whole("seed", 0, 2**63 - 1)
+    whole("members", 1, MOST_BRANCHES)
     real("dropout", 0, 1)
     real("noise", 0, 100, none=True)
     real("learning_rate", 0, 10)

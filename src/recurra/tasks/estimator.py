@@ -25,6 +25,7 @@ from recurra.tasks.checks import check_parameters
 from recurra.tasks.conventions import Conventions
 from recurra.tasks.cost import cost_of
 from recurra.tasks.learn import Recipe, learn, learn_again
+from recurra.tasks.members import joined
 from recurra.tasks.opening import opened
 from recurra.tasks.report import build_report, card_of, parameters_of, without_measurements
 from recurra.train import History, Progress
@@ -66,12 +67,15 @@ class Estimator(Conventions):
             ("train", "valid", "test") for each sequence.
         channels_first: whether arrays are [N, I, T].
         seed: of all chance.
+        members: how many networks, of this seed and those after it, are trained, each by itself, and averaged before
+            the link: so many times the training and the cost of a step, for less chance in the answer. They are one
+            model; not for what reads symbols, or from the end too.
         reading: settings of inputs that are no numbers, by name: see `recurra.tasks.inputs.text.Text`.
 
     Attributes:
         model_: a `recurra.runtime.Model`: `model_.session()` steps.
         task_, transform_: with what they have learned of the data.
-        history_: of training, epoch by epoch.
+        history_: of training, epoch by epoch; of several members the mean.
         report_: how well it does on the test part beside the baselines, as plain lists and numbers.
         n_features_in_: I.
     """
@@ -104,6 +108,7 @@ class Estimator(Conventions):
         parts: Any = (0.70, 0.15, 0.15),
         channels_first: bool = False,
         seed: int = 0,
+        members: int = 1,
         reading: Mapping[str, Any] | None = None,
     ) -> None:
         self.cell = cell
@@ -124,6 +129,7 @@ class Estimator(Conventions):
         self.parts = parts
         self.channels_first = channels_first
         self.seed = seed
+        self.members = members
         self.reading = reading
 
     _known: ClassVar[dict[str, type[Estimator]]] = {}
@@ -169,7 +175,8 @@ class Estimator(Conventions):
                 it.
             events: the columns of a table of events that have the variable and its value; `time` has the time of one,
                 and X may be a folder or an archive of such tables, one a history.
-            checkpoint: a file that is written after every epoch.
+            checkpoint: a file that is written after every epoch; of several members each has its own, the others
+                with .2, .3 and so on behind its name.
             resume: go on from it, where it is there: the end is the same, to the last bit.
             progress: called after every update and validation, with the best naive error on the validation part.
             stop: asked as often whether to end.
@@ -213,9 +220,9 @@ class Estimator(Conventions):
                 f"{type(self).__name__}: y has a number for each step, and a network of both directions has seen what "
                 "comes after it, expected bidirectional=False"
             )
-        network, history, held = learn(bench, recipe, baseline=naive, identity=identity, **how)
+        network, histories, held = learn(bench, recipe, baseline=naive, identity=identity, **how)
         trained = clock.perf_counter()
-        self.history_ = history
+        self.history_ = history = joined(histories)
         self._take(task.to_model(bench, network), task, bench.transform)
         task.settle(bench, self._predictor())
         self.model_.preprocessing |= task.to_dict()
@@ -229,7 +236,7 @@ class Estimator(Conventions):
         if self._fold is not None:
             self._fold.keep(bench, self._predictor())
         if self.refit in (True, "all") and history.ended in ("complete", "early"):
-            again = learn_again(bench, recipe, history, held, how["progress"], how["stop"])
+            again = learn_again(bench, recipe, histories, held, how["progress"], how["stop"])
             if again is not None:
                 everything, network = again
                 trained = clock.perf_counter()

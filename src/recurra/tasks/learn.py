@@ -18,6 +18,7 @@ from recurra.data.batches import Batch, Piece
 from recurra.runtime import Model
 from recurra.tasks.base import Task
 from recurra.tasks.bench import CONTEXT, Bench, outputs
+from recurra.tasks.members import check_members, seeds, train_members
 from recurra.train import Gradients, History, Progress, Settings, train
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ class Recipe:
     noise: float | None
     seed: int
     embedding: int | None = None
+    members: int = 1
 
 
 def recurrent_network(bench: Bench, recipe: Recipe) -> Network:
@@ -189,8 +191,8 @@ def learn(
     stop: Callable[[Progress], bool] | None = None,
     baseline: float | None = None,
     identity: dict[str, Any] | None = None,
-) -> tuple[Network, History, Held]:
-    """The network of a recipe trained and calibrated, how it went, and what it was calibrated by.
+) -> tuple[Network, list[History], Held]:
+    """The network of a recipe trained and calibrated, how it went with each member, and what it was calibrated by.
 
     Args:
         bench: the data.
@@ -199,38 +201,48 @@ def learn(
         baseline: the error of the best naive answer on the validation part, for `progress`.
         identity: what a checkpoint must agree on.
     """
-    network = bench.task.network(bench, recipe)
-    how: dict[str, Any] = {"checkpoint": checkpoint, "resume": resume, "identity": identity, "stop": stop}
+    recipes = [replace(recipe, seed=seed) for seed in seeds(recipe.seed, recipe.members)]
+    networks = [bench.task.network(bench, one) for one in recipes]
+    check_members(networks[0], recipe.members)
     told = progress and (lambda p: progress(replace(p, baseline_error=baseline)))
+
+    def one(k: int, network: Network, **how: Any) -> History:
+        return _train(bench, network, recipes[k], Plan(), **how, resume=resume, identity=identity)
+
     with torch_threads(1 if recipe.hidden <= ALONE else None):
-        history = _train(bench, network, recipe, Plan(), progress=told, **how)
+        network, histories = train_members(networks, one, checkpoint=checkpoint, progress=told, stop=stop)
         held = calibrate(bench, network)
-    return network, history, held
+    return network, histories, held
 
 
 def learn_again(
     bench: Bench,
     recipe: Recipe,
-    history: History,
+    histories: Sequence[History],
     held: Held,
     progress: Callable[[Progress], None] | None = None,
     stop: Callable[[Progress], bool] | None = None,
 ) -> tuple[Bench, Network] | None:
     """All sequences as a training part, and the network of a recipe trained on them; None where that was broken off.
 
-    Nothing is held out: it is trained for as many epochs as `history` came to (for as many updates, where validation
-    chose when to stop), and calibrated by what `learn` held out.
+    Nothing is held out: each member is trained for as many epochs as its history came to (for as many updates, where
+    validation chose when to stop), and they are calibrated by what `learn` held out.
     """
     everything = bench.all_for_training()
-    network = bench.task.network(everything, recipe)
+    recipes = [replace(recipe, seed=seed) for seed in seeds(recipe.seed, recipe.members)]
+    networks = [bench.task.network(everything, one) for one in recipes]
+    share = _steps(bench) / _steps(everything) if recipe.patience else 1.0
+
+    def one(k: int, network: Network, **how: Any) -> History:
+        until = max(1, round(histories[k].best_epoch * share))
+        return _train(everything, network, recipes[k], Plan(False, until, share), **how)
+
     with torch_threads(1 if recipe.hidden <= ALONE else None):
-        share = _steps(bench) / _steps(everything) if recipe.patience else 1.0
-        until = max(1, round(history.best_epoch * share))
         try:
-            went = _train(everything, network, recipe, Plan(False, until, share), progress=progress, stop=stop)
+            network, went = train_members(networks, one, progress=progress, stop=stop)
         except KeyboardInterrupt:
             return None
-        if went.ended not in ("complete", "early"):
+        if went[-1].ended not in ("complete", "early"):
             return None
         bench.task.calibrate(network, *held)
     return everything, network

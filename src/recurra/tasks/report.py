@@ -85,6 +85,7 @@ def model_of(model: Model, recipe: Recipe) -> dict[str, Any]:
         "latex": cell.latex(),
         "layers": recipe.layers,
         "hidden": recipe.hidden,
+        "members": recipe.members,
         "parameters": sum(a.size for n, a in model.arrays().items() if not n.endswith(".k")),
     }
 

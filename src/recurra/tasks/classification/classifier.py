@@ -147,8 +147,9 @@ class Classify(Task):
         losses = [float(functional.cross_entropy(output / t, targets.long())) for t in TEMPERATURES]
         best = float(TEMPERATURES[int(np.argmin(losses))])
         with torch.no_grad():
-            for parameter in network.head[-1].parameters():
-                parameter /= best
+            for member in network.members:
+                for parameter in member.head[-1].parameters():
+                    parameter /= best
 
     def described(self, bench: Bench) -> dict[str, Any]:
         """How many sequences, or steps, have each label, too."""

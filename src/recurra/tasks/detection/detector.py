@@ -42,8 +42,8 @@ class Detector(Estimator):
         adapt: steps over which what is usual is learned anew, exponentially, live too; 0: never.
         apart: steps from an alarm before there can be another one.
         levels: whether to watch the level of the numbers besides the surprise; not where it goes anywhere by itself.
-        cell, hidden, layers, projection, dropout, noise, epochs, batch, chunk, learning_rate, clip, patience, seed: as
-            of every estimator.
+        cell, hidden, layers, projection, dropout, noise, epochs, batch, chunk, learning_rate, clip, patience, seed,
+            members: as of every estimator.
         parts: the shares of each stream, by time, to learn from, to learn the level from, and to report on.
 
     >>> import numpy as np, recurra
@@ -81,6 +81,7 @@ class Detector(Estimator):
         patience: int | None = 10,
         parts: Any = (0.60, 0.25, 0.15),
         seed: int = 0,
+        members: int = 1,
     ) -> None:
         self.false_alarms = false_alarms
         self.per = per
@@ -103,6 +104,7 @@ class Detector(Estimator):
         self.patience = patience
         self.parts = parts
         self.seed = seed
+        self.members = members
 
     def make_task(self) -> Detect:
         """With what it is to watch for."""

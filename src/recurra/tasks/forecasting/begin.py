@@ -8,7 +8,7 @@ from typing import Any
 
 from recurra.data.forecasting.features import Features
 from recurra.errors import SettingError
-from recurra.runtime import Model, load
+from recurra.runtime import Branches, Model, load
 from recurra.tasks.opening import opened
 
 
@@ -36,4 +36,6 @@ def beginning(given: Any, horizon: int, quantiles: Sequence[float]) -> tuple[Mod
             f"init_model: its horizon and quantiles are {said[0]} and {said[1]}, expected {wanted[0]} and {wanted[1]}, "
             "as of the forecaster to train"
         )
+    if any(isinstance(op, Branches) for op in model.ops):
+        raise SettingError("init_model: it is the mean of several networks, expected one: fit it with members=1")
     return model, transform

@@ -60,12 +60,13 @@ class Forecaster(Estimator):
             "train": that one is kept.
         parts: the shares of training, validation and test; or the two times at which validation and test begin.
         seed: of all chance.
+        members: how many networks of other seeds are averaged, quantile by quantile; see `recurra.tasks.Estimator`.
 
     Attributes:
         series_: the data as series on their step.
         model_: a `recurra.runtime.Model`: `f.model_.session()` steps.
         transform_: what was learned of the data: scales, seasons, the calendar.
-        history_: of training, epoch by epoch.
+        history_: of training, epoch by epoch; of several members the mean.
         report_: how well it does on the test part beside the baselines, as plain lists and numbers.
 
     >>> import numpy as np, recurra
@@ -101,6 +102,7 @@ class Forecaster(Estimator):
         parts: Any = (0.70, 0.15, 0.15),
         refit: bool | str = "all",
         seed: int = 0,
+        members: int = 1,
     ) -> None:
         self.horizon = horizon
         self.cell = cell
@@ -119,6 +121,7 @@ class Forecaster(Estimator):
         self.parts = parts
         self.refit = refit
         self.seed = seed
+        self.members = members
 
     def make_task(self) -> Forecast:
         """With its horizon, levels and seasons."""
@@ -154,7 +157,8 @@ class Forecaster(Estimator):
             target, time, known_ahead, past, series, static, split, zone, time_format: columns, as
                 `recurra.data.series_of` takes them; a split takes the place of `parts`. Each of several targets is
                 forecast from its own past by the same network.
-            checkpoint: a file that is written after every epoch.
+            checkpoint: a file that is written after every epoch; of several members each has its own, the others
+                with .2, .3 and so on behind its name.
             resume: go on from it, where it is there: the end is the same, to the last bit.
             progress: called after every update and validation, with the best naive error on the validation part.
             stop: asked as often whether to end.

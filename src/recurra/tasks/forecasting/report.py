@@ -308,5 +308,7 @@ def mean_season_weights(network: Any, bench: Bench) -> dict[str, list[float]]:
     first = network.encoder.input_size
     with torch.no_grad():
         rows = torch.from_numpy(sample_rows(bench))
-        shares = network.head.trust(network.encoder(rows[..., :first])[0], rows[..., first:]).mean((0, 1))
+        x, future = rows[..., :first], rows[..., first:]
+        trusts = [one.head.trust(one.encoder(x)[0], future).mean((0, 1)) for one in network.members]
+        shares = torch.stack(trusts).mean(0)
     return {str(season): shares[:, s].tolist() for s, season in enumerate(features_of(bench).seasons)}

@@ -122,7 +122,8 @@ class Forecast(Task):
 
     def calibrate(self, network: Any, output: Tensor, targets: Tensor) -> None:
         """Fit the width of the intervals, by horizon."""
-        network.head.calibrate(self._quantiles(output), targets)
+        for member in network.members:
+            member.head.calibrate(self._quantiles(output), targets)
 
     def settle(self, bench: Bench, predictor: ModelPredictor) -> None:
         """Learn how its errors on the validation part go together, and their tails."""
