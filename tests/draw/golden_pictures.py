@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,14 @@ from PIL import Image
 
 from recurra import draw
 from recurra.cells import cell, sigmoid, tanh
+from recurra.draw.inside import inside_scene
 
 FOLDER = Path(__file__).parent / "golden"
 WIDTH = 160  # pixels of a thumbnail
+NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+inside_of = cache(inside_scene)  # the tests of a process look at one picture of each cell
 
 
 @cell(source="golden: three states")
@@ -29,6 +35,7 @@ def three_states(x, h, c, m, *, p):
     return tanh(c) + m, c, m
 
 
+@cache
 def pictures() -> dict[str, draw.Picture]:
     """All of them, by name; what has data is made with seeded weights."""
     import torch

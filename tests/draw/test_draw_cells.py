@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from functools import cache
 from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
+from golden_pictures import inside_of
 from hypothesis import given, settings
 from read_circuit import Unit, compute
 
@@ -18,6 +18,7 @@ from recurra.draw.circuit import circuit_of
 from recurra.draw.equations import equations_of
 from recurra.draw.inside import inside_scene, state_paths
 from recurra.draw.layered import laid_out
+from recurra.draw.scene import LEGIBLE
 from recurra.draw.wiring import wired
 from recurra.errors import DrawError
 from recurra.weights import Weights
@@ -40,7 +41,6 @@ def bare(x, h, c):
 
 
 CELLS = (*ALL_CELLS, three_states, bare)
-scene_of = cache(inside_scene)
 
 
 def defined(own, unit: Unit) -> list[float]:
@@ -80,18 +80,20 @@ def test_a_swapped_wire_is_noticed() -> None:
 
 @pytest.mark.parametrize("own", CELLS, ids=lambda c: c.name)
 def test_nothing_overlaps(own) -> None:
-    assert scene_of(own).overlaps() == []
+    assert inside_of(own).overlaps() == []
 
 
 @settings(max_examples=10)
 @given(random_cells(8))
 def test_nothing_overlaps_in_any_cell(own) -> None:
-    assert inside_scene(own).overlaps() == []
+    scene = inside_scene(own)
+    assert scene.overlaps() == []
+    assert scene.letters() >= LEGIBLE
 
 
 @pytest.mark.parametrize("own", CELLS, ids=lambda c: c.name)
 def test_states_run_from_side_to_side(own) -> None:
-    scene, parts = scene_of(own), circuit_of(own)
+    scene, parts = inside_of(own), circuit_of(own)
     pills = [b for b in scene.boxes if b.role.startswith("state") or b.role == "input"]
     frame = next(b for b in scene.boxes if b.shape == "frame")
     ends = [(p.x, p.bounds.left, p.bounds.right) for p in pills]
@@ -125,7 +127,7 @@ def test_wires_of_two_values_never_run_on_each_other(own) -> None:
 
 
 def test_the_states_of_an_lstm_are_straight_lines() -> None:
-    scene = scene_of(cells.lstm)
+    scene = inside_of(cells.lstm)
     heights = {t.text: t.y for t in scene.labels}
     assert heights["$c_{t-1}$"] == pytest.approx(heights["$c_t$"], abs=0.01)
     assert heights["$h_t$"] > heights["$c_t$"]
@@ -135,7 +137,7 @@ def test_the_states_of_an_lstm_are_straight_lines() -> None:
 
 @pytest.mark.parametrize("own", CELLS, ids=lambda c: c.name)
 def test_equations_stand_beside_it(own) -> None:
-    written = "".join(t.text for t in scene_of(own).labels).replace("$", "").replace(r"\quad ", "").replace(" ", "")
+    written = "".join(t.text for t in inside_of(own).labels).replace("$", "").replace(r"\quad ", "").replace(" ", "")
     for left, right in equations_of(own):
         assert f"{left}=" in written
         assert right.replace(" ", "") in written

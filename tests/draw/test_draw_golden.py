@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 
 import numpy as np
 import pytest
-from golden_pictures import FOLDER, described, pictures, thumbnail
+from golden_pictures import FOLDER, NAMES, described, pictures, thumbnail
 from PIL import Image
 
-NAMES = sorted(path.stem for path in FOLDER.glob("*.json"))
 _NEAR = 6  # points: fonts may change a little from release to release
-drawn = cache(pictures)
 
 
 def test_all_are_there() -> None:
-    assert set(NAMES) == set(drawn())
+    assert set(NAMES) == set(pictures())
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_everything_is_in_its_place(name: str) -> None:
     golden = json.loads((FOLDER / f"{name}.json").read_text())
-    now = described(drawn()[name])
+    now = described(pictures()[name])
     assert list(now) == list(golden)
     for kind, rows in golden.items():
         for old, new in zip(rows, now[kind], strict=True):
@@ -41,13 +38,13 @@ def difference(a: np.ndarray, b: np.ndarray) -> float:
 def test_it_looks_as_it_did(name: str) -> None:
     with Image.open(FOLDER / f"{name}.png") as image:
         golden = np.asarray(image)
-    now = thumbnail(drawn()[name])
+    now = thumbnail(pictures()[name])
     assert abs(now.shape[0] - golden.shape[0]) <= 2
     assert difference(golden, now) < 12
 
 
 def test_a_lost_box_is_seen() -> None:
-    now = thumbnail(drawn()["inside_lstm"])
+    now = thumbnail(pictures()["inside_lstm"])
     changed = now.copy()
     changed[40:56, 40:56] = 255
     assert difference(now, changed) > 12

@@ -196,7 +196,7 @@ class Cell:
         equations = [lines[0].removeprefix(f"def {self.name}"), *lines[2 if self.source else 1 :]]
         return hashlib.sha256("\n".join(equations).encode()).hexdigest()
 
-    @property
+    @cached_property
     def biases(self) -> tuple[str, str]:
         """The letters of the biases `b` and `c_` where equations are shown: no state or parameter is called so.
 

@@ -37,6 +37,7 @@ def _measured(text: str, bold: bool) -> Extent:
     return Extent(*(float(v) / _FINE for v in (width, height - descent, descent)))
 
 
+@cache
 def measure(text: str, size: float, bold: bool = False) -> Extent:
     """The extent of a text; `$...$` is mathematics.
 

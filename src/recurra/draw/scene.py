@@ -5,10 +5,13 @@ Units are points; x grows to the right and y downwards. A scene knows its own bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from recurra.draw.fonts import measure
 
@@ -35,21 +38,6 @@ class Bounds(NamedTuple):
     def height(self) -> float:
         """From top to bottom."""
         return self.bottom - self.top
-
-    def meets(self, other: Bounds, slack: float = 0.0) -> bool:
-        """Whether two rectangles share more than `slack` in both directions."""
-        across = min(self.right, other.right) - max(self.left, other.left)
-        down = min(self.bottom, other.bottom) - max(self.top, other.top)
-        return across > slack and down > slack
-
-    def inside(self, other: Bounds) -> bool:
-        """Whether this rectangle is within another."""
-        return (
-            self.left >= other.left
-            and self.right <= other.right
-            and self.top >= other.top
-            and self.bottom <= other.bottom
-        )
 
 
 @dataclass(frozen=True)
@@ -191,41 +179,55 @@ class Scene:
     def _solid(self) -> list[Box]:
         return [b for b in self.boxes if b.shape != "frame"]
 
+    def _lines(self) -> NDArray[np.float64]:
+        return _rectangles(s for a in self.arrows for s in a.segments)
+
     def _texts_on_texts(self) -> Iterator[str]:
-        for i, a in enumerate(self.labels):
-            for b in self.labels[i + 1 :]:
-                if a.bounds.meets(b.bounds, 0.5):
-                    yield f"{a.text!r} meets {b.text!r}"
+        inks = _rectangles(t.bounds for t in self.labels)
+        for i, j in np.argwhere(np.triu(_meeting(inks, inks, 0.5), 1)):
+            yield f"{self.labels[i].text!r} meets {self.labels[j].text!r}"
 
     def _texts_on_lines(self) -> Iterator[str]:
-        for label in self.labels:
-            ink = label.bounds
-            for box in self._solid():
-                if ink.meets(box.bounds, 0.5) and not ink.inside(box.bounds):
-                    yield f"{label.text!r} sticks out of a box at {box.x:.0f}, {box.y:.0f}"
-            covered = any(ink.inside(box.bounds) for box in self._solid())  # boxes are painted over lines
-            crossed = [s for a in self.arrows for s in a.segments if _crosses(s, ink)]
-            if crossed and not covered and not (label.over and len(crossed) == 1):
+        solid, inks = self._solid(), _rectangles(t.bounds for t in self.labels)
+        boxes = _rectangles(b.bounds for b in solid)
+        within = _within(inks, boxes)
+        for i, j in np.argwhere(_meeting(inks, boxes, 0.5) & ~within):
+            yield f"{self.labels[i].text!r} sticks out of a box at {solid[j].x:.0f}, {solid[j].y:.0f}"
+        covered = within.any(1)  # boxes are painted over lines
+        crossed = _crossing(self._lines(), inks).sum(0)
+        for label, inside, count in zip(self.labels, covered, crossed, strict=True):
+            if count and not inside and not (label.over and count == 1):
                 yield f"{label.text!r} is on a line"
 
     def _boxes_on_boxes(self) -> Iterator[str]:
         solid = self._solid()
-        for i, a in enumerate(solid):
-            for b in solid[i + 1 :]:
-                if a.bounds.meets(b.bounds):
-                    yield f"boxes meet at {a.x:.0f}, {a.y:.0f} and {b.x:.0f}, {b.y:.0f}"
+        boxes = _rectangles(b.bounds for b in solid)
+        for i, j in np.argwhere(np.triu(_meeting(boxes, boxes), 1)):
+            yield f"boxes meet at {solid[i].x:.0f}, {solid[i].y:.0f} and {solid[j].x:.0f}, {solid[j].y:.0f}"
 
     def _lines_through_boxes(self) -> Iterator[str]:
-        for arrow in self.arrows:
-            for segment in arrow.segments:
-                for box in self._solid():
-                    inner = box.bounds
-                    inner = Bounds(inner.left + 1, inner.top + 1, inner.right - 1, inner.bottom - 1)
-                    if _crosses(segment, inner):
-                        yield f"a line goes through the box at {box.x:.0f}, {box.y:.0f}"
+        solid = self._solid()
+        inner = _rectangles(b.bounds for b in solid) + np.array([1, 1, -1, -1])
+        for _, j in np.argwhere(_crossing(self._lines(), inner)):
+            yield f"a line goes through the box at {solid[j].x:.0f}, {solid[j].y:.0f}"
 
 
-def _crosses(segment: Bounds, ink: Bounds) -> bool:
-    return (
-        segment.left < ink.right and segment.right > ink.left and segment.top < ink.bottom and segment.bottom > ink.top
-    )
+def _rectangles(bounds: Iterable[Bounds]) -> NDArray[np.float64]:
+    """[N, 4] of left, top, right and bottom."""
+    return np.array(list(bounds), np.float64).reshape(-1, 4)
+
+
+def _meeting(a: NDArray[np.float64], b: NDArray[np.float64], slack: float = 0.0) -> NDArray[np.bool_]:
+    """[N, M]: which of N rectangles share more than `slack` in both directions with which of M."""
+    shared = np.minimum(a[:, None, 2:], b[:, 2:]) - np.maximum(a[:, None, :2], b[:, :2])
+    return np.asarray((shared > slack).all(-1))
+
+
+def _crossing(lines: NDArray[np.float64], boxes: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """[N, M]: which of N lines, which have no width, enter which of M rectangles."""
+    return np.asarray(((lines[:, None, :2] < boxes[:, 2:]) & (lines[:, None, 2:] > boxes[:, :2])).all(-1))
+
+
+def _within(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """[N, M]: which of N rectangles are inside which of M."""
+    return np.asarray(((a[:, None, :2] >= b[:, :2]) & (a[:, None, 2:] <= b[:, 2:])).all(-1))
