@@ -193,7 +193,7 @@ BACKENDS = (
         for dtype in (np.float64, np.float32)
         for name, run, omits, cannot, cells, share in (
             ("recurrent", "run_recurrent", FRAMEWORK, LAYER, None, 3),
-            ("equations", "run_equations", FRAMEWORK, LAYER, None, 5),
+            ("equations", "run_equations", FRAMEWORK, LAYER, None, 10),
             ("drop-in", "run_drop_in", FRAMEWORK | NO_STEPS, DROP_IN, TORCH_NAMES, 1),
         )
     ),
