@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -91,6 +92,14 @@ def test_ray_answers_as_one_machine_does(cluster, tmp_path, monkeypatch):
     local, far = (pq.read_table(tmp_path / f"{engine}.parquet") for engine in ("local", "ray"))
     assert local.equals(far)
     assert len(local) == 7 * 3
+
+
+def test_trials_on_ray_have_the_results_of_this_process(cluster, tmp_path, monkeypatch):
+    pytest.importorskip("ray.tune")
+    monkeypatch.syspath_prepend(Path(__file__).parent / "compare")
+    from test_compare_engines import run_on
+
+    assert run_on("ray", tmp_path / "ray") == run_on("here", tmp_path / "here")
 
 
 class Client:

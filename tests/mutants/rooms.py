@@ -73,11 +73,12 @@ def unnoticed(room: str, word: str = "", tell: Callable[[str], object] = len) ->
 
 
 class Runner:
-    """A plugin that runs the tests of each fault with it, and then all of them once as they are."""
+    """A plugin that runs the tests of each fault with it, and then those that it turned red as they are."""
 
     def __init__(self, faults: list[Fault], tell: Callable[[str], object]) -> None:
         self.faults, self.tell, self.lines, self.ran = faults, tell, list[str](), False
         self.error: BaseException | None = None
+        self.red: dict[pytest.Item, None] = {}
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         """In place of pytest's own."""
@@ -93,7 +94,7 @@ class Runner:
                 for test in fault.tests:
                     self._expect_red(fault, test, [i for i in session.items if _is(i, test)])
         self.lines += [
-            f"{item.nodeid} is red without a fault: {self.error}" for item in session.items if not self._passes(item)
+            f"{item.nodeid} is red without a fault: {self.error}" for item in self.red if not self._passes(item)
         ]
 
     @pytest.hookimpl(wrapper=True)
@@ -106,6 +107,7 @@ class Runner:
     def _expect_red(self, fault: Fault, test: str, items: list[pytest.Item]) -> None:
         for item in items:
             if not self._passes(item):
+                self.red[item] = None
                 if isinstance(self.error, CRASHES):
                     self.lines.append(f"{fault.name}: {test} crashes: {type(self.error).__name__}: {self.error}")
                 return

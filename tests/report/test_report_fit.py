@@ -80,8 +80,13 @@ def rows_of(page: str, first: str) -> list[list[str]]:
     return [[html.unescape(c) for c in re.findall(r"<td[^>]*>(.*?)</td>", row)] for row in rows[1:]]
 
 
-def test_rows_are_the_truth() -> None:
-    page = fit_page(sample([CONFUSION]))
+@pytest.fixture(scope="module")
+def page() -> str:
+    """Of every section that this report's task may have, with the network drawn."""
+    return fit_page(sample([CONFUSION, CALIBRATION, SCATTER]), "gru")
+
+
+def test_rows_are_the_truth(page: str) -> None:
     assert rows_of(page, "truth, and below: said") == [
         ["low", "40", "7", ""],
         ["middle", "3", "25", "2"],
@@ -90,7 +95,7 @@ def test_rows_are_the_truth() -> None:
     assert "85.6% of 90 sequences have the right label" in text_of(page)
 
 
-def test_each_label_has_its_precision_and_recall() -> None:
+def test_each_label_has_its_precision_and_recall(page: str) -> None:
     """Against scikit-learn, on counts that are not symmetric."""
     metrics = pytest.importorskip("sklearn.metrics")
     truth, said = (np.repeat(k.ravel(), np.ravel(COUNTS)) for k in np.indices((3, 3)))
@@ -99,7 +104,7 @@ def test_each_label_has_its_precision_and_recall() -> None:
         [label, str(n), *(f"{v:.1%}" for v in (p, r, f))]
         for label, n, p, r, f in zip(LABELS, support, precision, recall, f1, strict=True)
     ]
-    assert rows_of(fit_page(sample([CONFUSION])), "label") == wanted
+    assert rows_of(page, "label") == wanted
 
 
 def test_a_label_that_was_never_said_has_no_precision() -> None:
@@ -124,8 +129,8 @@ def test_the_best_is_by_the_metrics_own_direction(metric: dict[str, Any], best: 
     assert "None" not in text_of(page)
 
 
-def test_data_training_and_network_are_said() -> None:
-    text = text_of(fit_page(sample([])))
+def test_data_training_and_network_are_said(page: str) -> None:
+    text = text_of(page)
     for wanted in ("12,345", "7, 29", "low 300", "413", "3 values are missing", "9,876 parameters", "12.3 s"):
         assert wanted in text, wanted
     errors = [0.5 / e + 0.02 * e for e in range(1, 13)]
@@ -139,9 +144,8 @@ def test_errors_are_answers_less_truth() -> None:
     assert off.mean() > 2
 
 
-def test_calibration_counts_what_was_answered() -> None:
-    text = text_of(fit_page(sample([CALIBRATION])))
-    assert "differ by 3.8% on the average" in text  # (10 * .05 + 20 * .05 + 30 * .05 + 40 * .02) / 100
+def test_calibration_counts_what_was_answered(page: str) -> None:
+    assert "differ by 3.8% on the average" in text_of(page)  # (10 * .05 + 20 * .05 + 30 * .05 + 40 * .02) / 100
 
 
 def test_any_task_shows_tables_and_lines() -> None:
@@ -190,9 +194,9 @@ def test_fitted_tasks_have_pages(tmp_path: Any) -> None:
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium on this machine")
-@pytest.mark.parametrize("width", [400, 1280])
-def test_a_browser_shows_it_whole(width: int, tmp_path: Any) -> None:
-    seen = browsed(fit_page(sample([CONFUSION, CALIBRATION, SCATTER]), "gru"), width, tmp_path)
-    assert seen["wide"] <= width
-    assert seen["pictures"] == 7
-    assert seen["smallest"] >= 8
+def test_a_browser_shows_it_whole(page: str, tmp_path: Any) -> None:
+    for width in (400, 1280):
+        seen = browsed(page, width, tmp_path)
+        assert seen["wide"] <= width
+        assert seen["pictures"] == 7
+        assert seen["smallest"] >= 8

@@ -126,8 +126,7 @@ def _from_keras(model: Any, name: str) -> Source:
 def _from_torch(module: Any) -> Source:
     torch = importlib.import_module("torch")
     exporting = importlib.import_module("recurra.torch.export")
-    model = exporting.to_model(module)
-    found = exporting.read(module)
+    found, model = exporting.read_model(module)
     batch = 1 - found.time
 
     def run(x: Any) -> Any:

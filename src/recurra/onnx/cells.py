@@ -139,8 +139,13 @@ def choose(names: Sequence[str], alphas: Sequence[float], betas: Sequence[float]
 @cache
 def cell_of(variant: Variant) -> Cell:
     """The cell with the equations of a variant; the zoo's where it is one of those."""
-    built = from_function(_EQUATIONS[variant.op](variant), variant.op.lower(), _SOURCE.format(variant.op))
+    built = equations_of(variant)
     return next((cell for cell in zoo_cells() if cell.fingerprint == built.fingerprint), built)
+
+
+def equations_of(variant: Variant) -> Cell:
+    """A cell of its own with the equations of a variant."""
+    return from_function(_EQUATIONS[variant.op](variant), variant.op.lower(), _SOURCE.format(variant.op))
 
 
 def variants() -> Iterator[Variant]:

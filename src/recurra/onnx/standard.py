@@ -9,7 +9,7 @@ import numpy as np
 
 from recurra.cells import Cell
 from recurra.cells.symbols import walk
-from recurra.onnx.cells import GATES, PEEPHOLES, Variant, cell_of, variants
+from recurra.onnx.cells import GATES, PEEPHOLES, Variant, equations_of, variants
 from recurra.onnx.graph import Value
 from recurra.weights import Weights
 
@@ -81,6 +81,6 @@ def _normal(cell: Cell) -> tuple[str, list[str]]:
 def _known() -> dict[str, tuple[Variant, list[str]]]:
     found = {}
     for variant in variants():
-        equations, names = _normal(cell_of(variant))
+        equations, names = _normal(equations_of(variant))
         found[equations] = (variant, names)
     return found

@@ -205,11 +205,24 @@ def svg(figure: Figure) -> str:
 
     out = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "recurra", "font.family": "DejaVu Sans"}):
+        _lay_out(figure)
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     text = out.getvalue()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = by_name(_own_ids(text), {light: f"--{name}" for name, light in COLOURS.items()})
     return text.replace("'DejaVu Sans'", "system-ui, 'DejaVu Sans', sans-serif")
+
+
+def _lay_out(figure: Figure) -> None:
+    """Put everything in its place as an SVG has it; `savefig` would draw the whole figure once more for that."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    FigureCanvasSVG(figure)
+    figure.set_dpi(72)  # points, as of SVG
+    layout = figure.get_layout_engine()
+    if layout is not None:
+        layout.execute(figure)
+        figure.set_layout_engine("none")
 
 
 def _own_ids(text: str) -> str:

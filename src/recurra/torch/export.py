@@ -83,6 +83,17 @@ def to_model(
     card: dict[str, Any] | None = None,
 ) -> Model:
     """As `export`, without a file."""
+    return read_model(module, sample, preprocessing=preprocessing, card=card)[1]
+
+
+def read_model(
+    module: nn.Module,
+    sample: Tensor | Array | None = None,
+    *,
+    preprocessing: dict[str, Any] | None = None,
+    card: dict[str, Any] | None = None,
+) -> tuple[graph.Found, Model]:
+    """As `to_model`, with what was read of the module."""
     try:
         found = read(module, sample)
         model = Model(found.ops, preprocessing=preprocessing, card=card)
@@ -99,7 +110,7 @@ def to_model(
     refuse_differing("export", report, ExportError)
     refuse_difference("export", "the module's", report["torch_difference"], ExportError, hint)
     model.parity = report
-    return model
+    return found, model
 
 
 def read(module: nn.Module, sample: Tensor | Array | None = None) -> graph.Found:
