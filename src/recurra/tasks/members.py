@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
-from recurra.errors import RecurraError, SettingError
+from recurra.errors import ExportError, RecurraError, SettingError
 from recurra.train import History, Progress
 
 if TYPE_CHECKING:
@@ -46,11 +46,15 @@ def together(networks: Sequence[Network]) -> Network:
     return networks[0] if len(networks) == 1 else Mean(networks)
 
 
-def check_members(network: Network, members: int) -> None:
+def check_members(network: Any, members: int) -> None:
     """Raise SettingError where networks like one cannot run side by side."""
+    from recurra.models import Network
+
     if members == 1:
         return
     try:
+        if not isinstance(network, Network):
+            raise ExportError(f"a {type(network).__name__} has no encoder and head")
         together([network] * members).model_layers()
     except RecurraError as error:
         raise SettingError(
