@@ -20,7 +20,7 @@ from recurra.data.forecasting.seasons import find_seasons
 from recurra.data.forecasting.series import Columns, Series, put_on_step
 from recurra.data.forecasting.static import Static
 from recurra.data.forecasting.step import LONGEST_SEASON, WEEK, Step
-from recurra.data.forecasting.trend import MOST_LAGS, MOST_ROWS, Trend
+from recurra.data.forecasting.trend import MOST_ROWS, Trend, windows_for
 from recurra.data.scale import Scaler
 from recurra.data.split import Split, check_horizon
 from recurra.data.table import Table
@@ -158,15 +158,15 @@ class Features(Transform):
         scaled = {one.name: self.scaler(one.name).many(one.target[:end]) for one, end in train}
         stays = len(series) == 1 and returns(scaled, self.horizon)  # of many, others may come that were not in training
         anchored = self._with(anchor=None if stays else Anchor.fit(scaled, self.horizon, self.seasons))
-        lags = int(np.clip(max(2 * self.horizon, min(self.seasons[1:], default=0)), 8, MOST_LAGS))
+        windows = windows_for(self.horizon, self.seasons[1:], max(end for _, end in train))
         ranges = [split.origins("train", self.horizon) for split in splits]
         every = max(1, -(-sum(stop - start for start, stop in ranges) // MOST_ROWS))
         parts = []
         for one, (start, stop) in zip(series, ranges, strict=True):
             if stop > start:
                 prepared, at = anchored._of(one), np.arange(start, stop, every)
-                parts.append((prepared.lags(at, lags), prepared.targets(start, stop)[::every]))
-        return anchored._with(trend=Trend.fit(parts, self.horizon)) if parts else anchored
+                parts.append((prepared.lags(at, windows[-1]), prepared.targets(start, stop)[::every]))
+        return anchored._with(trend=Trend.fit(parts, self.horizon, windows)) if parts else anchored
 
     def _with(self, **changes: Any) -> Features:
         return replace(self, **changes, _prepared=WeakKeyDictionary())

@@ -17,10 +17,12 @@ from recurra.runtime.session import Session
 
 F32 = NDArray[np.float32]
 
-MOST_LAGS = 96
+LAGS = (8, 96)  # of the shortest window, at least and at most
+WINDOWS = (1, 2, 4)  # times as long, of which one is chosen
+SHARE = 4  # of a training part at least so many windows
 MOST_ROWS = 40_000  # that it is fitted to, evenly spaced
 MOST_WEIGHTS = 1 << 24
-HELD_OUT = 0.2  # the last share of each series' rows, by which the penalty is chosen
+HELD_OUT = 0.2  # the last share of each series' rows, by which window and penalty are chosen
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the mean square of a lag
 
 
@@ -49,10 +51,11 @@ class Trend:
         return int(self.weights.shape[1])
 
     @classmethod
-    def fit(cls, parts: Sequence[tuple[F32, F32]], horizon: int) -> Trend:
+    def fit(cls, parts: Sequence[tuple[F32, F32]], horizon: int, windows: Sequence[int] = ()) -> Trend:
         """Of each series the last values [M, K] at some rows, and the values that follow [M, N], NaN where missing.
 
-        A penalty is taken that errs least on the last rows of each series; the fit is then on all of them.
+        The window, of which K is the longest, and the penalty are those that err least on the last rows of each series;
+        the fit is then on all rows.
         """
         lags = parts[0][0].shape[1]
         early, late = _Sums(lags, horizon), _Sums(lags, horizon)
@@ -65,11 +68,16 @@ class Trend:
         x, y = (np.concatenate([part[i] for part in held]).astype(np.float64) for i in (0, 1))
         there = ~np.isnan(y).any(1)
         x, y = x[there], y[there]
-        errors = {p: float(np.abs(y - x @ early.solved(p)).mean()) if len(x) else -p for p in PENALTIES}
-        best = min(errors, key=lambda p: errors[p])
-        if len(x) and errors[best] >= float(np.abs(y).mean()):
-            return cls(np.zeros((horizon, lags), np.float32))
-        return cls(np.ascontiguousarray(early.joined(late).solved(best).T, np.float32))
+        windows = sorted(windows) or (lags,)
+        if not len(x):
+            return cls(early.joined(late).weights(windows[0], PENALTIES[-1]))
+        errors = {
+            (k, p): float(np.abs(y - x[:, lags - k :] @ early.solved(k, p)).mean()) for k in windows for p in PENALTIES
+        }
+        window, penalty = min(errors, key=lambda choice: errors[choice])
+        if errors[window, penalty] >= float(np.abs(y).mean()):
+            return cls(np.zeros((horizon, windows[0]), np.float32))
+        return cls(early.joined(late).weights(window, penalty))
 
     def one(self, lags: F32) -> F32:
         """The forecast [N] from the last values [K]."""
@@ -123,8 +131,23 @@ class _Sums:
         both.count = self.count + other.count
         return both
 
-    def solved(self, penalty: float) -> NDArray[np.float64]:
-        """Weights [K, N]."""
-        size = len(self.gram)
-        ridge = penalty * max(1e-12, float(np.trace(self.gram)) / size) + 1e-9
-        return np.asarray(np.linalg.solve(self.gram + ridge * np.eye(size), self.moment), np.float64)
+    def solved(self, window: int, penalty: float) -> NDArray[np.float64]:
+        """Weights [window, N] of the newest lags."""
+        first = len(self.gram) - window
+        gram, moment = self.gram[first:, first:], self.moment[first:]
+        ridge = penalty * max(1e-12, float(np.trace(gram)) / window) + 1e-9
+        return np.asarray(np.linalg.solve(gram + ridge * np.eye(window), moment), np.float64)
+
+    def weights(self, window: int, penalty: float) -> F32:
+        """The same as a trend has them, [N, window]."""
+        return np.ascontiguousarray(self.solved(window, penalty).T, np.float32)
+
+
+def windows_for(horizon: int, seasons: Sequence[int], longest: int) -> tuple[int, ...]:
+    """Windows to choose from: two horizons or the shortest season, and longer ones where a training part has four.
+
+    >>> windows_for(48, (48, 336), 10_000), windows_for(13, (52,), 400), windows_for(4, (), 12)
+    ((96, 192, 384), (52,), (8,))
+    """
+    shortest = int(np.clip(max(2 * horizon, min(seasons, default=0)), *LAGS))
+    return (shortest, *(shortest * n for n in WINDOWS[1:] if SHARE * shortest * n <= longest))
