@@ -132,6 +132,17 @@ def test_the_parts() -> None:
     assert [split.origins(name, 4) for name in ("train", "valid", "test")] == [(0, 46), (50, 71), (75, 96)]
 
 
+def test_there_may_be_no_test_part() -> None:
+    series = made(T=100, shops=("a", "b"))
+    for some in (series[:1], series):
+        splits = split_by_time(some, (0.75, 0.25, 0.0), horizon=4)
+        assert {(split.train_end, split.valid_end, split.end) for split in splits} == {(75, 100, 100)}
+    with pytest.raises(DataError, match="valid part has 25, expected more than 40: give about 164 rows"):
+        split_by_time(series, (0.75, 0.25, 0.0), horizon=40)
+    with pytest.raises(DataError, match="expected three shares"):
+        split_by_time(series, (1.0, 0.0, 0.0), horizon=4)
+
+
 def test_series_are_cut_at_the_same_times() -> None:
     """A series that ended early is all training; one that began late has as much test as the others."""
     start = np.datetime64("2024-01-01")

@@ -56,8 +56,8 @@ def split_by_time(
 ) -> list[Split]:
     """One split for each series.
 
-    `parts` are three shares, or two times: the first ones of validation and of test. Where a column of the table said
-    which part each row is in, that holds.
+    `parts` are three shares, the last of which may be 0, or two times: the first ones of validation and of test. Where a
+    column of the table said which part each row is in, that holds.
 
     Several series are cut at the same two times, so that a test never lies before the training of another series; the
     times are such that the parts have these shares of all rows. Rows that only count are cut series by series.
@@ -71,32 +71,34 @@ def split_by_time(
     [Split(train_end=14, valid_end=17, end=20)]
     """
     check_horizon(horizon)
-    splits, share = _cut(series, parts)
-    _check_parts(splits, horizon, max(one.observed for one in series), share)
+    splits, shares = _cut(series, parts)
+    _check_parts(splits, horizon, max(one.observed for one in series), shares)
     _check_observed(series, splits)
     return splits
 
 
-def _cut(series: Sequence[Series], parts: Sequence[Any]) -> tuple[list[Split], float | None]:
-    """The splits, and the smallest share where parts are shares."""
+def _cut(series: Sequence[Series], parts: Sequence[Any]) -> tuple[list[Split], list[float]]:
+    """The splits, and the shares above 0 where parts are shares."""
     if series[0].edges:
         ends = [[min(edge, one.observed) for edge in one.edges] for one in series]
-        return [Split(a, b, one.observed) for (a, b), one in zip(ends, series, strict=True)], None
+        return [Split(a, b, one.observed) for (a, b), one in zip(ends, series, strict=True)], []
     if len(parts) == 2:
-        return _at_times(series, parts), None
-    if len(parts) != 3 or not min(parts) > 0 or abs(sum(parts) - 1) > 1e-6:
+        return _at_times(series, parts), []
+    if len(parts) != 3 or not min(parts[:2]) > 0 <= parts[2] or abs(sum(parts) - 1) > 1e-6:
         raise DataError(
             f"the parts are {parts}, expected three shares whose sum is 1, such as (0.7, 0.15, 0.15), or the two times "
             "at which validation and test begin"
         )
-    shares = np.cumsum(parts)[:2]
+    shares = parts[0], parts[0] + parts[1] if parts[2] else 1.0
     if series[0].columns.time is None or len(series) == 1:
         ends = [[round(share * one.observed) for share in shares] for one in series]
     else:
         ticks = np.sort(np.concatenate([one.ticks[: one.observed] for one in series]))
-        cuts = [ticks[min(round(share * len(ticks)), len(ticks) - 1)] for share in shares]
+        cuts = [ticks[min(round(share * len(ticks)), len(ticks) - 1)] if share < 1 else np.inf for share in shares]
         ends = [[int(np.searchsorted(one.ticks[: one.observed], cut)) for cut in cuts] for one in series]
-    return [Split(a, b, one.observed) for (a, b), one in zip(ends, series, strict=True)], min(parts)
+    return [Split(a, b, one.observed) for (a, b), one in zip(ends, series, strict=True)], [
+        share for share in parts if share
+    ]
 
 
 def _at_times(series: Sequence[Series], times: Sequence[Any]) -> list[Split]:
@@ -112,15 +114,15 @@ def _at_times(series: Sequence[Series], times: Sequence[Any]) -> list[Split]:
     return [Split(int(a), int(b), one.observed) for (a, b), one in zip(ends, series, strict=True)]
 
 
-def _check_parts(splits: Sequence[Split], horizon: int, longest: int, share: float | None) -> None:
-    """Raise DataError where no series has an origin in some part."""
-    for name in PARTS:
+def _check_parts(splits: Sequence[Split], horizon: int, longest: int, shares: Sequence[float]) -> None:
+    """Raise DataError where no series has an origin in some part that there is to be."""
+    for name in PARTS[: len(shares) or None]:
         if all(len(range(*split.origins(name, horizon))) == 0 for split in splits):
             cure = "choose other times"
-            if share is not None:
+            if shares:
                 cure = (
-                    f"give about {int(np.ceil((horizon + 1) / share))} rows or more, or a horizon of at most "
-                    f"{max(0, int(share * longest) - 1)}"
+                    f"give about {int(np.ceil((horizon + 1) / min(shares)))} rows or more, or a horizon of at most "
+                    f"{max(0, int(min(shares) * longest) - 1)}"
                 )
             raise DataError(
                 f"{longest} rows are too few for a horizon of {horizon}: the {name} part has "

@@ -58,7 +58,8 @@ class Forecaster(Estimator):
         refit: "all": once the report is made, the network is trained again on all rows, with as many updates as
             validation chose, and that one is kept; the report is of the network that had not seen the test part.
             "train": that one is kept.
-        parts: the shares of training, validation and test; or the two times at which validation and test begin.
+        parts: the shares of training, validation and test, the last of which may be 0; or the two times at which
+            validation and test begin.
         seed: of all chance.
         members: how many networks of other seeds are averaged, quantile by quantile; see `recurra.tasks.Estimator`.
 
