@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.linear_model import Ridge
 
+from helpers import generator
 from recurra.data import Features, as_table, series_of, split_by_time
 from recurra.data.forecasting.trend import PENALTIES, Trend, windows_for
-from helpers import generator
 
 N = 24
 

@@ -56,8 +56,8 @@ def split_by_time(
 ) -> list[Split]:
     """One split for each series.
 
-    `parts` are three shares, the last of which may be 0, or two times: the first ones of validation and of test. Where a
-    column of the table said which part each row is in, that holds.
+    `parts` are three shares, the last of which may be 0, or two times: the first ones of validation and of test. Where
+    a column of the table said which part each row is in, that holds.
 
     Several series are cut at the same two times, so that a test never lies before the training of another series; the
     times are such that the parts have these shares of all rows. Rows that only count are cut series by series.
