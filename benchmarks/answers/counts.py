@@ -103,7 +103,7 @@ def forecaster(data: Counts) -> tuple[float]:
     model = recurra.Forecaster(data.horizon, parts=(TRAIN / TEST, 1 - TRAIN / TEST, 0.0))
     model.fit(known, data.target, evaluate=False, **data.roles)
     found, origins = model.predict(recent, origins="all"), data.origins(TEST, 1.0)
-    low, middle, high = (found[q].reshape(-1, data.horizon)[origins - first] for q in ("q0.1", "q0.5", "q0.9"))
+    low, middle, high = (found[q].reshape(-1, data.horizon)[origins - 1 - first] for q in ("q0.1", "q0.5", "q0.9"))
     truth = data.after(origins)
     print(f"{data.target}: {np.mean((low <= truth) & (truth <= high)):.3f} of the truth lies within the 80 % interval")
     return data.error(middle)
