@@ -20,7 +20,6 @@ from recurra.demos.forecast import load_data
 
 Array = NDArray[Any]
 TRAIN, TEST = 0.70, 0.85  # where training ends and the test part begins
-WARM_UP = 0.80  # where the rows begin that a forecaster reads before it answers
 
 
 @dataclass(frozen=True)
@@ -89,24 +88,18 @@ def again(data: Counts) -> tuple[float]:
 def linear(data: Counts) -> tuple[float]:
     """A ridge regression on the last week, for all rows ahead at once."""
     before = np.lib.stride_tricks.sliding_window_view(data.series, 5 * data.season)
-    train, test = data.origins(5 * data.season / len(data.series), TEST), data.origins(TEST, 1.0)
+    train, test = data.origins(5 * data.season / len(data.series), TRAIN), data.origins(TEST, 1.0)
     model = Ridge().fit(before[train - 5 * data.season], data.after(train))
     return data.error(model.predict(before[test - 5 * data.season]))
 
 
 def forecaster(data: Counts) -> tuple[float]:
-    """`recurra.Forecaster` as it is made: trained again on all before the test part, once that has said how long."""
-    first, end = (int(share * len(data.series)) for share in (WARM_UP, TEST))
-    known, recent = (
-        {name: column[rows] for name, column in data.table.items()} for rows in (np.s_[:end], np.s_[first:])
-    )
-    model = recurra.Forecaster(data.horizon, parts=(TRAIN / TEST, 1 - TRAIN / TEST, 0.0))
-    model.fit(known, data.target, evaluate=False, **data.roles)
-    found, origins = model.predict(recent, origins="all"), data.origins(TEST, 1.0)
-    low, middle, high = (found[q].reshape(-1, data.horizon)[origins - 1 - first] for q in ("q0.1", "q0.5", "q0.9"))
-    truth = data.after(origins)
-    print(f"{data.target}: {np.mean((low <= truth) & (truth <= high)):.3f} of the truth lies within the 80 % interval")
-    return data.error(middle)
+    """`recurra.Forecaster` as it is made, judged by itself."""
+    model = recurra.Forecaster(data.horizon, refit="train").fit(data.table, data.target, **data.roles)
+    table = model.report_["table"]
+    for row in table:
+        print(row["name"], {key: round(row[key], 4) for key in ("mae", "coverage") if row.get(key) is not None})
+    return (table[0]["mae"] / data.unit,)
 
 
 def row(name: str, words: str, read: Callable[[], Counts], metrics: Sequence[Metric], tried: str = "") -> Row:
@@ -115,7 +108,7 @@ def row(name: str, words: str, read: Callable[[], Counts], metrics: Sequence[Met
 
 TRIED = (
     "by the validation part: two seeds, 128 units, two layers, an LSTM, no dropout, chunks of 48, a learning rate of "
-    "0.01, more epochs, weights averaged over half to two epochs: all within 2 %"
+    "0.01, more epochs, weights averaged over half to two epochs, four networks averaged: all within 2 %"
 )
 ROW = row("elecdemand", "electricity demand, 48 half-hours ahead", demand, [Metric("MAE, GW", reach=0.175)], TRIED)
 ROW_CALLS = row("calls", "calls to a bank, 169 rows ahead", calls, [Metric("MASE, m = 169", reach=0.80)])
