@@ -46,6 +46,15 @@ def test_same_bits_for_every_size(cell: Cell, isa: str) -> None:
         bits.check_sizes(cell, range(1, 140))
 
 
+@pytest.mark.parametrize("isa", ISAS)
+@pytest.mark.parametrize(
+    "cell", [cells.lstm, cells.gru, cells.gru_reset_before, cells.lstm_projected, *CELLS[:2]], ids=lambda c: c.name
+)
+def test_same_bits_of_wide_layers(cell: Cell, isa: str) -> None:
+    with on_isa(isa):
+        bits.check_wide(cell, 211, 301, 133)
+
+
 @every_cell
 @pytest.mark.parametrize("size", [1, 7, 64])
 def test_whole_and_in_chunks(cell: Cell, size: int) -> None:

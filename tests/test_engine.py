@@ -20,6 +20,8 @@ EDGES = (
     Setting(T=3, B=2, I=700, H=6),
     Setting(T=6, B=3, I=4, H=130, P=129),
     Setting(T=2, B=1, I=1, H=257, P=64),
+    Setting(T=4, B=23, I=265, H=253, P=251, threads=2),
+    Setting(T=5, B=17, I=150, H=264, P=40, lengths=(5, 0, 3, 4, 5, 5, 1, 2, 5, 4, 3, 3, 5, 5, 2, 5, 4), resets=True),
 )
 
 

@@ -4,6 +4,7 @@
 
 #include "recurra/rows.hpp"
 #include "recurra/scan.hpp"
+#include "recurra/sums.hpp"
 #include "recurra/threads.hpp"
 
 namespace recurra {
@@ -42,48 +43,17 @@ private:
     std::vector<Buffer<T>> memory_;
 };
 
-// The gradients of the weights that one part adds up. Those of matrices are transposed: the gradients of all slots then
-// fill the vectors of one product, and neither they nor what they are multiplied with need packing.
-template <class T> struct Sums {
-    explicit Sums(const Cell<T>& cell) {
-        const auto [I, H, P] = cell.sizes;
-        const int64_t row = cell.row(), hidden = cell.layout.projects ? H : 0;
-        memory = Buffer<T>((I + P + 1) * row + hidden * P + cell.layout.parameters * H);
-        std::memset(memory.data(), 0, memory.size() * sizeof(T));
-        W = memory.data();
-        U = W + I * row;
-        bias = U + P * row;
-        R = bias + row;
-        for (int i = 0; i < cell.layout.parameters; ++i) parameters.push_back(R + hidden * P + i * H);
-    }
+// Sums of all parts that have fewer numbers are added before another thread were awake.
+constexpr int64_t kFewSums = 128 * 1024;
 
-    void add(const Sums& other, const Cell<T>& cell) {
-        cell.kernels->add_rows(other.memory.data(), 0, 1, memory.size(), memory.data());
-    }
+// From so many weights of a run on, what its slots' gradients are multiplied with is transposed before, and a chunk has twice
+// as many rows, for the gradients of the weights pass through no cache from chunk to chunk.
+constexpr int64_t kLargeWeights = 256 * 1024;
 
-    void write(const Gradients<T>& to, const Cell<T>& cell) const {
-        const int64_t I = cell.sizes.input, H = cell.sizes.hidden, P = cell.sizes.output, row = cell.row();
-        for (size_t i = 0; i < cell.layout.slots.size(); ++i) {
-            const Slot& slot = cell.layout.slots[i];
-            const int64_t at = static_cast<int64_t>(i) * H;
-            if (slot.input >= 0) {
-                cell.kernels->turn(W + at, row, I, H, to.W + slot.input * H * I, I);
-                std::memcpy(to.b + slot.input * H, bias + at, H * sizeof(T));
-            }
-            if (slot.recurrent >= 0) {
-                cell.kernels->turn(U + at, row, P, H, to.U + slot.recurrent * H * P, P);
-                std::memcpy(to.c_ + slot.recurrent * H, bias + at, H * sizeof(T));
-            }
-        }
-        if (cell.layout.projects) cell.kernels->turn(R, P, H, P, to.R, H);
-        for (size_t i = 0; i < parameters.size(); ++i) std::memcpy(to.parameters[i], parameters[i], H * sizeof(T));
-    }
-
-    Buffer<T> memory;
-    T *W, *U;                     // [I, slots * H], [P, slots * H]
-    T *bias, *R;                  // [slots * H], [H, P]
-    std::vector<T*> parameters;   // each [H]
-};
+// Rows of numbers that are whole pages apart would share the same few places of a cache: a line more sets them apart.
+template <class T> int64_t spread_out(int64_t width) {
+    return width * sizeof(T) % 4096 == 0 ? width + 64 / static_cast<int64_t>(sizeof(T)) : width;
+}
 
 // The way back through one part.
 template <class T> class Backward {
@@ -92,7 +62,9 @@ public:
              const Part& part, const Gradients<T>& gradients, const Sums<T>& sums, Interruptible& call)
         : cell_(cell), packing_(packing), batch_(batch), part_(part), gradients_(gradients), sums_(sums), call_(call),
           rows_(part, batch.steps, batch.rows, batch.reverse), most_(std::max<int64_t>(1, part.active(0))),
-          chunk_(std::max<int64_t>(1, chunk_rows(cell.row()) / most_)), tile_{} {
+          large_(std::max(cell.sizes.input, cell.sizes.output) * cell.row() >= kLargeWeights),
+          chunk_(std::max<int64_t>(1, (large_ ? 2 : 1) * chunk_rows(cell.row()) / most_)),
+          stride_(spread_out<T>(cell.row())), tile_{} {
         const Layout& layout = cell.layout;
         const int64_t H = cell.sizes.hidden, positions = chunk_ * most_;
         for (int k = 0; k < layout.states; ++k) {
@@ -107,11 +79,12 @@ public:
                 else std::memset(to, 0, width * sizeof(T));
             }
         }
-        slot_gradient_ = Buffer<T>(positions * cell.row() + cell.kernels->lanes);
+        slot_gradient_ = Buffer<T>(positions * stride_ + cell.kernels->lanes);
         projected_gradient_ = Buffer<T>(layout.projects ? positions * cell.sizes.output + cell.kernels->lanes : 0);
         computed_ = Buffer<T>(layout.computed() * positions * H);
         computed_gradient_ = Buffer<T>(layout.computed() * most_ * H);
         operands_ = Buffer<T>(positions * std::max(cell.sizes.input, cell.sizes.output));
+        turned_ = Buffer<T>(large_ ? operands_.size() : 0);
         dx_ = Buffer<T>(gradients.x ? positions * cell.sizes.input : 0);
         for (int i = 0; i < layout.computed(); ++i) {
             inner_gradient_.push_back(computed_gradient_.data() + i * most_ * H);
@@ -120,7 +93,8 @@ public:
         prev_.resize(layout.states);
         next_.resize(layout.states);
         tile_.units = tile_.stride = H;
-        tile_.slot_stride = tile_.slot_gradient_stride = cell.row();
+        tile_.slot_stride = cell.row();
+        tile_.slot_gradient_stride = stride_;
         tile_.state = const_cast<T* const*>(prev_.data());
         tile_.next = next_.data();
         tile_.inner = inner_.data();
@@ -161,7 +135,7 @@ private:
         const Layout& layout = cell_.layout;
         const int64_t H = cell_.sizes.hidden, row = cell_.row(), n = part_.active(s);
         const int64_t kept = part_.first[s] - part_.first[begin], at = part_.first[s] - part_.first[from];
-        T* slot_gradient = slot_gradient_.data() + at * row;
+        T* slot_gradient = slot_gradient_.data() + at * stride_;
         if (gradients_.output) rows_.gather_add(*cell_.kernels, s, n, gradients_.output, cell_.width(0), state_gradient_[0]);
         for (int k = 0; k < layout.states; ++k) {
             prev_[k] = before(k, s, begin, entry, stash);
@@ -202,7 +176,7 @@ private:
             if (run.operand < first || run.operand >= last) continue;
             T* to = run.operand < layout.states ? state_gradient_[run.operand] : inner_gradient_[run.operand - layout.states];
             const int64_t width = cell_.operand_width(run.operand);
-            cell_.kernels->product({slot_gradient + run.first * cell_.sizes.hidden, cell_.row(), 1, n, packing_.runs[i], to,
+            cell_.kernels->product({slot_gradient + run.first * cell_.sizes.hidden, stride_, 1, n, packing_.runs[i], to,
                                     width, to, width});
         }
     }
@@ -212,20 +186,24 @@ private:
         const Layout& layout = cell_.layout;
         const int64_t H = cell_.sizes.hidden, I = cell_.sizes.input, row = cell_.row();
         const int64_t n = part_.first[to] - part_.first[from];
-        cell_.kernels->add_rows(slot_gradient_.data(), row, n, row, sums_.bias);
+        cell_.kernels->add_rows(slot_gradient_.data(), stride_, n, row, sums_.bias);
         const T* rows = nullptr;
         for (size_t i = 0; i < layout.runs.size(); ++i) {
             const Run& run = layout.runs[i];
             T* slot_gradient = slot_gradient_.data() + run.first * H;
             T* sum = (run.operand < 0 ? sums_.W : sums_.U) + run.first * H;
             const int64_t width = cell_.operand_width(run.operand);
-            if (i == 0 || layout.runs[i - 1].operand != run.operand) rows = operand(run.operand, from, to, begin, entry, stash);
-            cell_.kernels->product({rows, 1, width, width, {slot_gradient, n, run.count * H}, sum, row, sum, row, row});
+            if (i == 0 || layout.runs[i - 1].operand != run.operand) {
+                rows = operand(run.operand, from, to, begin, entry, stash);
+                if (large_) cell_.kernels->turn(rows, width, n, width, turned_.data(), n);
+            }
+            cell_.kernels->product({large_ ? turned_.data() : rows, large_ ? n : 1, large_ ? 1 : width, width,
+                                    {slot_gradient, n, run.count * H}, sum, row, sum, row, stride_});
             if (run.operand < 0 && gradients_.x) {
                 // Several runs of the input add up, from the first one's zeros on.
                 T* block = rows_.at_once(gradients_.x, from, to, I);
                 T* dx = block ? block : dx_.data();
-                cell_.kernels->product({slot_gradient, row, 1, n, packing_.runs[i], i == 0 ? nullptr : dx, I, dx, I});
+                cell_.kernels->product({slot_gradient, stride_, 1, n, packing_.runs[i], i == 0 ? nullptr : dx, I, dx, I});
                 const bool last = layout.runs.size() == i + 1 || layout.runs[i + 1].operand >= 0;
                 for (int64_t s = from; s < to && last && !block; ++s) {
                     rows_.scatter(s, part_.active(s), dx + (part_.first[s] - part_.first[from]) * I, I, gradients_.x);
@@ -268,12 +246,14 @@ private:
     const Sums<T>& sums_;
     Interruptible& call_;
     Rows<T> rows_;
-    int64_t most_, chunk_;
+    int64_t most_;
+    bool large_;
+    int64_t chunk_, stride_;   // steps, and how far a row of gradients of slots is from the next
     Tile<T> tile_;
     std::vector<Buffer<T>> state_gradients_, fresh_;
     std::vector<T*> state_gradient_, inner_gradient_, inner_, next_;
     std::vector<const T*> prev_;
-    Buffer<T> slot_gradient_, projected_gradient_, computed_, computed_gradient_, operands_, dx_;
+    Buffer<T> slot_gradient_, projected_gradient_, computed_, computed_gradient_, operands_, turned_, dx_;
 };
 
 }  // namespace
@@ -297,6 +277,7 @@ void backward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& ba
     for (size_t p = 0; p < tape.parts.size(); ++p) sums.emplace_back(cell);
     parallel(static_cast<int>(tape.parts.size()), [&](int p) {
         const Part& part = tape.parts[p];
+        sums[p].clear();
         const Rows<T> rows(part, batch.steps, batch.rows, batch.reverse);
         rows.clear_past_ends(cell.sizes.input, gradients.x);
         Backward<T> scan(cell, packing, weights, batch, part, gradients, sums[p], call);
@@ -318,8 +299,10 @@ void backward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& ba
         }
         scan.finish();
     });
-    for (size_t p = 1; p < sums.size(); ++p) sums[0].add(sums[p], cell);
-    sums[0].write(gradients, cell);
+    const Total<T> total(cell, sums, gradients);
+    const int64_t parts = static_cast<int64_t>(sums.size());
+    const int pieces = static_cast<int>(parts * sums[0].memory.size() < kFewSums ? 1 : std::min(parts, H));
+    parallel(pieces, [&](int i) { total.write(i, pieces); });
 }
 
 template void backward<float>(const Cell<float>&, const Weights<float>&, const Batch<float>&, const Tape<float>&, const Gradients<float>&);

@@ -36,8 +36,19 @@ std::vector<Part> split(int64_t steps, int64_t rows, const int64_t* lengths, int
     return parts;
 }
 
+// Fewer rows than this that are multiplied by a matrix in each step take a thread as long as these, for they wait for the
+// matrix; more threads would do no more than wait beside each other, and add up more gradients in the end.
+constexpr int64_t kPartRows = 4;
+
+template <class T> static int parts_of(const Cell<T>& cell, int64_t rows, int threads) {
+    const auto& runs = cell.layout.runs;
+    const bool multiplies = std::any_of(runs.begin(), runs.end(), [](const Run& run) { return run.operand >= 0; });
+    return multiplies ? static_cast<int>(std::min<int64_t>(threads, (rows + kPartRows - 1) / kPartRows)) : threads;
+}
+
 // From so many rows on, a step's products of x and of the state are done as one; of fewer, W would be loaded too often.
-constexpr int64_t kFullRows = 24;
+// So would be a W that is larger than the first-level cache's share of it, whatever the rows.
+constexpr int64_t kFullRows = 24, kSmallWeights = int64_t(128) << 10;
 
 // Runs one part. Steps are taken in chunks, whose input products are done at once unless they are part of the steps.
 template <class T> class Forward {
@@ -54,7 +65,9 @@ public:
         const int64_t most = part_.active(begin);
         const int64_t chunk = std::max<int64_t>(1, chunk_rows(cell_.row()) / std::max<int64_t>(1, most));
         const int64_t origin = part_.first[begin];
-        const bool keep = stash || results.gates, early = most < kFullRows || layout.beside(0) < 0;
+        const bool keep = stash || results.gates;
+        const bool large = cell_.sizes.input * cell_.row() * static_cast<int64_t>(sizeof(T)) > kSmallWeights,
+                   early = most < kFullRows || large || layout.beside(0) < 0;
         Buffer<T> slots(stash ? 0 : std::min(chunk * most, part_.first[end] - origin) * cell_.row());
         Buffer<T> x(chunk * most * cell_.sizes.input);
         Buffer<T> gates(results.gates ? most * layout.gates * cell_.sizes.hidden : 0);
@@ -144,7 +157,7 @@ void forward(const Cell<T>& cell, const Weights<T>& weights, const Batch<T>& bat
     const Packing<T> packing(cell, weights, whole ? cell.sizes.hidden : cell.block());
     std::vector<Part> own;
     std::vector<Part>& parts = tape ? tape->parts : own;
-    parts = split(batch.steps, batch.rows, batch.lengths, threads);
+    parts = split(batch.steps, batch.rows, batch.lengths, parts_of(cell, batch.rows, threads));
     if (tape) {
         tape->stashes.resize(parts.size());
         tape->checkpoints.resize(parts.size());

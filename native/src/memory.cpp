@@ -9,6 +9,8 @@
 
 #if defined(_WIN32)
 #include <malloc.h>
+#elif defined(__linux__)
+#include <sys/mman.h>
 #endif
 
 #include "recurra/threads.hpp"
@@ -20,7 +22,19 @@ namespace {
 void* allocate(size_t bytes) { return _aligned_malloc(bytes, 64); }
 void release(void* memory) noexcept { _aligned_free(memory); }
 #else
-void* allocate(size_t bytes) { return std::aligned_alloc(64, bytes); }
+// Large blocks ask for large pages: weights that a step reads from one end to the other lie in more small ones than the
+// processor remembers.
+constexpr size_t kLargePage = size_t(2) << 20;
+void* allocate(size_t bytes) {
+#if defined(MADV_HUGEPAGE)
+    if (bytes >= kLargePage) {
+        void* memory = std::aligned_alloc(kLargePage, bytes / kLargePage * kLargePage + (bytes % kLargePage ? kLargePage : 0));
+        if (memory) madvise(memory, bytes / kLargePage * kLargePage, MADV_HUGEPAGE);
+        return memory;
+    }
+#endif
+    return std::aligned_alloc(64, bytes);
+}
 void release(void* memory) noexcept { std::free(memory); }
 #endif
 

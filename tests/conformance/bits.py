@@ -71,6 +71,25 @@ def check_sizes(cell: Cell, sizes: range) -> None:
         assert_same_bits(steps, np.ascontiguousarray(whole[:, 4]), f"{size} units, live")
 
 
+def check_wide(cell: Cell, I: int, H: int, P: int) -> None:
+    """Rows alone and live as in a batch of 37 on one thread and on three, where weights are larger than caches."""
+    rng = generator("wide", cell.name)
+    weights = random_weights(cell, I, H, P, rng=rng, dtype=np.float32)
+    x = rng.normal(size=(3, 37, I)).astype(np.float32)
+    with threads(1):
+        whole = engine.forward(cell, weights, x).output
+        kept = engine.forward(cell, weights, x, keep=True).output
+        live = engine.Stepper(cell, weights)
+        steps = np.stack([live.step(x[t, 4]) for t in range(3)])
+    assert_same_bits(kept, whole, "kept for training")
+    assert_same_bits(steps, np.ascontiguousarray(whole[:, 4]), "live")
+    with threads(3):
+        assert_same_bits(engine.forward(cell, weights, x).output, whole, "three threads")
+    for rows in (slice(4, 5), slice(8, 10), slice(7, 15), slice(0, 25)):
+        part = engine.forward(cell, weights, np.ascontiguousarray(x[:, rows])).output
+        assert_same_bits(part, np.ascontiguousarray(whole[:, rows]), f"rows {rows}")
+
+
 def check_chunks(cell: Cell, size: int) -> None:
     """A sequence at once, and in pieces with the state carried from one to the next."""
     run = Run(cell)

@@ -35,13 +35,18 @@ template <class T> struct Product {
     int64_t before_row = 0, before_k = 0; // of 1 from one k to the next
 };
 
-// What does not change when a tile of a product is done again with other rows: strides, and a part of w.
+// What does not change when a tile of a product is done again with other rows: strides, and a part of w. A strip is all
+// tiles of a panel, with the rows of w taken some at a time.
 template <class T> struct Tiling {
     int64_t before_row, before_k, a_row, a_k, k;
     const T* w;             // the first panel
-    int64_t w_row, panel;   // from one k to the next, and from one panel to the next
+    int64_t w_row, panel;   // from one k to the next, and from one panel to the next; of a strip 0: there is no next
     int64_t init_row, out_row;
     int last;               // lanes of the last vector that exist
+    bool packed;
+    int64_t rows;           // of a strip
+    const T* ahead;         // what will be needed soon: a line of it, and so far from there the next, for each k
+    int64_t ahead_row;
 };
 
 template <class T> using TileFunction = void (*)(const Tiling<T>&, const T* before, const T* a, const T* init, T* out) noexcept;

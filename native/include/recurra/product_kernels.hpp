@@ -1,22 +1,10 @@
 // The product kernels of one ISA; included once by its translation unit.
 #pragma once
 
-#include <utility>
-
-#include "recurra/product.hpp"
-#include "recurra/simd.hpp"
+#include "recurra/product_tiles.hpp"
 
 namespace recurra {
 inline namespace RECURRA_ISA {
-
-// How many vectors of columns and rows a tile of accumulators has, so that they fill the register file.
-constexpr int kMaxVectors = RECURRA_BYTES == 64 ? 4 : 2;
-constexpr int max_rows(int vectors) {
-    if (RECURRA_BYTES == 64) return vectors == 4 ? 6 : vectors == 3 ? 8 : 12;
-    return vectors == 2 ? 6 : 8;
-}
-// With few rows a tile takes several panels at once, so many at most.
-constexpr int kManyPanels = RECURRA_BYTES == 64 ? 2 : 4;
 
 // How n columns are cut into panels: full ones, but no single vector as the last, which would load nearly as often as
 // it adds.
@@ -33,101 +21,10 @@ template <class T> struct Panels {
     RECURRA_INLINE int64_t width(int64_t panel) const { return begin(panel + 1) - begin(panel); }
 };
 
-// The last vector of a tile where half of one is enough: R sums. Without halves it has nothing.
-template <class T, int R, bool kHalf> struct Tail {
-    RECURRA_INLINE void begin(int, const T*, int) {}
-    RECURRA_INLINE void column(const T*) {}
-    RECURRA_INLINE void add(int, Vec<T>) {}
-    RECURRA_INLINE void end(int, T*, int) const {}
-};
-#if RECURRA_BYTES == 64
-template <class T, int R> struct Tail<T, R, true> {
-    Half<T> sum[R], w;
-    RECURRA_INLINE void begin(int r, const T* from, int n) {
-        sum[r] = from ? Half<T>::load_part(from, n) : Half<T>::of(Vec<T>::set(0));
-    }
-    RECURRA_INLINE void column(const T* from) { w = Half<T>::load(from); }
-    RECURRA_INLINE void add(int r, Vec<T> value) { sum[r] = fma(Half<T>::of(value), w, sum[r]); }
-    RECURRA_INLINE void end(int r, T* to, int n) const { sum[r].store_part(to, n); }
-};
-#endif
-constexpr bool kHalves = RECURRA_BYTES == 64;
+// Panels of a packed w that are deeper than this are done as strips, and of others where so many blocks of rows pass.
+constexpr int64_t kStripDepth = 128, kManyBlocks = 8;
 
-// One tile: R rows, P panels of V vectors, all accumulators in registers.
-template <class T, int R, int V, int P, bool kRowsApart, bool kHalf>
-static void tile(const Tiling<T>& tiling, const T* before, const T* a, const T* init, T* out) noexcept {
-    const Tiling<T> t = tiling;   // a copy of its own, which no store can change
-    using X = Vec<T>;
-    constexpr int L = X::lanes, N = V * P - (kHalf ? 1 : 0);   // whole vectors
-    X sum[R][N + 1];   // one more than are used, for there may be none
-    Tail<T, R, kHalf> tail;
-    // Unrolled like the sums themselves: an array that a loop walks through lives in memory until then.
-#pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) {
-        const T* from = init ? init + r * t.init_row : nullptr;
-#pragma GCC unroll 8
-        for (int v = 0; v < N; ++v) {
-            if (!init) sum[r][v] = X::set(0);
-            else if (!kHalf && v == N - 1 && t.last < L) sum[r][v] = X::load_part(from + v * L, t.last);
-            else sum[r][v] = X::load(from + v * L);
-        }
-        tail.begin(r, init ? from + N * L : nullptr, t.last);
-    }
-    const T* w = t.w;
-    const auto add = [&](const T* from, int64_t row, int64_t step, int64_t count) RECURRA_INLINED {
-        for (int64_t k = 0; k < count; ++k, from += step, w += t.w_row) {
-            X column[N + 1];
-#pragma GCC unroll 8
-            for (int v = 0; v < N; ++v) column[v] = X::load(w + (v / V) * t.panel + (v % V) * L);
-            tail.column(w + N * L);
-#pragma GCC unroll 12
-            for (int r = 0; r < R; ++r) {
-                const X value = X::set(from[r * row]);
-#pragma GCC unroll 8
-                for (int v = 0; v < N; ++v) sum[r][v] = fma(value, column[v], sum[r][v]);
-                tail.add(r, value);
-            }
-        }
-    };
-    if (kRowsApart) add(before, t.before_row, 1, t.before_k);
-    add(a, kRowsApart ? t.a_row : 1, kRowsApart ? 1 : t.a_k, t.k);
-#pragma GCC unroll 12
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 8
-        for (int v = 0; v < N; ++v) {
-            T* to = out + r * t.out_row + v * L;
-            if (!kHalf && v == N - 1 && t.last < L) sum[r][v].store_part(to, t.last);
-            else sum[r][v].store(to);
-        }
-        tail.end(r, out + r * t.out_row + N * L, t.last);
-    }
-}
-
-// Tile functions by rows - 1: of one panel, and of one that ends in half a vector.
-template <class T, int V, bool A> struct TileTable {
-    TileFunction<T> one[max_rows(V)], half[max_rows(V)];
-    template <int... R> constexpr explicit TileTable(std::integer_sequence<int, R...>)
-        : one{tile<T, R + 1, V, 1, A, false>...}, half{tile<T, R + 1, V, 1, A, kHalves>...} {}
-};
-template <class T, int V, bool A>
-static constexpr TileTable<T, V, A> tile_table{std::make_integer_sequence<int, max_rows(V)>{}};
-
-// Those of several full panels, by panels, then by rows - 1.
-template <class T, bool A, int P> static constexpr TileFunction<T> of_panels[kFewRows] = {
-    tile<T, 1, kMaxVectors, P, A, false>, tile<T, 2, kMaxVectors, P, A, false>};
-
-template <class T, bool A> struct Tables {
-    const TileFunction<T> *one[kMaxVectors + 1], *half[kMaxVectors + 1], *many[kManyPanels + 1];
-    template <int... V, int... P>
-    constexpr Tables(std::integer_sequence<int, V...>, std::integer_sequence<int, P...>)
-        : one{nullptr, tile_table<T, V + 1, A>.one...}, half{nullptr, tile_table<T, V + 1, A>.half...},
-          many{nullptr, nullptr, of_panels<T, A, P + 2>...} {}
-};
-template <class T, bool A>
-static constexpr Tables<T, A> tables{std::make_integer_sequence<int, kMaxVectors>{},
-                                     std::make_integer_sequence<int, kManyPanels - 1>{}};
-
-// Calls each(function, tiling, before, a, init, out) for every tile, the last four relative to the memory of the whole.
+// Calls each(function, tiling, before, a, init, out) for every tile or strip, the last four relative to the memory of the whole.
 template <class T, bool A, class Each> RECURRA_INLINE void each_tile(const Product<T>& p, Each each) {
     constexpr int64_t L = Vec<T>::lanes;
     const Panels<T> panels(p.w.n);
@@ -141,17 +38,18 @@ template <class T, bool A, class Each> RECURRA_INLINE void each_tile(const Produ
         const bool half = kHalves && rest <= columns - L / 2;
         const TileFunction<T>* functions = taken > 1 ? table.many[taken] : (half ? table.half : table.one)[width];
         const int64_t w_row = p.w_row ? p.w_row : width * L;
-        const Tiling<T> tiling{p.before_row, p.before_k, p.a_row, p.a_k, p.w.k - p.before_k,
-                               p.w.data + n * depth + p.w.first * w_row, w_row, width * L * depth, p.init_row, p.out_row,
-                               static_cast<int>(rest < columns ? L - (columns - rest) : L)};
-        // Blocks of rows as equal as can be: the last would otherwise be too small to hide the latency of its sums.
         const int64_t most = max_rows(static_cast<int>(width));
-        int64_t blocks = p.rows <= most ? 1 : (p.rows + most - 1) / most;
-        for (int64_t row = 0; row < p.rows; --blocks) {
-            const int64_t block = blocks == 1 ? p.rows - row : (p.rows - row + blocks - 1) / blocks;
-            each(functions[block - 1], tiling, row * p.before_row, row * p.a_row, row * p.init_row + n, row * p.out_row + n);
-            row += block;
+        const T* w = p.w.data + n * depth + p.w.first * w_row;
+        Tiling<T> tiling{p.before_row, p.before_k, p.a_row, p.a_k, p.w.k - p.before_k, w, w_row, width * L * depth, p.init_row,
+                         p.out_row, static_cast<int>(rest < columns ? L - (columns - rest) : L), p.w_row == 0, p.rows, w, 0};
+        if (p.before_k == 0 && (p.w_row ? p.rows >= kManyBlocks * most : p.w.k > kStripDepth && p.rows > most)) {
+            if (panel + 1 == panels.count) tiling.panel = 0;
+            each((half ? strips<T, A>.half : strips<T, A>.one)[width], tiling, 0, 0, n, n);
+            continue;
         }
+        each_block(p.rows, most, [&](int64_t row, int64_t block) RECURRA_INLINED {
+            each(functions[block - 1], tiling, row * p.before_row, row * p.a_row, row * p.init_row + n, row * p.out_row + n);
+        });
     }
 }
 
@@ -161,10 +59,36 @@ template <class T, class Each> RECURRA_INLINE void each_tile(const Product<T>& p
     else each_tile<T, false>(p, each);
 }
 
-template <class T> static void product(const Product<T>& p) noexcept {
+template <class T> static void multiply(const Product<T>& p) noexcept {
     each_tile(p, [&](TileFunction<T> function, const Tiling<T>& tiling, int64_t before, int64_t a, int64_t init, int64_t out) {
         function(tiling, p.before ? p.before + before : nullptr, p.a + a, p.init ? p.init + init : nullptr, p.out + out);
     });
+}
+
+// So much of a goes past all panels of w while it stays in the second-level cache.
+template <class T> constexpr int64_t kPassed = (384 << 10) / sizeof(T);
+
+// The size of the first of the fewest equal parts that have at most so much each.
+constexpr int64_t first_part(int64_t all, int64_t most) {
+    const int64_t parts = (all + most - 1) / most;
+    return (all + parts - 1) / parts;
+}
+
+template <class T> static void product(const Product<T>& whole) noexcept {
+    if (whole.before_k || whole.rows * whole.w.k <= kPassed<T>) return multiply(whole);
+    Product<T> p = whole;
+    for (int64_t row = 0; row < whole.rows; row += p.rows) {
+        p.rows = first_part(whole.rows - row, kPassed<T> / kDepth);
+        p.out = whole.out + row * whole.out_row;
+        p.init = whole.init ? whole.init + row * whole.init_row : nullptr;
+        p.init_row = whole.init_row;
+        for (int64_t k = 0; k < whole.w.k; k += p.w.k, p.init = p.out, p.init_row = p.out_row) {
+            p.w = rows_of(whole.w, k, first_part(whole.w.k - k, kPassed<T> / p.rows));
+            if (p.w_row) p.w.data += k * p.w_row, p.w.first = 0;
+            p.a = whole.a + row * whole.a_row + k * whole.a_k;
+            multiply(p);
+        }
+    }
 }
 
 template <class T> static int64_t cut(const Product<T>& p, TileCall<T>* calls) noexcept {
