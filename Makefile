@@ -29,6 +29,7 @@ demo: setup
 bench: setup
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.torch_layers
+	$(BIN)/python -m benchmarks.wide_layers
 	$(BIN)/python -m benchmarks.runtime
 	$(BIN)/python -m benchmarks.keras_layers
 

@@ -1,7 +1,8 @@
 """What wide layers cost beside torch.nn (oneDNN), forward alone and training: `python -m benchmarks.wide_layers`.
 
 Ours and theirs take turns; a ratio is the median of the rounds' ratios, ours over theirs, below 1 where ours is faster.
-On one thread the time is that of the processor, which other programs do not lengthen; on more it is that of the wall.
+On one thread the time is that of the processor, which other programs lengthen least, on more that of the wall, unless
+`--clock` says otherwise.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from benchmarks.report import console
 from benchmarks.task import Task
 from benchmarks.torch_layers import LAYERS, numbers, training
 from recurra import engine
+from recurra.cells import cell, sigmoid, tanh
 from recurra.torch import Recurrent
 
 
@@ -38,9 +40,21 @@ class Size:
 
 SIZES = (
     *(Size(32, 50, H, H) for H in (32, 64, 128, 256, 512, 1024)),
+    Size(32, 100, 128, 128),
     *(Size(64, 100, H, H) for H in (256, 512, 1024)),
     Size(256, 50, 256, 512),
 )
+
+
+@cell(source="torch's GRU, in a user's words")
+def own_gru(x, h):
+    r = sigmoid(x.r + h.r)
+    z = sigmoid(x.z + h.z)
+    n = tanh(x.n + r * h.n)
+    return n + z * (h - n)
+
+
+CLOCKS = {"processor": process_time, "wall": perf_counter}
 
 
 def inference(module: nn.Module, x: torch.Tensor) -> Task:
@@ -55,7 +69,7 @@ def inference(module: nn.Module, x: torch.Tensor) -> Task:
 
 def tasks(kind: str, size: Size) -> dict[str, tuple[Task, Task]]:
     """Ours and theirs, with the same weights, checked for equal results."""
-    of: dict[str, Any] = {**LAYERS, "a user's lstm": (lambda I, H: Recurrent("lstm", I, H), nn.LSTM)}
+    of: dict[str, Any] = {**LAYERS, "user": (lambda I, H: Recurrent(own_gru, I, H), nn.GRU)}
     ours, theirs = (make(size.I, size.H) for make in of[kind])
     theirs.load_state_dict(ours.state_dict())
     x, d = numbers(size.T, size.B, size.I, size.H, want_x=True)
@@ -74,10 +88,10 @@ def tasks(kind: str, size: Size) -> dict[str, tuple[Task, Task]]:
 
 
 def in_turns(pair: tuple[Task, Task], clock: Callable[[], float], seconds: float) -> np.ndarray:
-    """[rounds, 2] seconds a call, at least five rounds."""
+    """[rounds, 2] seconds a call, at least three rounds."""
     end = perf_counter() + seconds
     rounds: list[list[float]] = []
-    while len(rounds) < 5 or perf_counter() < end:
+    while len(rounds) < 3 or perf_counter() < end:
         times = []
         for task in pair:
             start = clock()
@@ -89,9 +103,10 @@ def in_turns(pair: tuple[Task, Task], clock: Callable[[], float], seconds: float
 
 def main(
     threads: Annotated[str, typer.Option(help="numbers of threads, with commas")] = "1,2",
-    kinds: Annotated[str, typer.Option(help="lstm, gru, rnn, a user's lstm")] = "lstm,gru",
+    kinds: Annotated[str, typer.Option(help="lstm, gru, rnn, user: a GRU in a user's words")] = "lstm,gru",
     only: Annotated[str, typer.Option(help="sizes that have this in their name, as in H512")] = "",
     seconds: Annotated[float, typer.Option(help="of each comparison")] = 3.0,
+    clock: Annotated[str, typer.Option(help="processor or wall")] = "",
 ) -> None:
     """Print milliseconds and ratios."""
     out = console()
@@ -104,8 +119,9 @@ def main(
             for count in map(int, threads.split(",")):
                 torch.set_num_threads(count)
                 engine.set_num_threads(count)
+                chosen = clock or ("processor" if count == 1 else "wall")
                 for what, pair in pairs.items():
-                    rounds = in_turns(pair, process_time if count == 1 else perf_counter, seconds)
+                    rounds = in_turns(pair, CLOCKS[chosen], seconds)
                     spread = Spread.of(rounds[:, 0] / rounds[:, 1])
                     ms = [f"{m * 1e3:.2f}" for m in np.median(rounds, axis=0)]
                     quartiles = f"{spread.low:.2f} - {spread.high:.2f}"

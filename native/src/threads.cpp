@@ -86,7 +86,7 @@ void parallel(int count, const std::function<void(int)>& work) {
     c.next = 0;
     c.count = count;
     c.error = nullptr;
-    c.called.notify_all();
+    for (int i = 1; i < count; ++i) c.called.notify_one();   // the others of the crew sleep on
     c.run(lock);
     c.finished.wait(lock, [&] { return c.busy == 0 && c.next == c.count; });
     if (c.error) std::rethrow_exception(c.error);
