@@ -124,7 +124,8 @@ TRIED = (
     ".009, two networks averaged .003 more (without that, four .005). Within .002 or worse: other noise, more dropout, "
     "also of the inputs, other batches, more epochs, 32 units, forgotten variables, numbers in quantile bins, "
     "deviations and first values, a layer before the recurrence or past it, pools over time. At 48 hours a network "
-    "without recurrence on the summaries of boosting had .838, with quantile bins .840, boosting .852"
+    "without recurrence on the summaries of boosting had .838, with quantile bins .840, boosting .852. "
+    "On the test folds what was chosen so came to .003 more at 48 hours, and nothing before"
 )
 
 ROW = Row(
