@@ -6,6 +6,7 @@ from __future__ import annotations
 import atexit
 import os
 import shutil
+import sys
 import tempfile
 
 import pytest
@@ -19,6 +20,7 @@ settings.register_profile(
 settings.load_profile("recurra")
 engine.set_num_threads(1)
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # processes that tests start find bytecode, as a user's do
+sys.dont_write_bytecode = False  # and so does the next run of the tests
 if "RECURRA_CACHE" not in os.environ:
     os.environ["RECURRA_CACHE"] = tempfile.mkdtemp(prefix="recurra-tests-")
     atexit.register(shutil.rmtree, os.environ["RECURRA_CACHE"], ignore_errors=True)

@@ -6,7 +6,6 @@ import ast
 import doctest
 import importlib
 import inspect
-import pkgutil
 import re
 from pathlib import Path
 
@@ -136,11 +135,7 @@ def test_heavy_packages_are_imported_when_used(path: Path) -> None:
     assert not (top & HEAVY) - allowed
 
 
-MODULES = sorted(
-    m.name
-    for m in pkgutil.walk_packages([str(SOURCE)], "recurra.")
-    if "_native" not in m.name and "__main__" not in m.name
-)
+MODULES = sorted(f"recurra.{name}" for name in map(dotted, FILES) if name and "__main__" not in name)
 
 
 @pytest.mark.parametrize("name", ["recurra", *MODULES])

@@ -69,7 +69,7 @@ def isa() -> str:
 
 @lru_cache(maxsize=64)
 def _kernel(cell: Cell, gradient: bool = True) -> Any:
-    """A cell's native kernel: built in where the equations are, else compiled; without gradient, for steps alone.
+    """A cell's native kernel: built in where the equations are, else compiled; without gradient, for what is only run.
 
     The last ones are held here. Of any other, compiled code is in memory while a session, a call or a tape has it.
     """
@@ -184,7 +184,7 @@ def forward(
     final = [np.empty((B, w), dtype) for w in widths]
     states = [np.empty((T, B, w), dtype) for w in widths] if return_states else []
     gates = np.empty((T, B, len(cell.gates), H), dtype) if return_gates else None
-    native, kernel = _native.Tape() if keep else None, _kernel(cell)
+    native, kernel = _native.Tape() if keep else None, _kernel(cell, gradient=keep or return_gates)
     batch = _native.Batch(x, reverse, lengths, reset, initial)
     _native.forward(
         kernel,

@@ -7,7 +7,7 @@ import keyword
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from recurra.cells.functions import FUNCTIONS
@@ -196,7 +196,7 @@ class Cell:
         equations = [lines[0].removeprefix(f"def {self.name}"), *lines[2 if self.source else 1 :]]
         return hashlib.sha256("\n".join(equations).encode()).hexdigest()
 
-    @cached_property
+    @property
     def biases(self) -> tuple[str, str]:
         """The letters of the biases `b` and `c_` where equations are shown: no state or parameter is called so.
 
@@ -204,10 +204,7 @@ class Cell:
         >>> lstm.biases
         ('b', 'd')
         """
-        named = (*self.states, *self.parameters, *self.gates, *(name for name, _ in self._lines))
-        taken = {name.partition(".")[0].rstrip("_") for name in named}
-        first, second = [letter for letter in "bdekqabcdefghijklmnopqrstuvwxyz" if letter not in taken][:2]
-        return first, second
+        return _biases(self)
 
     def latex(self) -> str:
         r"""The equations as a LaTeX `aligned` block; products of vectors element by element are \odot."""
@@ -224,6 +221,14 @@ class Cell:
             elif n not in names:
                 rows.append(f"{left} &= {show_latex(n, names, self.biases)}")
         return "\\begin{aligned}\n" + " \\\\\n".join(rows) + "\n\\end{aligned}"
+
+
+@lru_cache(maxsize=64)
+def _biases(cell: Cell) -> tuple[str, str]:
+    named = (*cell.states, *cell.parameters, *cell.gates, *(name for name, _ in cell._lines))
+    taken = {name.partition(".")[0].rstrip("_") for name in named}
+    first, second = [letter for letter in "bdekqabcdefghijklmnopqrstuvwxyz" if letter not in taken][:2]
+    return first, second
 
 
 def check_names(cell: str, names: Sequence[str]) -> None:
