@@ -147,7 +147,7 @@ def step_back(cell: Cell, values: dict[Node, Any], seeds: Sequence[Array], weigh
     gradients: dict[Node, Any] = {}
     for new, seed in zip(cell.next, seeds, strict=True):
         gradients[new] = gradients.get(new, 0.0) + seed
-    for n in reversed(list(walk(cell.next))):
+    for n in reversed(walk(cell.next)):
         if n not in gradients:
             continue
         for argument, d in _slopes(cell, n, values, gradients[n], weights):

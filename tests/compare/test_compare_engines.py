@@ -1,9 +1,11 @@
 """Processes here and Ray Tune: the same results; a worker that dies; an end in time."""
 
+import ast
 import json
 import os
 import signal
 import time
+from pathlib import Path
 
 import pytest
 from compare_benches import Here, scheduled, small_forecast, small_labelled
@@ -41,7 +43,7 @@ def test_data_survive_the_way_to_a_worker(make):
 
 
 def run_on(kind, folder):
-    """What an engine finds."""
+    """What an engine finds; also run as a process of its own, below."""
     bench = small_labelled()
     folder.mkdir()
     schedule = scheduled(bench, folder, NAMES, trials=1, seeds=1, workers=2)
@@ -59,9 +61,24 @@ def run_on(kind, folder):
     return results(schedule)
 
 
-def test_processes_give_the_results_of_this_one(tmp_path):
-    """So does Ray, in `test_ray.py`."""
-    assert run_on("local", tmp_path / "local") == run_on("here", tmp_path / "here")
+RAY = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from test_compare_engines import run_on
+Path(sys.argv[3]).write_text(repr(run_on("ray", Path(sys.argv[2]))))
+"""
+
+
+@pytest.mark.long
+def test_processes_and_ray_give_the_same_results(tmp_path):
+    """Ray in a process of its own, which ends with all that Ray leaves behind in it."""
+    pytest.importorskip("ray.tune")
+    done = run_python(RAY, Path(__file__).parent, tmp_path / "ray", tmp_path / "found")
+    assert done.returncode == 0, done.stderr
+    found = ast.literal_eval((tmp_path / "found").read_text())
+    assert run_on("local", tmp_path / "local") == found
+    assert run_on("here", tmp_path / "here") == found
 
 
 def test_a_worker_that_dies_fails_its_trial_alone(tmp_path, monkeypatch):

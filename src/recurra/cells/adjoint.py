@@ -30,7 +30,7 @@ def adjoint(results: Mapping[Node, Node], leaves: Iterable[Node]) -> dict[Node, 
         For each leaf that a result depends on, its gradient as an expression in forward values and seeds.
     """
     leaves = set(leaves)
-    order = list(walk(results, leaves))
+    order = walk(results, leaves)
     uses = Counter([a for n in order for a in ([] if n in leaves else n._args)] + list(results))
     atoms = [n for n in order if n in leaves or n._op in FUNCTIONS or (n._args and uses[n] > 1)]
     algebra = _Algebra(atoms)

@@ -117,7 +117,7 @@ class Cell:
         return {gate: self._gate_value(gate) for gate in self.gates}
 
     def _gate_value(self, gate: str) -> Node:
-        order = list(walk(self.next))
+        order = walk(self.next)
         leaves = {n for n in order if n._op in ("input", "product") and n._value == gate}
         below: dict[Node, set[Node]] = {}
         for n in order:
@@ -134,7 +134,7 @@ class Cell:
     @cached_property
     def _lines(self) -> list[tuple[str, Node]]:
         """Named intermediate values in an order of computation: gates in their order, then what is shared."""
-        order = list(walk(self.next))
+        order = walk(self.next)
         uses = Counter([a for n in order for a in n._args] + list(self.next))
         shared = [n for n in order if uses[n] > 1]
         taken = {*RESERVED, *self.states, *(p.partition(".")[0] for p in self.parameters)}
@@ -157,7 +157,7 @@ class Cell:
                 add(n, f"{state}_new")
         for i, n in enumerate(filter(unnamed, shared), 1):
             add(n, f"v{i}")
-        ranked = list(walk([*(v for v in self.gate_values.values() if v in names), *self.next]))
+        ranked = walk([*(v for v in self.gate_values.values() if v in names), *self.next])
         return [(names[n], n) for n in ranked if n in names]
 
     @cached_property
@@ -168,7 +168,7 @@ class Cell:
         body = self._body([])
         if (read := from_text(body)).gates != self.gates or read.parameters != self.parameters:
             # The activations come in another order than the gates: name each gate first, in order.
-            leaves = {n._value: n for n in reversed(list(walk(self.next))) if n._op in ("input", "product", "param")}
+            leaves = {n._value: n for n in reversed(walk(self.next)) if n._op in ("input", "product", "param")}
             body = self._body([leaves[name] for name in (*self.gates, *self.parameters) if name in leaves])
         return body
 

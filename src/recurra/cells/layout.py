@@ -81,7 +81,7 @@ def numbers(cell: Cell) -> tuple[list[int], list[tuple[int, int]], list[list[int
 
 
 def _slots(cell: Cell) -> list[Slot]:
-    order = list(walk(cell.next))
+    order = walk(cell.next)
     users: dict[Node, list[Node]] = {}
     for n in order:
         for argument in n._args:

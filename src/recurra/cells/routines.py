@@ -42,7 +42,7 @@ class Routine:
 
     def order(self) -> list[Node]:
         """Every node that is loaded or computed, in order."""
-        return list(walk((n for _, n in self.stores), self.loads))
+        return walk((n for _, n in self.stores), self.loads)
 
 
 def forward_routines(cell: Cell) -> list[Routine]:
@@ -119,7 +119,7 @@ def _cut(
     """The fewest forward values from which, with what is given, all results follow; the latest such values."""
     import networkx
 
-    order = list(walk(results, {*slots, *given, *seeds}))
+    order = walk(results, {*slots, *given, *seeds})
     graph = networkx.DiGraph()
     graph.add_nodes_from(("slots", "results"))
     tainted: set[Node] = set(seeds)

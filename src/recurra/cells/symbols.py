@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import operator
 import weakref
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable
 from contextvars import ContextVar
 from typing import Any, NoReturn, TypeAlias
 
@@ -205,20 +205,22 @@ def as_node(value: object) -> Node:
     )
 
 
-def walk(roots: Iterable[Node], leaves: Container[Node] = ()) -> Iterator[Node]:
+def walk(roots: Iterable[Node], leaves: Container[Node] = ()) -> list[Node]:
     """Every node under the roots once, arguments before what uses them, left to right; `leaves` end the walk."""
     seen: set[int] = set()
+    found: list[Node] = []
 
-    def visit(n: Node) -> Iterator[Node]:
+    def visit(n: Node) -> None:
         if id(n) not in seen:
             seen.add(id(n))
             if n not in leaves:
                 for arg in n._args:
-                    yield from visit(arg)
-            yield n
+                    visit(arg)
+            found.append(n)
 
     for root in roots:
-        yield from visit(root)
+        visit(root)
+    return found
 
 
 def product(v: Value) -> Product:

@@ -58,7 +58,7 @@ class _Builder:
         self.cell = cell
         self.parts: list[Part] = []
         self.made: dict[Node | str, int] = {}
-        order = list(walk(cell.next))
+        order = walk(cell.next)
         self.uses = Counter([a for n in order for a in n._args] + list(cell.next))
         self.tags: dict[Node, str] = {}
         for gate, n in cell.gate_values.items():

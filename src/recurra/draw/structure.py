@@ -173,7 +173,7 @@ def loops(cell: Cell) -> list[list[str]]:
     >>> loops(lstm), loops(indrnn)
     ([['U'], []], [['u']])
     """
-    order = list(walk(cell.next))
+    order = walk(cell.next)
     found: list[list[str]] = []
     for state in cell.states:
         own = next((n for n in order if n._op == "state" and n._value == state), None)

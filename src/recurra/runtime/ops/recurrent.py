@@ -23,7 +23,7 @@ DIRECTIONS = ("forward", "reverse")
 
 def _check_size(cell: Cell) -> None:
     """Raise where a cell of a file would take minutes to derive and to compile."""
-    nodes = list(walk(cell.next))
+    nodes = walk(cell.next)
     functions = sum(n._op in FUNCTIONS for n in nodes)
     found = {"gates": (len(cell.gates), MOST_GATES), "operations": (len(nodes), MOST_NODES)}
     for what, (count, most) in (found | {"functions": (functions, MOST_FUNCTIONS)}).items():
