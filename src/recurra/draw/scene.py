@@ -193,8 +193,8 @@ class Scene:
         within = _within(inks, boxes)
         for i, j in np.argwhere(_meeting(inks, boxes, 0.5) & ~within):
             yield f"{self.labels[i].text!r} sticks out of a box at {solid[j].x:.0f}, {solid[j].y:.0f}"
-        covered = np.logical_or.reduce(within, axis=1)  # boxes are painted over lines
-        crossed = np.add.reduce(_crossing(self._lines(), inks), axis=0, dtype=int)
+        covered = [bool(row.any()) for row in within]  # boxes are painted over lines
+        crossed = _crossing(self._lines(), inks).sum(0)
         for label, inside, count in zip(self.labels, covered, crossed, strict=True):
             if count and not inside and not (label.over and count == 1):
                 yield f"{label.text!r} is on a line"
