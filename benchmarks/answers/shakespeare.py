@@ -52,7 +52,9 @@ def ours(settings: dict[str, Any]) -> Callable[[str], tuple[float]]:
 
     def answer(text: str) -> tuple[float]:
         end = int(SHARE * len(text))
-        model = recurra.Generator(learning_rate=RATE, parts=(1 - HELD, HELD, 0.0), patience=None, **settings)
+        model = recurra.Generator(
+            learning_rate=RATE, parts=(1 - HELD, HELD, 0.0), patience=settings["epochs"], **settings
+        )
         model.fit(text[:end], evaluate=False)
         return (model.evaluate(text[end:])["nats"],)
 

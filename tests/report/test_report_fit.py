@@ -95,6 +95,13 @@ def test_rows_are_the_truth(page: str) -> None:
     assert "85.6% of 90 sequences have the right label" in text_of(page)
 
 
+def test_whose_weights_are_kept(page: str) -> None:
+    assert "The weights of epoch 5 are kept." in text_of(page)
+    several = sample([])
+    several["model"]["members"] = 3
+    assert "The weights of epoch 5 (on average) are kept." in text_of(fit_page(several))
+
+
 def test_each_label_has_its_precision_and_recall(page: str) -> None:
     """Against scikit-learn, on counts that are not symmetric."""
     metrics = pytest.importorskip("sklearn.metrics")

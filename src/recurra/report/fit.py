@@ -71,7 +71,7 @@ def training(report: Report, loss: str) -> Section:
     """The validation error and the loss of every epoch.
 
     Args:
-        report: with `history`, `baseline_error` and `seconds`.
+        report: with `history`, `best_epoch`, `baseline_error` and `model`.
         loss: what was made smaller, in words.
     """
     history, naive = report["history"], report["baseline_error"]
@@ -87,8 +87,9 @@ def training(report: Report, loss: str) -> Section:
         way = "below" if errors[best] < naive else "above"
         text += f", {share(abs(1 - errors[best] / naive))} {way} the best naive one"
     words = f"{_METRICS.get(name, 'error')}{unit_of(report)}"
+    average = " (on average)" if report["model"].get("members", 1) > 1 else ""
     seen = lines(
-        f"{text}. The weights of the best epoch are kept.",
+        f"{text}. The weights of epoch {report['best_epoch']}{average} are kept.",
         curves,
         x="epoch",
         y=f"validation {words}",
