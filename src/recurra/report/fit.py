@@ -87,9 +87,9 @@ def training(report: Report, loss: str) -> Section:
         way = "below" if errors[best] < naive else "above"
         text += f", {share(abs(1 - errors[best] / naive))} {way} the best naive one"
     words = f"{_METRICS.get(name, 'error')}{unit_of(report)}"
-    average = " (on average)" if report["model"].get("members", 1) > 1 else ""
+    kept = f"{report.get('best_epoch', epochs[best])}{' (on average)' * (report['model'].get('members', 1) > 1)}"
     seen = lines(
-        f"{text}. The weights of epoch {report['best_epoch']}{average} are kept.",
+        f"{text}. The weights of epoch {kept} are kept.",
         curves,
         x="epoch",
         y=f"validation {words}",

@@ -78,6 +78,7 @@ def build_report(
         "by_weekday": by.get("weekday", {}),
         "history": history.epochs,
         "ended": history.ended,
+        "best_epoch": history.best_epoch,
         "example": _example(model, bench, shown) if baselines else {},
         "fan": _fan(model, bench) if baselines else {},
         "model": model_of(model.model, recipe),
