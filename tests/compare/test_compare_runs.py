@@ -159,8 +159,8 @@ def test_going_on_after_an_interruption(tmp_path):
 def test_a_short_budget_is_kept():
     x, y = sequences(60)
     start = time.monotonic()
-    found = recurra.compare(x, y, **QUICK | {"budget": "10s", "trials": 40, "seeds": 20, "epochs": 500, "workers": 1})
-    assert time.monotonic() - start < 10 * 1.1 + 3  # a busy machine may take a moment to end
+    found = recurra.compare(x, y, **QUICK | {"budget": "12s", "trials": 40, "seeds": 20, "epochs": 500})
+    assert time.monotonic() - start < 12 * 1.1 + 3  # a busy machine may take a moment to end
     assert found.cut
     assert any("tuning trials" in note or "final runs" in note for note in found.cut)
 

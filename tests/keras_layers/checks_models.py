@@ -27,7 +27,7 @@ def projection(cell: Cell) -> int | None:
     return None if cell.projection is None else P
 
 
-@pytest.mark.parametrize("cell", ALL_CELLS if BACKEND == "torch" else ALL_CELLS[::4], ids=lambda c: c.name)
+@pytest.mark.parametrize("cell", ALL_CELLS, ids=lambda c: c.name)
 def test_any_cell_is_a_layer(cell: Cell) -> None:
     layer = ours.Recurrent(cell, H, projection(cell), return_sequences=True, return_state=True)
     layer.build((B, T, I))
@@ -39,7 +39,7 @@ def test_any_cell_is_a_layer(cell: Cell) -> None:
     assert_same(got, [run.output.swapaxes(0, 1), *run.state])
 
 
-@pytest.mark.parametrize("name", ["minlstm", *(["lstm_peephole", "lstm_projected"] if BACKEND == "torch" else [])])
+@pytest.mark.parametrize("name", ["lstm_peephole", "minlstm", "lstm_projected"])
 def test_its_equations_in_keras_operations(name: str) -> None:
     cell = cells.get(name)
     layer = ours.Recurrent(cell, H, projection(cell), return_sequences=True)
@@ -93,7 +93,6 @@ def network(place: object) -> keras.Sequential:
     return randomize(model, generator("network"))
 
 
-@of_one_backend
 def test_files_go_both_ways(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     x = generator("files").normal(size=(B, T, I)).astype("float32")
     wanted = network(theirs).predict(x, verbose=0)
@@ -340,7 +339,6 @@ def test_learned_states_are_refused() -> None:
         ours.to_keras(model)
 
 
-@of_one_backend
 def test_the_example(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[2] / "examples")
     import keras_regressor
@@ -399,7 +397,6 @@ def test_the_state_h_of_a_layer_is_its_last_output() -> None:
         ours.from_keras(keras.Model(start, theirs.Dense(2)(c)))
 
 
-@of_one_backend
 def test_a_model_that_keras_cannot_run_is_said() -> None:
     model = keras.Sequential([keras.Input((0, I)), theirs.GRU(3)])
     with pytest.raises(ConversionError, match=r"Keras cannot run sequential.* on 0 steps") as error:

@@ -31,13 +31,6 @@ def main(options: list[str]) -> int:
         for namespace in (theirs, keras.layers):
             setattr(namespace, name, getattr(ours, name))
     folder = Path(theirs.__file__).parent / "rnn"
-    less = [
-        "--deselect",
-        "gru_test.py::GRUTest::test_basics",
-        "--deselect",
-        "simple_rnn_test.py::SimpleRNNTest::test_basics",
-    ]
-    options = [*options, *(less if keras.backend.backend() == "jax" else [])]  # which compiles each; LSTM's are as long
     status = pytest.main([*options, f"--rootdir={folder}", *(str(folder / f"{name}_test.py") for name in NAMES)])
     print(f"kernels ran {calls} times")
     return int(status)

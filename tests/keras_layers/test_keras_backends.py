@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("backend", "least"), [("torch", 240), ("jax", 100)])
+@pytest.mark.parametrize(("backend", "least"), [("torch", 240), ("jax", 130)])
 def test_on(backend: str, least: int) -> None:
     settings = {"KERAS_BACKEND": backend, "PYTHONPATH": str(HERE.parent), "OMP_NUM_THREADS": "1"}
     settings["XLA_FLAGS"] = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"  # compiles faster
@@ -23,5 +23,5 @@ def test_on(backend: str, least: int) -> None:
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     ours, theirs = (int(n) for n in re.findall(r"(\d+) passed", done.stdout))
     assert ours >= least
-    assert theirs >= 28
+    assert theirs >= 30
     assert int(re.findall(r"kernels ran (\d+) times", done.stdout)[0]) >= 100
