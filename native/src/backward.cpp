@@ -43,7 +43,7 @@ private:
     std::vector<Buffer<T>> memory_;
 };
 
-// Sums of all parts that have fewer numbers are added before another thread were awake.
+// Sums of all parts together that have fewer numbers than this are added sooner than another thread wakes up.
 constexpr int64_t kFewSums = 128 * 1024;
 
 // From so many weights of a run on, what its slots' gradients are multiplied with is transposed before, and a chunk has twice

@@ -87,7 +87,9 @@ def training(report: Report, loss: str) -> Section:
         way = "below" if errors[best] < naive else "above"
         text += f", {share(abs(1 - errors[best] / naive))} {way} the best naive one"
     words = f"{_METRICS.get(name, 'error')}{unit_of(report)}"
-    kept = f"{report.get('best_epoch', epochs[best])}{' (on average)' * (report['model'].get('members', 1) > 1)}"
+    kept = str(report.get("best_epoch", epochs[best]))
+    if report["model"].get("members", 1) > 1:
+        kept += " (on average)"
     seen = lines(
         f"{text}. The weights of epoch {kept} are kept.",
         curves,

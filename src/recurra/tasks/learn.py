@@ -201,8 +201,7 @@ def learn(
         baseline: the error of the best naive answer on the validation part, for `progress`.
         identity: what a checkpoint must agree on.
     """
-    recipes = [replace(recipe, seed=seed) for seed in seeds(recipe.seed, recipe.members)]
-    networks = [bench.task.network(bench, one) for one in recipes]
+    recipes, networks = _members(bench, recipe)
     check_members(networks[0], recipe.members)
     told = progress and (lambda p: progress(replace(p, baseline_error=baseline)))
 
@@ -213,6 +212,12 @@ def learn(
         network, histories = train_members(networks, one, checkpoint=checkpoint, progress=told, stop=stop)
         held = calibrate(bench, network)
     return network, histories, held
+
+
+def _members(bench: Bench, recipe: Recipe) -> tuple[list[Recipe], list[Network]]:
+    """The recipe of each member, and its network with weights of its seed."""
+    recipes = [replace(recipe, seed=seed) for seed in seeds(recipe.seed, recipe.members)]
+    return recipes, [bench.task.network(bench, one) for one in recipes]
 
 
 def learn_again(
@@ -229,8 +234,7 @@ def learn_again(
     validation chose when to stop), and they are calibrated by what `learn` held out.
     """
     everything = bench.all_for_training()
-    recipes = [replace(recipe, seed=seed) for seed in seeds(recipe.seed, recipe.members)]
-    networks = [bench.task.network(everything, one) for one in recipes]
+    recipes, networks = _members(everything, recipe)
     share = _steps(bench) / _steps(everything) if recipe.patience else 1.0
 
     def one(k: int, network: Network, **how: Any) -> History:

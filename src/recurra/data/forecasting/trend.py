@@ -51,10 +51,10 @@ class Trend:
         return int(self.weights.shape[1])
 
     @classmethod
-    def fit(cls, parts: Sequence[tuple[F32, F32]], horizon: int, windows: Sequence[int] = ()) -> Trend:
+    def fit(cls, parts: Sequence[tuple[F32, F32]], horizon: int, windows: Sequence[int]) -> Trend:
         """Of each series the last values [M, K] at some rows, and the values that follow [M, N], NaN where missing.
 
-        The window, of which K is the longest, and the penalty are those that err least on the last rows of each series;
+        The window, of some that rise up to K, and the penalty are those that err least on the last rows of each series;
         the fit is then on all rows.
         """
         lags = parts[0][0].shape[1]
@@ -68,7 +68,6 @@ class Trend:
         x, y = (np.concatenate([part[i] for part in held]).astype(np.float64) for i in (0, 1))
         there = ~np.isnan(y).any(1)
         x, y = x[there], y[there]
-        windows = sorted(windows) or (lags,)
         if not len(x):
             return cls(early.joined(late).weights(windows[0], PENALTIES[-1]))
         errors = {
