@@ -173,5 +173,7 @@ def test_on_the_command_line(tmp_path) -> None:
     out = ["--out", str(tmp_path / "m.recurra")]
     done = CliRunner().invoke(app, ["fit", "classify", str(tmp_path / "walks.csv"), *names, *out])
     assert done.exit_code == 0, done.output
+    assert "GRU" in done.output  # what it is called in tables
+    assert "def gru(x, h):" in CliRunner().invoke(app, ["info", str(tmp_path / "m.recurra")]).output
     assert sorted(one.name for one in tmp_path.iterdir()) == ["m.recurra", "walks.csv"]
     assert open_model(tmp_path / "m.recurra").members == 2

@@ -24,6 +24,7 @@ def info(
 ) -> None:
     """Show what a model file holds: its layers and equations, what it was trained on, how well it did, its parity."""
     from recurra.runtime import load
+    from recurra.runtime.ops.branches import every
 
     loaded = load(model)
     console = Terminal()
@@ -36,7 +37,7 @@ def info(
         which = "" if len(loaded.programs) == 1 else f"{name}: "
         console.print(f"{which}{program.input_size} numbers in, {program.output_size} out, a step; {live}{state}\n")
         console.print(_layers(program))
-    ops = [op for program in loaded.programs.values() for op in program.ops]
+    ops = [op for program in loaded.programs.values() for op in every(program.ops)]
     for cell in {op.cell.name: op.cell for op in ops if hasattr(op, "cell")}.values():
         console.print(Syntax(cell.text.rstrip(), "python", theme="ansi_dark", background_color="default"))
     for heading, values in (("card", loaded.card), ("preprocessing", loaded.preprocessing), ("parity", loaded.parity)):

@@ -327,9 +327,10 @@ class Task(ABC):
 
     def predictor(self, transform: Any, model: Model) -> ModelPredictor:
         """A model's answers."""
+        from recurra.runtime.ops.branches import every
         from recurra.tasks.bench import ModelPredictor
 
-        layer = next((op for op in model.ops if hasattr(op, "cell")), None)
+        layer = next((op for op in every(model.ops) if hasattr(op, "cell")), None)
         name = layer.cell.name if layer is not None else "model"
         return ModelPredictor(self, transform, model, name.upper() if len(name) < 6 else name)
 
