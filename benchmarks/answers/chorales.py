@@ -21,7 +21,7 @@ from recurra.data.rolls import read_rolls
 from recurra.tasks.bench import Bench
 from recurra.tasks.composition.baselines import KeyFrequencies, LinearOnFrames
 from recurra.tasks.composition.task import Compose
-from recurra.tasks.generation.generator import Generate
+from recurra.tasks.generation.task import Generate
 from recurra.tasks.generation.ngrams import Frequencies, KneserNey
 from recurra.tasks.inputs.rolls import Rolls
 

@@ -12,7 +12,7 @@ from recurra.data.split import Split
 from recurra.data.text.corpus import open_texts, read_corpus
 from recurra.data.text.tokens import Characters
 from recurra.tasks.bench import Bench
-from recurra.tasks.generation.generator import Generate
+from recurra.tasks.generation.task import Generate
 from recurra.tasks.generation.ngrams import Frequencies, KneserNey
 
 SHARE = 0.9

@@ -432,6 +432,49 @@ void run_convolution(const Isa& isa, int64_t O, int64_t K, int64_t I, int64_t di
     note("convolution", isa, out);
 }
 
+// N-grams behind an embedding: what the longest known beginning and those within it say, in double precision.
+void run_ngrams(const Isa& isa) {
+    constexpr int64_t T = 61, B = 3, V = 5, past = 2;
+    // the nodes: nothing, 1, 3, (1 before it) 0 and 3, (3 before it) 3
+    const std::vector<float> symbol{0, 1, 3, 0, 3, 3}, children{2, 2, 1, 0, 0, 0}, grams{3, 1, 0, 1, 2, 1}, spare{0.2f, 0.6f, 1, 0.5f, 0.25f, 0.1f};
+    const std::vector<float> next{0, 1, 3, 3, 1, 0, 3, 4}, share{0.1f, 0.3f, 0.4f, 0.4f, 0.5f, 0.25f, 0.5f, 0.9f};
+    const double mix = 0.3;
+    Source source(29);
+    const auto W = source.fill(V * V);
+    std::vector<float> x(T * B);
+    for (float& id : x) id = static_cast<float>(source.random() % 4 == 0 ? source.random() % V : 1 + 2 * (source.random() % 2));
+    Network network(isa, 1, 1);
+    network.add(find_op("embedding")({isa, {{W.data(), {V, V}}}, {double(V)}, 1, 1}));
+    network.add(find_op("ngrams")({isa, {{symbol.data(), {6}}, {children.data(), {6}}, {grams.data(), {6}}, {spare.data(), {6}},
+                                         {next.data(), {8}}, {share.data(), {8}}}, {double(past), mix}, V, 1}));
+    run_ways(network, "n-grams", x.data(), T, B);
+    States states(network.states(), B);
+    Workspace scratch(network, B, T * B);
+    std::vector<float> out(T * B * V);
+    network.run(x.data(), T, B, states, scratch, out.data());
+    bool near = true;
+    for (int64_t t = 0; t < T; ++t) {
+        for (int64_t r = 0; r < B; ++r) {
+            std::vector<double> p(V, 1.0 / V), e(V);
+            for (size_t node = 0, ago = 0;; ++ago) {
+                size_t gram = 0, child = 1;
+                for (size_t i = 0; i < node; ++i) gram += static_cast<size_t>(grams[i]), child += static_cast<size_t>(children[i]);
+                for (double& v : p) v *= spare[node];
+                for (size_t g = gram; g < gram + static_cast<size_t>(grams[node]); ++g) p[static_cast<size_t>(next[g])] += share[g];
+                const size_t end = child + static_cast<size_t>(children[node]);
+                while (child < end && ago < past && ago <= static_cast<size_t>(t) && symbol[child] != x[(t - ago) * B + r]) ++child;
+                if (child == end || ago == past || ago > static_cast<size_t>(t)) break;
+                node = child;
+            }
+            const float* const scores = W.data() + static_cast<int64_t>(x[t * B + r]) * V;
+            double sum = 0;
+            for (int64_t v = 0; v < V; ++v) sum += e[v] = std::exp(double(scores[v]));
+            for (int64_t v = 0; v < V; ++v) near &= std::fabs(out[(t * B + r) * V + v] - std::log((1 - mix) * e[v] / sum + mix * p[v])) < 1e-5;
+        }
+    }
+    check(near, "n-grams", "ngrams", isa.name);
+}
+
 // Pictures of which each is a step, in double precision, one tap after the other; and a picture alone among others.
 void run_convolution_2d(const Isa& isa, int64_t O, int64_t K, int64_t L, int64_t C, int64_t rows, int64_t columns, int64_t hop, int64_t padding) {
     constexpr int64_t T = 3;
@@ -639,6 +682,7 @@ int main(int count, char** words) {
         run_convolution_2d(*isa, 5, 3, 2, 3, 7, 6, 2, 1);
         run_convolution_2d(*isa, 1, 1, 1, 1, 1, 1, 1, 0);
         run_convolution_2d(*isa, 17, 3, 3, 4, 2, 9, 1, 3);
+        run_ngrams(*isa);
         check(find_op("none") == nullptr, "an op that is none", "none", isa->name);
         run_forecast(*isa, 48, 64, 32, 11, 3, 3);
         run_forecast(*isa, 7, 19, 5, 1, 2, 4);

@@ -18,10 +18,12 @@ from recurra.data.text import corpus
 from recurra.data.text.corpus import Corpus, NextSymbol, open_texts, read_corpus
 from recurra.data.text.tokens import Characters
 from recurra.errors import DataError, ModelFileError, SettingError
+from recurra.runtime import Embedding, Model, NGrams
 from recurra.tasks.bench import Bench
-from recurra.tasks.generation.generator import Generate
+from recurra.tasks.generation.beside import beside, best_mix
 from recurra.tasks.generation.live import Chance
 from recurra.tasks.generation.ngrams import KneserNey
+from recurra.tasks.generation.task import Generate
 
 LINE = "to be, or not to be: that is the question\n"
 
@@ -89,12 +91,8 @@ def kneser_ney(text: list[int], V: int, order: int):
 
 @pytest.mark.parametrize("order", [1, 2, 4])
 def test_n_grams_are_those_of_kneser_and_ney(order) -> None:
-    sequences = read_corpus(open_texts(written() + "\n"), Characters())
-    task, N = Generate(), len(sequences[0])
-    task.tokenizer = Characters()
-    splits = [Split(700, 800, N)]
-    bench = Bench(task, sequences, splits, task.transform(sequences, splits))
-    made = KneserNey.fit(bench, {"order": order})
+    bench, made = counted(order)
+    task, sequences, N = bench.task, bench.sequences, len(bench.sequences[0])
     ids = bench.transform.numbers(sequences[0], 0, N).astype(int).tolist()
     V = bench.transform.tables[0]
     want = kneser_ney(ids[:700], V, order)
@@ -105,6 +103,77 @@ def test_n_grams_are_those_of_kneser_and_ney(order) -> None:
     start = made.predict(sequences[0], 0, 3)
     assert np.allclose(start, [[want(w, ids[:t]) for w in range(V)] for t in range(3)])
     assert task.mean_error(bench, made, [Piece(sequences[0], 800, 860)]) == pytest.approx(-np.log(of_truth).mean())
+
+
+def counted(order: int) -> tuple[Bench, KneserNey]:
+    """N-grams of the first 700 symbols of a text, and what is held out behind them."""
+    sequences = read_corpus(open_texts(written() + "\n"), Characters())
+    task, N = Generate(), len(sequences[0])
+    task.tokenizer = Characters()
+    splits = [Split(700, 800, N)]
+    bench = Bench(task, sequences, splits, task.transform(sequences, splits))
+    return bench, KneserNey.fit(bench, {"order": order})
+
+
+def beside_nothing(bench: Bench, op: NGrams) -> Model:
+    """The op behind a network that finds all symbols as probable."""
+    V = bench.transform.tables[0]
+    return Model([Embedding(np.zeros((V, V), np.float32), tables=(V,)), op])
+
+
+@pytest.mark.parametrize("order", [2, 3, 5])
+def test_n_grams_beside_a_network_are_those_that_were_counted(order) -> None:
+    bench, made = counted(order)
+    V, (sequence, start, stop) = made.V, bench.pieces("test")[0]
+    model = beside_nothing(bench, beside(made, 0.7))
+    ids = bench.transform.numbers(sequence, 0, stop)
+    got = np.exp(model.run(ids[:-1, None]))[start - 1 :]
+    want = 0.3 / V + 0.7 * made.predict(sequence, start, stop)
+    np.testing.assert_allclose(got, want, atol=1e-6)
+    begin = np.exp(model.run(np.zeros((1, 1), np.float32)))  # as a text begins, of which nothing is known
+    np.testing.assert_allclose(begin[0], 0.3 / V + 0.7 * made.predict(sequence, 0, 1)[0], atol=1e-6)
+
+
+def test_the_rarest_n_grams_are_left_out_and_what_they_had_is_not_lost() -> None:
+    bench, made = counted(5)
+    whole = beside(made, 0.5)
+    sizes = [beside(made, 0.5, most).sizes["N"] for most in (10_000, 300, 100)]
+    assert sizes[0] == whole.sizes["N"] > sizes[1] > sizes[2] > 0
+    few = beside(made, 0.5, 300)
+    assert few.sizes["N"] <= 300 + made.V
+    p = np.exp(beside_nothing(bench, few).run(bench.transform.numbers(*bench.pieces("test")[0])[:, None]))
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)  # the op itself refuses a node whose sum is not 1
+
+
+def test_the_mix_is_the_likeliest() -> None:
+    rng = generator("mix")
+    network, grams = rng.uniform(0.01, 1, 500), rng.uniform(0.01, 1, 500)
+    tried = np.linspace(0.001, 0.949, 949)
+    nats = [-np.log(m * grams + (1 - m) * network).mean() for m in tried]
+    assert best_mix(network, grams) == pytest.approx(tried[int(np.argmin(nats))], abs=2e-3)
+    assert best_mix(np.full(9, 1e-9), np.ones(9)) == 0.95  # a network is never left out
+    assert best_mix(np.ones(9), np.full(9, 1e-3)) < 0.01
+
+
+def test_n_grams_are_mixed_in_where_they_help(tmp_path) -> None:
+    text, how = written(1500) + "\n", {"hidden": 6, "epochs": 3, "chunk": 16, "batch": 4}
+    alone = recurra.Generator(ngrams=False, **how).fit(text)
+    both = recurra.Generator(**how).fit(text)
+    assert [op.kind for op in both.model_.ops] == [*(op.kind for op in alone.model_.ops), "ngrams"]
+    assert both.evaluate(text[-75:])["nats"] < alone.evaluate(text[-75:])["nats"] - 0.02
+    found = both.task_.mixed
+    assert found.alone == pytest.approx(np.mean([e["valid_error"] for e in alone.history_.epochs][-1:]), abs=0.05)
+    assert str(found) in both.report_["data"]["notes"]
+    assert not any("N-grams" in note for note in alone.report_["data"]["notes"])
+    both.save(tmp_path / "m.recurra")
+    loaded = recurra.Generator.load(tmp_path / "m.recurra")
+    assert loaded.live().generate(60, seed=3) == both.live().generate(60, seed=3)
+    refitted = recurra.Generator(refit=True, **how).fit(text)
+    op = refitted.model_.ops[-1]
+    assert op.mix == pytest.approx(found.mix)
+    assert op.sizes["N"] > both.model_.ops[-1].sizes["N"]  # of all the text
+    with pytest.raises(SettingError, match="ngrams"):
+        recurra.Generator(ngrams=3, **how).fit(text)
 
 
 def test_rows_ask_for_the_next_symbol() -> None:

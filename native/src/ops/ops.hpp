@@ -39,6 +39,6 @@ constexpr int index_of(const char* name) {
 }
 
 using OpTable = std::vector<NamedOp>;
-extern const OpTable dense_ops, convolution_2d_ops, elementwise_ops, pool_ops, forecast_ops, attend_ops, readout_ops;
+extern const OpTable dense_ops, convolution_2d_ops, elementwise_ops, pool_ops, forecast_ops, attend_ops, readout_ops, ngrams_ops;
 
 }  // namespace recurra

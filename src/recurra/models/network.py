@@ -76,9 +76,12 @@ class Network(nn.Module):
         output = self.head(h, future) if future.shape[-1] else self.head(h)
         return output.flatten(2), state
 
-    def linked(self, output: Tensor) -> Tensor:
-        """Outputs as a model file's network gives them."""
-        result: Tensor = output if self.link is None else self.link(output)
+    def linked(self, output: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Outputs as a model file's network gives them; a link that goes by the symbols that come in needs the rows."""
+        if self.link is None:
+            return output
+        by_ids = rows is not None and getattr(self.link, "goes_by_ids", False)
+        result: Tensor = self.link(output, rows[..., 0]) if by_ids else self.link(output)  # type: ignore[index]
         return result
 
     def model_layers(self) -> list[Op]:
@@ -164,7 +167,7 @@ class Exported(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """[T, B, R] to [T, B, O]."""
-        return self.network.linked(self.network(rows)[0])
+        return self.network.linked(self.network(rows)[0], rows)
 
     def model_layers(self) -> list[Op]:
         """Those of the network."""

@@ -162,8 +162,9 @@ class _Graph:
             if isinstance(layer, kind):
                 return row.emit(self, name, layer, x)
         known = ", ".join(["recurrent", *(kind.kind for kind in ROWS)])
+        cure = f": {layer.without}" if layer.without else ""
         raise ExportError(
-            f"export: {name} is a layer {layer.kind!r}, which has no form in ONNX yet; expected one of: {known}"
+            f"export: {name} is a layer {layer.kind!r}, which has no form in ONNX yet; expected one of: {known}{cure}"
         )
 
     def add_recurrent(self, name: str, layer: Recurrent, x: str) -> str:

@@ -307,6 +307,11 @@ def _widths(ops: Sequence[Op], first: int) -> list[int]:
         before = widths[-1]
         if op.first_only and i > 0:
             raise ShapeError(f"layer {i} is an {op.kind}, expected it only as the first layer")
+        if op.goes_by_ids and not (ops[0].id_counts and all(one.stride == 1 for one in ops[:i])):
+            raise ShapeError(
+                f"layer {i} ({op.kind}) goes by the symbols that come in, expected an embedding with `tables` as the "
+                "first layer, and an answer at every step"
+            )
         if op.input_size is not None and op.input_size != before:
             raise ShapeError(f"layer {i} ({op.kind}) takes {op.input_size} features, expected {before}: what comes in")
         widths.append(op.width(before))

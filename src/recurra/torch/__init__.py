@@ -23,6 +23,7 @@ from recurra.torch.embedding import Embedding
 from recurra.torch.export import export, to_torch
 from recurra.torch.fields import Fields
 from recurra.torch.layers import GRU, LSTM, RNN
+from recurra.torch.ngrams import NGrams
 from recurra.torch.pool import Pool
 from recurra.torch.readout import Join, Readout
 from recurra.torch.recurrent import Recurrent, Steps
@@ -41,6 +42,7 @@ __all__ = [
     "Fields",
     "FlatConv2d",
     "Join",
+    "NGrams",
     "Pool",
     "Readout",
     "Recurrent",

@@ -28,6 +28,7 @@ from recurra.torch.embedding import Embedding
 from recurra.torch.fields import Fields
 from recurra.torch.forecast import ForecastHead
 from recurra.torch.layers import CELLS
+from recurra.torch.ngrams import NGrams
 from recurra.torch.pool import Pool
 from recurra.torch.readout import Join, Readout
 from recurra.torch.recurrent import Recurrent
@@ -400,6 +401,7 @@ ROWS: dict[type[Op], tuple[Row, ...]] = {
     ops.Readout: (Row((Readout,), _readout, _of_readout),),
     ops.Branches: (Row((Branches,), _branches, _of_branches),),
     ops.Join: (Row((Join,), lambda module, read: ops.Join(module.name, module.features), _of_join),),
+    ops.NGrams: (Row((NGrams,), lambda module, read: module.op, NGrams),),
     ops.Forecast: (Row((ForecastHead,), lambda module, read: module.model_layers()[0], _of_forecast),),
     ops.Dropout: (Row((nn.Dropout,), lambda module, read: ops.Dropout(module.p), lambda op: nn.Dropout(op.p)),),
     ops.Softmax: (Row((nn.Softmax,), lambda module, read: ops.Softmax(), lambda op: nn.Softmax(-1), {"dim": (-1, 2)}),),

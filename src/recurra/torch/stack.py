@@ -18,7 +18,7 @@ class Stack(nn.Sequential):
     Args:
         layers: from the input to the output, or one OrderedDict of them by name. One with an attribute `reads`, as
             `ForecastHead` has it, is called with the inputs of those names too, and its last two axes are put side by
-            side.
+            side; one that `goes_by_ids`, as `NGrams`, with the first number of each row.
         inputs: names and features of several inputs that stand side by side in x; the first goes into the first layer.
 
     >>> import torch
@@ -55,10 +55,11 @@ class Stack(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """The last layer's output, [T, B, O] (or [B, T, O] where the recurrent layers are batch_first)."""
         named = dict(zip(self.inputs, x.split(list(self.inputs.values()), -1), strict=True)) if self.inputs else {}
-        x = next(iter(named.values()), x)
+        x = first = next(iter(named.values()), x)
         for layer in self:
             reads: tuple[str, ...] = getattr(layer, "reads", ())
-            y: Any = layer(x, *(named[name] for name in reads))
+            beside = [first[..., 0]] if getattr(layer, "goes_by_ids", False) else [named[name] for name in reads]
+            y: Any = layer(x, *beside)
             if isinstance(y, tuple) or (isinstance(y, Proxy) and _gives_state(layer)):
                 y = y[0]  # type: ignore[index]
             x = y.flatten(-2) if reads else y

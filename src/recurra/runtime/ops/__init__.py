@@ -13,6 +13,7 @@ from recurra.runtime.ops.forecast import Forecast
 from recurra.runtime.ops.join import Join
 from recurra.runtime.ops.layer_norm import LayerNorm
 from recurra.runtime.ops.linear import Linear
+from recurra.runtime.ops.ngrams import NGrams
 from recurra.runtime.ops.op import Op
 from recurra.runtime.ops.pool import Pool
 from recurra.runtime.ops.readout import Readout
@@ -33,6 +34,7 @@ __all__ = [
     "Join",
     "LayerNorm",
     "Linear",
+    "NGrams",
     "Op",
     "Pool",
     "Readout",

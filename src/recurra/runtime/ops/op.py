@@ -35,12 +35,16 @@ class Op:
             features in, `O` those out; without an `O`, as many come out as go in.
         optional: the arrays that may be left out.
         first_only: whether it stands only at the beginning of a program.
+        without: how to make a model that does without it, for whoever has no form of it.
+        goes_by_ids: whether it reads the first whole number that comes in, which an embedding with `tables` takes.
     """
 
     kind: ClassVar[str] = ""
     shapes: ClassVar[Shapes] = {}
     optional: ClassVar[tuple[str, ...]] = ()
     first_only: ClassVar[bool] = False
+    goes_by_ids: ClassVar[bool] = False
+    without: ClassVar[str] = ""
     kinds: ClassVar[dict[str, type[Op]]] = {}
 
     def __init_subclass__(cls) -> None:

@@ -66,7 +66,7 @@ class KneserNey(Baseline):
         self.order = max(1, min(order, int(BITS / np.log2(max(2, symbols)))))
         self.name = f"Kneser-Ney {self.order}-gram"
         self.steps = self.order - 1
-        self.levels: list[_Level] = []
+        self.levels: list[Level] = []
 
     @classmethod
     def fit(cls, bench: Bench, params: Mapping[str, Any] | None = None) -> Self:
@@ -96,7 +96,7 @@ class KneserNey(Baseline):
             if n < self.order:  # in how many ways each is preceded, and those at a beginning once
                 below = [keys % self.V**n, *(self._grams(text[:n], n) for text in texts if len(text) >= n)]
                 keys, counts = np.unique(np.concatenate(below), return_counts=True)
-            self.levels.insert(0, _Level(keys, counts, self.V))
+            self.levels.insert(0, Level(keys, counts, self.V))
         self.parameters = sum(len(level.keys) for level in self.levels)
 
     def _grams(self, text: Keys, n: int) -> Keys:
@@ -141,8 +141,17 @@ class KneserNey(Baseline):
         return 8 * (self.order - 1)
 
 
-class _Level:
-    """The n-grams of one length."""
+class Level:
+    """The n-grams of one length.
+
+    Attributes:
+        keys: of each n-gram its symbols as digits, rising.
+        seen: what is left of the count of each.
+        contexts: what the n-grams begin with, without their last symbol, rising.
+        begins: the first n-gram of each context.
+        totals: the counts of each context.
+        spared: what was taken from them, for symbols that were not seen.
+    """
 
     def __init__(self, keys: Keys, counts: Keys, V: int) -> None:
         self.keys, self.counts, self.V = keys, counts, V
@@ -150,10 +159,10 @@ class _Level:
         Y = n1 / (n1 + 2 * n2)
         D = np.array([0.0, 1 - 2 * Y * n2 / n1, 2 - 3 * Y * n3 / n2, 3 - 4 * Y * n4 / n3])
         self.less = np.clip(D, 0.0, np.array([0.0, 0.99, 1.99, 2.99]))
-        self.contexts, begins = np.unique(keys // V, return_index=True)
-        self.totals = np.add.reduceat(counts, begins).astype(np.float64)
-        taken = self.less[np.minimum(counts, 3)]
-        self.spared = np.add.reduceat(taken, begins)
+        self.contexts, self.begins = np.unique(keys // V, return_index=True)
+        self.totals = np.add.reduceat(counts, self.begins).astype(np.float64)
+        self.seen = counts - self.less[np.minimum(counts, 3)]
+        self.spared = np.add.reduceat(counts - self.seen, self.begins)
 
     def of(self, context: Keys, wanted: Keys, below: Floats) -> Floats:
         """Of symbols [M] or [M, V] after contexts [M], where `below` has it with a symbol less before."""
@@ -162,7 +171,6 @@ class _Level:
         shape = (len(context),) + (1,) * (wanted.ndim - 1)
         keys = context.reshape(shape) * self.V + wanted
         place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
-        counts = np.where(self.keys[place] == keys, self.counts[place], 0)
-        seen = counts - self.less[np.minimum(counts, 3)]
+        seen = np.where(self.keys[place] == keys, self.seen[place], 0.0)
         found: Floats = (seen + self.spared[at].reshape(shape) * below) / self.totals[at].reshape(shape)
         return np.where(known.reshape(shape), found, below)
