@@ -238,6 +238,8 @@ void Network::pass_in_chunks(Ops ops, Chunk& c, float* to, Workspace& scratch) c
 // Run an op that does not stream; c.x is then `to`.
 void Network::pass_whole(Ops ops, Chunk& c, float* to, Workspace& scratch) const {
     float* const rooms[2] = {to, nullptr};
+    const Op& op = ops_[ops.first];
+    if (op.ready) op.ready(op.data.get(), scratch.owned_[ops.first].get(), c.rows, c.steps);
     pass(ops, c, rooms, scratch, 0);
     c.call->look();
     c.x = to;

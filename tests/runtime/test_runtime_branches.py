@@ -7,10 +7,22 @@ import json
 import numpy as np
 import pytest
 
+from helpers import generator
 from recurra import _native, cells, engine
-from recurra.errors import ModelFileError, ShapeError
-from recurra.runtime import Activation, Branches, Convolution, Dropout, Embedding, Model, Program, check_parity, load
-from runtime.networks import F, embedding, forecast_head, layer_norm, linear, recurrent, same, sample
+from recurra.errors import ModelFileError, SessionError, ShapeError
+from recurra.runtime import (
+    Activation,
+    Branches,
+    Convolution,
+    Dropout,
+    Embedding,
+    Model,
+    Pool,
+    Program,
+    check_parity,
+    load,
+)
+from runtime.networks import F, embedding, forecast_head, layer_norm, linear, recurrent, same, sample, tables
 
 
 def deep(how: str) -> Model:
@@ -71,6 +83,69 @@ def test_a_branch_reads_what_stands_beside_the_flow() -> None:
     assert same(twice.run(x), np.concatenate([one, two], -1))
 
 
+def readers(how: str, directions: int) -> Model:
+    """Chains that begin with whole numbers, one within another, with as many directions."""
+    first = [tables(11, 5, width=3), recurrent(cells.gru, 6, 9, directions=directions, key="first")]
+    second = [tables(7, 6, width=2), recurrent(cells.lstm, 4, 5, directions=directions), Pool("all", None, directions)]
+    narrow = [linear(8, 15 * directions)]
+    inner = Branches([[], [recurrent(cells.gru, 8, 4, directions=2), linear(8, 8)]][: directions + 1], "add")
+    within = (
+        [Branches([[*second, *narrow], [tables(5, 9, width=4)]], how)] if directions == 1 else [*second, *narrow, inner]
+    )
+    return Model([Branches([[*first, linear(8, 9 * directions)], within], "add")])
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_branches_of_whole_numbers_and_of_both_directions_are_their_parts(directions, tmp_path) -> None:
+    model = readers("multiply", directions)
+    assert model.streams == (directions == 1)
+    assert model.id_counts == ((5, 5) if directions == 1 else (7, 5))
+    for T, B in ((37, 3), (1, 1), (700, 2), (6, 1)):  # the longest is more than a chunk; then a shorter one again
+        x = np.stack([generator("ids", T, k).integers(0, 5, (T, B)) for k in range(2)], -1).astype(F)
+        outer = model.ops[0]
+        flows = []
+        for chain in outer.branches:
+            flow = x
+            for op in chain:
+                if isinstance(op, Branches):
+                    parts = [Program(c, {"x": flow.shape[-1]}).run(flow) if c else flow for c in op.branches]
+                    flow = parts[0] * parts[1] if op.how == "multiply" else parts[0] + parts[1]
+                else:
+                    flow = Program([op], {"x": flow.shape[-1]}).run(flow)
+            flows.append(flow)
+        assert same(model.run(x), flows[0] + flows[1])
+        assert same(model.run(x)[:, :1], model.run(np.ascontiguousarray(x[:, :1])))
+    model.save(tmp_path / "m.recurra")
+    again = load(tmp_path / "m.recurra")
+    assert again.fingerprint == model.fingerprint
+    if directions == 1:
+        assert not any(check_parity(model, x)["differing"].values())
+    else:
+        with pytest.raises(SessionError, match="layer 0 reads the sequence in both directions"):
+            model.session().step(x[0, 0])
+    with pytest.raises(ShapeError, match="number 1 of a row of `x` is 5, expected a whole number from 0 to 4"):
+        model.run(np.array([[4, 5]], F))
+    with pytest.raises(ShapeError, match="layer 1 is a branches, expected it only as the first layer"):
+        Model([linear(2, 2), *model.ops])
+
+
+@pytest.mark.parametrize("directions", [1, 2])
+def test_such_branches_go_to_torch_and_to_onnx(directions, tmp_path) -> None:
+    import torch
+
+    from recurra import onnx
+    from recurra import torch as ours
+
+    model = readers("multiply", directions)
+    x = generator("ids").integers(0, 5, (9, 2, 2)).astype(F)
+    with torch.no_grad():
+        np.testing.assert_allclose(ours.to_torch(model)(torch.from_numpy(x)), model.run(x), atol=2e-6)
+    report = onnx.export(model, tmp_path / "m.onnx")
+    states = {name: np.stack([begin] * 2) for name, begin in report["state"].items()}
+    y, *_ = onnx.run((tmp_path / "m.onnx").read_bytes(), {"x": x, **states})
+    np.testing.assert_allclose(y, model.run(x), atol=2e-6)
+
+
 @pytest.mark.parametrize(
     ("branches", "how", "message"),
     [
@@ -79,7 +154,7 @@ def test_a_branch_reads_what_stands_beside_the_flow() -> None:
         ([[]] * 17, "add", "expected 2 to 16"),
         ([[], [linear(4, 5)]], "add", "they give .* features, expected the same of each to add them"),
         ([[linear(5, 5), linear(4, 6)], []], "join", "takes 6 features, expected 5"),
-        ([[], [recurrent(cells.gru, 5, 5, directions=2)]], "join", "recurrent layer does not answer each step"),
+        ([[], [linear(2, 5), tables(3, 4, width=2)]], "join", "takes whole numbers, expected it first in its branch"),
         ([[], [Convolution(np.ones((5, 2, 5), F), stride=2)]], "add", "convolution layer does not answer"),
         ([[], [Embedding(np.ones((4, 5), F))]], "add", "embedding layer does not answer"),
     ],

@@ -9,12 +9,14 @@ from torch.nn import functional
 from typer.testing import CliRunner
 
 from helpers import generator
-from recurra import Classifier, Forecaster, Regressor, open_model
+from recurra import Classifier, Forecaster, Regressor, Tagger, open_model
 from recurra.cli import app
+from recurra.data.text.paths import best_path
 from recurra.errors import SettingError
 from recurra.tasks.bench import Bench
 from recurra.tasks.classification.classifier import TEMPERATURES, Classify
 from recurra.tasks.learn import learn
+from recurra.tasks.members import check_members
 
 PARTS = ["train"] * 30 + ["valid"] * 11  # the same whatever the seed
 SMALL = {"hidden": 5, "epochs": 3, "learning_rate": 0.02, "seed": 7, "refit": False, "parts": PARTS}
@@ -155,14 +157,73 @@ def test_a_member_that_is_broken_off_does_not_count(way) -> None:
         ({"members": 0}, X, "members=0, expected a whole number from 1 to 16"),
         ({"members": 17}, X, "members=17, expected"),
         ({"members": 2.0}, X, "members=2.0, expected"),
-        ({"members": 2, "bidirectional": True}, X, "members=2, but what reads symbols, or from the end too"),
-        ({"members": 2}, ["so so", "or not"] * 20 + ["so"], "members=2, but what reads symbols"),
     ],
 )
 def test_what_cannot_be_averaged(given, sequences, words) -> None:
     with pytest.raises(SettingError, match=words) as caught:
         Classifier(**{**SMALL, **given}).fit(sequences, UP)
     assert "\n" not in str(caught.value)
+
+
+def test_networks_that_cannot_run_side_by_side_are_refused() -> None:
+    with pytest.raises(SettingError, match=r"members=2, but such a network .* a Linear has no encoder and head"):
+        check_members(torch.nn.Linear(1, 1), 2)
+
+
+FLIGHTS = ["fly to new york on monday", "fly to paris on friday", "i see paris", "new york to see"] * 10 + [
+    "fly to paris"
+]
+LABELS = np.array(["fly" if text.startswith("fly") else "see" for text in FLIGHTS])
+SLOTS = [
+    ["O" if w in ("fly", "to", "on", "i", "see") else "I-x" if w == "york" else "B-x" for w in t.split()]
+    for t in FLIGHTS
+]
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["one way", "both ways"])
+def test_of_texts_it_is_the_mean_too(both, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(Classify, "calibrate", lambda *_: None)
+    how = {**SMALL, "bidirectional": both, "reading": {"features": ("small", "pair"), "embedding": 4}}
+    together = Classifier(**how, members=2).fit(FLIGHTS, LABELS, evaluate=False)
+    alone = [Classifier(**how | {"seed": seed}).fit(FLIGHTS, LABELS, evaluate=False) for seed in (7, 8)]
+    asked = ["fly to york", "see paris on monday", "i"]
+
+    def odds(one: Classifier) -> np.ndarray:
+        shares = one.predict_proba(asked)
+        return np.log(shares[:, 1] / shares[:, 0])
+
+    assert np.abs(odds(alone[0]) - odds(alone[1])).min() > 1e-3
+    np.testing.assert_allclose(odds(together), np.mean([odds(one) for one in alone], 0), atol=1e-4)
+    together.save(tmp_path / "m.recurra")
+    live = open_model(tmp_path / "m.recurra").live()
+    for k, word in enumerate(words := ["fly", "to", "paris"]):
+        answer = live.step({"token": word})
+        assert list(answer["probabilities"].values()) == together.predict_proba([words[: k + 1]])[0].tolist()
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["one way", "both ways"])
+def test_of_tags_it_is_the_path_by_the_mean_of_scores_and_of_moves(both, tmp_path) -> None:
+    how = SMALL | {"bidirectional": both, "reading": {"embedding": 4}}
+    how.pop("learning_rate")
+    together = Tagger(**how, members=3).fit(FLIGHTS, SLOTS, evaluate=False)
+    alone = [Tagger(**how | {"seed": seed}).fit(FLIGHTS, SLOTS, evaluate=False) for seed in (7, 8, 9)]
+    for one in alone:
+        assert np.abs(one.task_.moves - together.task_.moves).max() > 1e-3
+    np.testing.assert_allclose(
+        together.task_.moves, np.mean([one.task_.moves for one in alone], 0), atol=1e-5, rtol=1e-5
+    )
+    text = "i fly to new york on friday"
+    rows = [one.transform_.rows(one.task_.read([text], one.transform_)[0], 0, 7) for one in (together, *alone)]
+    scores = [one.model_.run(x) for one, x in zip((together, *alone), rows, strict=True)]
+    np.testing.assert_allclose(scores[0], np.mean(scores[1:], 0), atol=1e-5)
+    best = [together.task_.labels[k] for k in best_path(together.task_.moves, scores[0])]
+    assert list(together.predict([text])[0]) == best
+    together.save(tmp_path / "t.recurra")
+    live, said = open_model(tmp_path / "t.recurra").live(), []
+    for word in text.split():
+        answer = live.step({"token": word})
+        said += answer["certain"]
+    assert [one["tag"] for one in [*said, *answer["open"]]] == best
 
 
 def test_on_the_command_line(tmp_path) -> None:

@@ -55,6 +55,9 @@ struct Op {
     int64_t (*room)(const void* data, int64_t rows, int64_t positions) = nullptr;
     // What it changes in calls for so many rows, one call at a time; null: nothing.
     std::shared_ptr<void> (*own)(const void* data, int64_t rows) = nullptr;
+    // Called before an op runs that does not stream, with the steps that there are: makes what it owns large enough. Throws
+    // std::bad_alloc. Null: it is.
+    void (*ready)(const void* data, void* own, int64_t rows, int64_t steps) = nullptr;
 };
 
 // Counts that states hold as floats: a whole number below `end`, whatever was put there.

@@ -9,6 +9,8 @@ from recurra.data.text.paths import NEVER
 from recurra.runtime.ops import Op
 from recurra.torch.bridge import layers_of
 
+LEAST = 1e-30  # of a share of all paths; what is less counts as that
+
 
 class TagHead(nn.Module):
     """A linear layer to K scores a token, and learned scores [K + 1, K] of one tag after another.
@@ -48,8 +50,9 @@ class TagHead(nn.Module):
         own = scores.gather(-1, tags.unsqueeze(-1))[..., 0] * there
         first, between = moves[-1][tags[0]], moves[tags[:-1], tags[1:]] * there[1:]
         right = own.sum() + first.sum() + between.sum()
-        total = moves[-1] + scores[0]
+        total, ways = moves[-1] + scores[0], moves[:-1].exp()
         for t in range(1, len(scores)):
-            next_ = (total.unsqueeze(-1) + moves[:-1]).logsumexp(1) + scores[t]
+            most = total.amax(-1, keepdim=True).detach()
+            next_ = most + ((total - most).exp() @ ways).clamp(min=LEAST).log() + scores[t]
             total = torch.where(there[t].unsqueeze(-1), next_, total)
         return (total.logsumexp(-1).sum() - right) / there.sum().clamp(min=1)

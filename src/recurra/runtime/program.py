@@ -305,8 +305,9 @@ def _widths(ops: Sequence[Op], first: int) -> list[int]:
     widths = [first]
     for i, op in enumerate(ops):
         before = widths[-1]
-        if op.first_only and i > 0:
-            raise ShapeError(f"layer {i} is an {op.kind}, expected it only as the first layer")
+        if i > 0 and (op.first_only or op.id_counts):
+            article = "an" if op.kind[0] in "aeiou" else "a"
+            raise ShapeError(f"layer {i} is {article} {op.kind}, expected it only as the first layer")
         if op.goes_by_ids and not (ops[0].id_counts and all(one.stride == 1 for one in ops[:i])):
             raise ShapeError(
                 f"layer {i} ({op.kind}) goes by the symbols that come in, expected an embedding with `tables` as the "

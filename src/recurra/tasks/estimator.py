@@ -69,7 +69,7 @@ class Estimator(Conventions):
         seed: of all chance.
         members: how many networks, of this seed and those after it, are trained, each by itself, and averaged before
             the link: so many times the training and the cost of a step, for less chance in the answer. They are one
-            model; not for what reads symbols, or from the end too.
+            model.
         reading: settings of inputs that are no numbers, by name: see `recurra.tasks.inputs.text.Text`.
 
     Attributes:

@@ -58,8 +58,7 @@ def check_members(network: Any, members: int) -> None:
         together([network] * members).model_layers()
     except RecurraError as error:
         raise SettingError(
-            f"members={members}, but what reads symbols, or from the end too, does not run beside others, expected "
-            "members=1"
+            f"members={members}, but such a network does not run beside others, expected members=1: {error}"
         ) from error
 
 

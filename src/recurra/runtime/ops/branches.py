@@ -22,8 +22,11 @@ class Branches(Op):
         branches: 2 to 16 chains; one without an op is the row itself.
         how: "add", "subtract" (from the first), "multiply", or "join": side by side.
 
+    Where a branch reads the sequence in both directions, the whole is needed. Branches that begin with tables take
+    whole numbers, below the least that one of them has.
+
     Raises:
-        ShapeError: a branch does not answer at every step, reads the sequence in both directions, or is too large.
+        ShapeError: a branch does not answer at every step, an embedding is not at its beginning, or it is too large.
 
     >>> import numpy as np
     >>> from recurra.runtime import Branches, Linear, Model
@@ -47,16 +50,30 @@ class Branches(Op):
         if len(parts := list(self.parts)) > MOST_OPS:
             raise ShapeError(f"branches: they have {len(parts)} layers, expected at most {MOST_OPS}")
         for op in parts:
-            if op.stride != 1 or not op.streams or op.vocabulary_size or op.id_counts:
+            if op.stride != 1 or op.vocabulary_size:
                 raise ShapeError(
-                    f"branches: a {op.kind} layer does not answer each step with features, in the order of time, "
-                    "expected that of each: put it before or behind what is added up"
+                    f"branches: a {op.kind} layer does not answer each step of features with features, expected that "
+                    "of each: put it before or behind what is added up"
                 )
+        late = next((op for chain in self.branches for op in chain[1:] if op.id_counts), None)
+        if late is not None:
+            raise ShapeError(f"branches: a {late.kind} layer takes whole numbers, expected it first in its branch")
 
     @property
     def parts(self) -> Iterator[Op]:
         """The ops of all branches."""
         return (part for chain in self.branches for op in chain for part in every([op]))
+
+    @property
+    def streams(self) -> bool:
+        """Whether all branches do."""
+        return all(op.streams for op in self.parts)
+
+    @property
+    def id_counts(self) -> tuple[int, ...]:
+        """Of each whole number the least that a branch has."""
+        found = [chain[0].id_counts for chain in self.branches if chain and chain[0].id_counts]
+        return tuple(map(min, zip(*found, strict=False)))
 
     @property
     def input_size(self) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -103,14 +103,20 @@ class Tag(Task):
         self._head = TagHead(width, torch.from_numpy(allowed(self.labels)), dropout)
         return self._head  # type: ignore[no-any-return]
 
+    def losses(self, bench: Bench, network: Any, noise: float) -> Callable[[Any], Tensor]:
+        """By the moves of the network that is trained now."""
+        self._head = network.head
+        return super().losses(bench, network, noise)
+
     def loss(self, output: Tensor, targets: Tensor) -> Tensor:
         """-log p of the right tags of each text, a token."""
         loss: Tensor = self._head.loss(output, targets)
         return loss
 
     def calibrate(self, network: Any, output: Tensor, targets: Tensor) -> None:
-        """Keep the scores of moves, which are no part of the network's ops."""
-        self.moves = network.head.moves.detach().numpy().astype(np.float32)
+        """Keep the scores of moves, which are no part of the network's ops; of several members their mean."""
+        moves = [member.head.moves.detach().numpy() for member in network.members]
+        self.moves = np.mean(moves, 0).astype(np.float32)
         self._head = None
 
     def decode(self, output: Floats, transform: Transform, name: str) -> Floats:
@@ -231,11 +237,13 @@ class Tagger(Estimator):
         patience: int | None = None,
         parts: Any = (0.70, 0.15, 0.15),
         seed: int = 0,
+        members: int = 1,
         reading: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(
             cell, hidden, layers, bidirectional, None, projection, dropout, None, refit, epochs, batch,
-            learning_rate=learning_rate, clip=clip, patience=patience, parts=parts, seed=seed, reading=reading,
+            learning_rate=learning_rate, clip=clip, patience=patience, parts=parts, seed=seed, members=members,
+            reading=reading,
         )  # fmt: skip
 
     def _given(self, answers: Any) -> Any:
