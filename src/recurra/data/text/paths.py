@@ -38,17 +38,25 @@ def repaired(tags: Sequence[str]) -> list[str]:
     return found
 
 
-def allowed(labels: Sequence[str]) -> NDArray[np.bool_]:
+def allowed(labels: Sequence[str], of: Sequence[Any] | None = None) -> NDArray[np.bool_]:
     """Which tag may follow which [K + 1, K]; the last row is for the first token. Of spans, I-X follows B-X or I-X.
+
+    Args:
+        labels: the tags.
+        of: what each belongs to, such as a label of the whole text: only one of the same follows.
 
     >>> allowed(["B-a", "I-a", "O"]).astype(int).tolist()
     [[1, 1, 1], [1, 1, 1], [1, 0, 1], [1, 0, 1]]
+    >>> allowed(["O", "O"], of=[0, 1]).astype(int).tolist()
+    [[1, 0], [0, 1], [1, 1]]
     """
     found = np.ones((len(labels) + 1, len(labels)), bool)
     if are_spans(labels):
         for j, tag in enumerate(labels):
             if tag.startswith("I-"):
                 found[:, j] = [before[1:] == tag[1:] and before != "O" for before in labels] + [False]
+    if of is not None:
+        found[:-1] &= np.equal.outer(of, of)
     return found
 
 

@@ -39,7 +39,7 @@ class LogisticOnWords(Baseline):
         vx, vy = cls._data(bench, "valid")
         tried = []
         for strength in [params["strength"]] if params and "strength" in params else STRENGTHS[2:]:
-            words = TfidfVectorizer(analyzer=_pairs, sublinear_tf=True)
+            words = TfidfVectorizer(analyzer=pairs, sublinear_tf=True)
             model = make_pipeline(words, LogisticRegression(C=strength, max_iter=1000))
             model.fit(x, y)
             tried.append((log_loss(vy, model.predict_proba(vx), labels=model[-1].classes_) if len(vx) else 0.0, model))
@@ -65,7 +65,7 @@ class LogisticOnWords(Baseline):
         return found
 
 
-def _pairs(tokens: Sequence[str]) -> list[str]:
+def pairs(tokens: Sequence[str]) -> list[str]:
     """The words of a text in small letters, and each two in a row."""
     small = [t.lower() for t in tokens]
     return small + [f"{a} {b}" for a, b in pairwise(small)]

@@ -22,7 +22,8 @@ class LiveTags(LiveText):
     are the tags of `predict`, to the last one.
 
     A network of one direction looks ahead by nothing; a tag is open only as long as the scores of one tag after another
-    may still change it. One of both directions reads the text so far anew with each piece, and all tags are open.
+    may still change it. One of both directions reads the text so far anew with each piece, and all tags are open. Where
+    the text has a label too, the answer has that of the text so far; as long as that may change, so may all tags.
     """
 
     task: Any
@@ -46,25 +47,28 @@ class LiveTags(LiveText):
             path, waiting, certain = reading.path.fork(), list(reading.open), []
         else:
             path, waiting = Path(self.task.moves), []
-        tags: list[int] = []
+        places: list[int] = []
         for token, scores in [*certain, *pending]:
             waiting.append(token)
-            tags += path.push(scores)
-        found = self._tagged(waiting, tags + path.open())
-        return {"certain": known, "open": found} if known or found else None
+            places += path.push(scores)
+        places += path.open()
+        found = self._tagged(waiting, places)
+        label = {"label": self.task.label_of(self.task.states[places[-1]])} if self.task.texts and places else {}
+        return {"certain": known, "open": found, **label} if known or found else None
 
-    def _tagged(self, tokens: list[str], tags: list[int]) -> list[dict[str, str]]:
-        labels = self.task.labels
-        return [{"token": token, "tag": labels[k]} for token, k in zip(tokens, tags, strict=False)]
+    def _tagged(self, tokens: list[str], path: list[int]) -> list[dict[str, str]]:
+        tags = map(self.task.tag_of, self.task.states[path])
+        return [{"token": token, "tag": tag} for token, tag in zip(tokens, tags, strict=False)]
 
     @property
     def fields(self) -> list[str]:
-        """What is certain and what is open, `token/tag` each."""
-        return ["certain", "open"]
+        """What is certain and what is open, `token/tag` each, and the label."""
+        return ["certain", "open", *(["label"] if self.task.texts else [])]
 
     def cells(self, answer: Mapping[str, Any]) -> list[str]:
         """With blanks between."""
-        return [" ".join(f"{one['token']}/{one['tag']}" for one in answer[name]) for name in ("certain", "open")]
+        said = [" ".join(f"{one['token']}/{one['tag']}" for one in answer[name]) for name in ("certain", "open")]
+        return [*said, *([str(answer["label"])] if self.task.texts else [])]
 
     def _begun(self, name: str) -> Remembered:
         return Remembered(_Tagging(self._transform, self.task.moves), self.model.session())
