@@ -89,7 +89,7 @@ def tagger(data: dict[str, Commands]) -> tuple[float, float, float]:
     words = [x for part in both for x in part.words]
     pairs = [(y, str(intent)) for part in both for y, intent in zip(part.slots, part.intents, strict=True)]
     reading = {"embedding": 24, "min_count": 2, "dropout": 0.3, "forgotten": 0.1}
-    model = recurra.Tagger(hidden=96, dropout=0.3, epochs=12, members=3, reading=reading, parts=parts, refit=False)
+    model = recurra.Tagger(hidden=96, dropout=0.3, epochs=20, members=3, reading=reading, parts=parts, refit=False)
     model.fit(words, pairs, evaluate=False)
     slots, intents = zip(*model.predict(data["test"].words), strict=True)
     return scores(data["test"], [list(one) for one in slots], intents)
