@@ -238,3 +238,12 @@ def test_on_the_command_line(tmp_path) -> None:
     assert "def gru(x, h):" in CliRunner().invoke(app, ["info", str(tmp_path / "m.recurra")]).output
     assert sorted(one.name for one in tmp_path.iterdir()) == ["m.recurra", "walks.csv"]
     assert open_model(tmp_path / "m.recurra").members == 2
+
+
+def test_of_tags_on_the_command_line(tmp_path) -> None:
+    pairs = [zip(t.split(), tags, strict=True) for t, tags in zip(FLIGHTS, SLOTS, strict=True)]
+    (tmp_path / "flights.conll").write_text("\n\n".join("\n".join("\t".join(pair) for pair in one) for one in pairs))
+    asked = ["fit", "tag", str(tmp_path / "flights.conll"), "--members", "2", "--hidden", "4", "--epochs", "1"]
+    done = CliRunner().invoke(app, [*asked, "--out", str(tmp_path / "m.recurra")])
+    assert done.exit_code == 0, done.output
+    assert open_model(tmp_path / "m.recurra").members == 2

@@ -308,6 +308,7 @@ def tag(
     ] = False,
     epochs: Epochs = None,
     seed: Seed = 0,
+    members: Members = 1,
     resume: Resume = False,
     out: Out = MODEL,
     report: Report = None,
@@ -325,7 +326,7 @@ def tag(
     from recurra.cells.script import load_cell
     from recurra.tasks.tagging.tagger import Tagger
 
-    model = Tagger(load_cell(cell), hidden, layers, not one_way, epochs=epochs, seed=seed)
+    model = Tagger(load_cell(cell), hidden, layers, not one_way, epochs=epochs, seed=seed, members=members)
     train(model, file, out, report, resume, text=text, y=target, groups=group)
 
 
