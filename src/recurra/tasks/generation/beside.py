@@ -49,14 +49,14 @@ class Mixed(NamedTuple):
         )
 
 
-def mixed(bench: Bench, network: Floats) -> tuple[KneserNey, Mixed]:
-    """The n-grams of the training part, and how they go with a network that gave the symbols of the validation part the
+def mixed(bench: Bench, network: Floats) -> Mixed:
+    """How the n-grams of the training part go with a network that gave the symbols of the validation part the
     probabilities [M]."""
     counted = KneserNey.fit(bench)
     grams = np.concatenate([counted.of_truth(*piece) for piece in bench.pieces("valid")])
     mix = best_mix(network, grams)
     both = mix * grams + (1 - mix) * network
-    return counted, Mixed(counted.order, mix, *(float(-np.log(np.maximum(p, LEAST)).mean()) for p in (network, both)))
+    return Mixed(counted.order, mix, *(float(-np.log(np.maximum(p, LEAST)).mean()) for p in (network, both)))
 
 
 def beside(counted: KneserNey, mix: float, most: int = MOST) -> NGrams:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -71,22 +71,22 @@ class KneserNey(Baseline):
     @classmethod
     def fit(cls, bench: Bench, params: Mapping[str, Any] | None = None) -> Self:
         """Count the training part; the order is chosen on the validation part where `params` has none."""
-        transform: Any = bench.transform
-        texts, left = list[Keys](), MOST
-        for sequence, start, stop in reversed(bench.pieces("train")):
-            texts.append(transform.numbers(sequence, max(start, stop - left), stop).astype(np.int64))
-            left -= len(texts[-1])
-            if left <= 0:
-                break
-        V = bench.transform.tables[0]
         orders = [params["order"]] if params and "order" in params else [4, 5, ORDER, ORDER + 1]
-        made = list({m.order: m for m in (cls(V, order, transform) for order in orders)}.values())
+        texts, V = _texts(bench, ("train",)), bench.transform.tables[0]
+        made = list({m.order: m for m in (cls(V, order, bench.transform) for order in orders)}.values())
         for one in made:
             one.count(texts)
         pieces = bench.pieces("valid")
         return (
             min(made, key=lambda m: sum(float(-np.log(m.of_truth(*p)).sum()) for p in pieces)) if made[1:] else made[0]
         )
+
+    @classmethod
+    def of_parts(cls, bench: Bench, order: int, *parts: str) -> Self:
+        """Count some parts."""
+        made = cls(bench.transform.tables[0], order, bench.transform)
+        made.count(_texts(bench, parts))
+        return made
 
     def count(self, texts: list[Keys]) -> None:
         """Learn from some texts, each the numbers of its symbols."""
@@ -139,6 +139,19 @@ class KneserNey(Baseline):
     def state_bytes(self, bench: Bench) -> int:
         """The symbols before."""
         return 8 * (self.order - 1)
+
+
+def _texts(bench: Bench, parts: Sequence[str]) -> list[Keys]:
+    """The numbers of what is counted: from the end of these parts on, as much as there is room for."""
+    transform: Any = bench.transform
+    found, left = list[Keys](), MOST
+    for part in reversed(parts):
+        for sequence, start, stop in reversed(bench.pieces(part)):
+            if left <= 0:
+                return found
+            found.append(transform.numbers(sequence, max(start, stop - left), stop).astype(np.int64))
+            left -= len(found[-1])
+    return found
 
 
 class Level:

@@ -175,22 +175,19 @@ class Generate(Task):
         return {"number": int(numbers.argmax()), "probability": float(numbers.max())}
 
     def to_model(self, bench: Bench, network: Any) -> Model:
-        """With n-grams behind the network, where they are wanted and the validation part says that they help."""
-        model, counted = super().to_model(bench, network), None
-        if not self.asked["ngrams"]:
-            return model
-        if self.mixed is None:
-            if not (pieces := bench.pieces("valid")):
-                return model
+        """With n-grams behind the network, where they are wanted and the validation part says that they help; then they
+        count that part too."""
+        model: Model = super().to_model(bench, network)
+        pieces = bench.pieces("valid")
+        if self.asked["ngrams"] and self.mixed is None and pieces:
             predictor = self.predictor(bench.transform, model)
-            counted, self.mixed = mixed(
-                bench, np.concatenate([p for piece in pieces for p in self._of_truth(bench, predictor, *piece)])
-            )
-        if not self.mixed.helps:
+            said = [p for piece in pieces for p in self._of_truth(bench, predictor, *piece)]
+            self.mixed = mixed(bench, np.concatenate(said))
+        if self.mixed is None or not self.mixed.helps:
             return model
         from recurra.torch import NGrams
 
-        counted = counted or KneserNey.fit(bench, {"order": self.mixed.order})
+        counted = KneserNey.of_parts(bench, self.mixed.order, "train", "valid")
         network.link = NGrams(beside(counted, self.mixed.mix))
         return super().to_model(bench, network)
 
