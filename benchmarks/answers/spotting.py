@@ -1,8 +1,8 @@
 """Commands in a stream: spoken digits (FSDD) between other people's speech (AN4), at one false alarm an hour.
 
 AN4's utterances that have a number in them are left out. A spotter learns what it will hear where its gate opens:
-digits, digits that are broken off, and other speech. Its threshold is set on utterances of AN4's training part that it
-has not learned from, so that there is no alarm in these eight minutes. Misses, and the delay from a digit's last sample
+digits, digits that are broken off, and other speech. Its threshold is set for one alarm an hour, by what it said of
+utterances of AN4's training part that it has not learned from. Misses, and the delay from a digit's last sample
 on, are those in a stream of AN4's test part with the digits of FSDD's official test part between the utterances. Who is
 taken for another digit is missed; a false alarm is one where there is no digit.
 """

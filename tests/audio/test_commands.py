@@ -12,7 +12,7 @@ from recurra.data.audio import Recording
 from recurra.data.split import PARTS
 from recurra.errors import DataError, SettingError
 from recurra.tasks.classification.classifier import Classify
-from recurra.tasks.live.spotter import Spotter, _upper
+from recurra.tasks.live.spotter import Spotter, _rarer, _upper
 
 soundfile = pytest.importorskip("soundfile")
 pytest.importorskip("kaldi_native_fbank")
@@ -125,6 +125,28 @@ def test_the_threshold_keeps_to_the_alarms_asked_for(model) -> None:
             Spotter(model, **bad)
     with pytest.raises(DataError, match="no background"):
         detector.calibrate([])
+
+
+@pytest.mark.parametrize("count", [0.1, 1.0, 4.0])
+def test_a_threshold_of_few_alarms_follows_from_the_tail(count) -> None:
+    """Of a thousand peaks whose logits are exponential beyond 1: how many of another thousand pass what is found."""
+    passed, by_the_highest = [], []
+    for seed in range(300):
+        logits = 1 + np.random.default_rng(seed).exponential(0.7, 1000)
+        peaks = (1 / (1 + np.exp(-logits))).tolist()
+        level, highest = _rarer(peaks, count), sorted(peaks)[-1 - int(count)]
+        for found, at in ((passed, level), (by_the_highest, highest)):
+            found.append(1000 * np.exp(-(np.log(at / (1 - at)) - 1) / 0.7))
+    assert 0.6 * count < np.median(passed) < 1.3 * count
+    assert count > 0.5 or np.median(by_the_highest) > 3 * count  # the highest peak says nothing of once in ten thousand
+
+
+def test_a_threshold_of_many_alarms_is_counted_off() -> None:
+    peaks = np.random.default_rng(1).uniform(0.5, 1, 200).tolist()
+    assert sum(peak >= _rarer(peaks, 12.5) for peak in peaks) == 12
+    assert _rarer([], 3.0) == np.nextafter(np.float32(0), np.float32(2))
+    assert _rarer([0.0] * 50, 0.2) == np.nextafter(np.float32(0), np.float32(2))
+    assert _rarer([1.0] * 20, 0.2) > 1  # quite sure of more than that
 
 
 def test_a_folder_from_the_command_line(tmp_path, recordings, monkeypatch) -> None:

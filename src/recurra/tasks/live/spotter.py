@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from recurra.errors import DataError
 BEFORE = 10  # frames before the gate opens that are heard too
 LEAST = 20  # frames that are heard before anything is said
 SMOOTH = 12  # frames over which a probability is averaged
+UNSURE = 1e-7  # a probability is never nearer to 1
+FEW = 10  # alarms among which a threshold can be counted off; of fewer, it follows from as many of the highest peaks
 
 
 class Detection(NamedTuple):
@@ -172,7 +175,9 @@ class Spotter:
     def calibrate(self, background: Iterable[Any], an_hour: float = 1.0) -> Rate:
         """Set the least threshold with at most so many detections an hour in sound without the words.
 
-        Where the network was quite sure of more than that, it is above 1 and nothing is ever detected.
+        Where so few come in all of that sound that they cannot be counted off, it is where the tail of the peaks says:
+        their logits are exponential above a high level (Coles 2001, chapter 4). Where the network was quite sure of
+        more than that, it is above 1 and nothing is ever detected.
 
         Args:
             background: pieces of samples of one sound at the rate of training, as `stream_sound` gives them.
@@ -191,10 +196,7 @@ class Spotter:
         self.reset()
         if not hours:
             raise DataError("a spotter: there is no background to hear, expected sound without the words")
-        peaks.sort(reverse=True)
-        allowed = int(an_hour * hours)
-        least = peaks[allowed] if allowed < len(peaks) else 0.0
-        self.threshold = max(0.5, float(np.nextafter(np.float32(least), np.float32(2))))
+        self.threshold = max(0.5, _rarer(peaks, an_hour * hours))
         alarms = sum(peak >= self.threshold for peak in peaks)
         return Rate(self.threshold, alarms, hours, _upper(alarms) / hours)
 
@@ -211,6 +213,25 @@ class Spotter:
             level = self._best()[1]
             if level:
                 yield level
+
+
+def _rarer(peaks: Sequence[float], count: float) -> float:
+    """The level that so many peaks pass, or are likely to, and no more of these.
+
+    >>> logits = -np.log((np.arange(1000) + 0.5) / 1000)  # exponential
+    >>> found = _rarer((1 / (1 + np.exp(-logits))).tolist(), 0.5)
+    >>> round(np.log(found / (1 - found)).item(), 1), round(math.log(2000), 1)  # once in two thousand
+    (7.6, 7.6)
+    """
+    highest = np.sort(np.asarray(peaks, np.float64))[::-1]
+    least = highest[int(count)] if count < len(highest) else 0.0
+    level = float(np.nextafter(np.float32(least), np.float32(2)))
+    tail = highest[: FEW + 1][highest[: FEW + 1] > 0]
+    if count >= FEW or len(tail) <= FEW or least >= 1:
+        return level
+    logits = np.log(tail) - np.log1p(-np.minimum(tail, 1 - UNSURE))
+    beyond = logits[-1] + float((logits[:-1] - logits[-1]).mean()) * math.log(FEW / count)
+    return max(level, 1 / (1 + math.exp(-beyond)))
 
 
 def _upper(count: int) -> float:
