@@ -27,8 +27,8 @@ def entrants() -> tuple[dict[str, Callable[[], object]], str]:
 
     from recurra.data.text import Characters, Vocabulary
     from recurra.data.text.corpus import NextSymbol
-    from recurra.tasks.generation.task import Generate
     from recurra.tasks.generation.live import LiveText
+    from recurra.tasks.generation.task import Generate
     from recurra.torch import GRU, Embedding, Stack
     from recurra.torch.export import to_model
 
