@@ -17,7 +17,7 @@ from recurra.tasks.generation.task import Generate
 
 SHARE = 0.9
 HELD = 0.05  # of what is learned from, by which the best epoch is chosen, and the share of n-grams
-QUICK: dict[str, Any] = {"hidden": 256, "epochs": 8, "dropout": 0.1}
+QUICK: dict[str, Any] = {"hidden": 256, "epochs": 5, "dropout": 0.1}
 LONG: dict[str, Any] = {"hidden": 512, "epochs": 8, "dropout": 0.2, "refit": True}
 RATE = 4e-3
 
