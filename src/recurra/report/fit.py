@@ -261,7 +261,8 @@ def _scatter(one: Mapping[str, Any]) -> list[Part]:
 
 
 def _table(one: Mapping[str, Any]) -> list[Part]:
-    return [Table(one["headings"], [[plain(cell) for cell in row] for row in one["rows"]])]
+    rows = [[plain(cell) for cell in row] for row in one["rows"]]
+    return [Table(one["headings"], rows, texts=bool(one.get("texts")))]
 
 
 def _lines(one: Mapping[str, Any]) -> list[Part]:

@@ -67,4 +67,5 @@ def examples(bench: Bench, predictor: Predictor) -> dict[str, Any]:
         text = " ".join(found.steps) if len(found.steps) <= 60 else " ".join([*found.steps[:60], "…"])
         rows.append([text, str(labels[truth[i]]), f"{found.label} ({found.probability:.0%})", spoken])
     headings = ["text", "in truth", "it says", "less probable without"]
-    return {"kind": "table", "heading": "Texts, and the tokens that count", "headings": headings, "rows": rows}
+    heading = "Texts, and the tokens that count"
+    return {"kind": "table", "heading": heading, "headings": headings, "rows": rows, "texts": True}

@@ -308,7 +308,8 @@ class Generate(Task):
                 one.feed(start)
             rows.append([f"{temperature:g}", one.generate(SAMPLE, temperature=temperature, seed=0)])
         heading = f"What it writes after {start!r}, from the test part"
-        return [{"kind": "table", "heading": heading, "headings": ["temperature", "text"], "rows": rows}]
+        headings = ["temperature", "text"]
+        return [{"kind": "table", "heading": heading, "headings": headings, "rows": rows, "texts": True}]
 
     def _shown(self, bench: Bench, piece: Piece, count: int) -> str:
         transform: Any = bench.transform

@@ -53,7 +53,8 @@ def _examples(predictor: Any, pieces: Any) -> dict[str, Any]:
         said = ", ".join(f"{name} ({score:.2f})" for name, score in best)
         rows.append([", ".join(names[max(0, stop - LAST) : stop]), names[stop], said])
     headings = ["the last items", "what came", "recommended, with scores"]
-    return {"kind": "table", "heading": "Sessions of the test part", "headings": headings, "rows": rows}
+    heading = "Sessions of the test part"
+    return {"kind": "table", "heading": heading, "headings": headings, "rows": rows, "texts": True}
 
 
 def _live(task: Any, bench: Bench, predictor: Any, pieces: Any) -> dict[str, Any]:

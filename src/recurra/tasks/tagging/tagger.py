@@ -212,7 +212,8 @@ class Tag(Task):
         both = np.concatenate(truth) % K * K + np.concatenate(answers) % K
         counts = np.bincount(both, minlength=K * K).reshape(K, K)
         confusion = {"kind": "confusion", "labels": self.labels, "counts": counts.tolist(), "of": "tokens"}
-        table = {"kind": "table", "heading": "Sentences", "headings": ["in truth", "as it says"], "rows": rows}
+        said: dict[str, Any] = {"headings": ["in truth", "as it says"], "rows": rows, "texts": True}
+        table = {"kind": "table", "heading": "Sentences", **said}
         return [table, confusion]
 
     def _spoken(self, piece: Piece, tags: Any) -> str:
