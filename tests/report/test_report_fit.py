@@ -171,8 +171,12 @@ def test_any_task_shows_tables_and_lines() -> None:
             "lines": {"GRU": ([1, 2, 3], [3, None, 1])},
         },
     ]
+    own.append({"kind": "table", "heading": "Said", "headings": ["a", "b"], "rows": [["x", "a text"]], "texts": True})
     page = fit_page(sample(own))
     assert "<h2>Peaks</h2>" in page
+    cut = page.index("<h2>Said</h2>")
+    assert ' texts">' in page[cut : cut + 200]  # from the left
+    assert ' texts">' not in page[page.index("<h2>Peaks</h2>") :][:200]
     assert rows_of(page, "peaks") == [["one", "0.123"], ["two", "-"]]
     with pytest.raises(DrawError, match="of the kind 'pie', expected one of: confusion"):
         fit_page(sample([{"kind": "pie"}]))
