@@ -1,10 +1,10 @@
 """Commands in a stream: spoken digits (FSDD) between other people's speech (AN4), at one false alarm an hour.
 
-AN4's utterances that have a number in them are left out. A spotter learns what it will hear where its gate opens:
-digits, digits that are broken off, and other speech. Its threshold is set for one alarm an hour, by what it said of
-utterances of AN4's training part that it has not learned from. Misses, and the delay from a digit's last sample
-on, are those in a stream of AN4's test part with the digits of FSDD's official test part between the utterances. Who is
-taken for another digit is missed; a false alarm is one where there is no digit.
+AN4's utterances that have a number in them are left out, and all is heard in a room with its noise. A spotter learns
+what it will hear where its gate opens: digits, digits that are broken off, and other speech. Its threshold is set for
+one alarm an hour, by what it said of a fourth of AN4's training part, from which it has not learned. Misses, and the
+delay from a digit's last sample on, are those in a stream of AN4's test part with the digits of FSDD's official test
+part between the utterances. Who is taken for another digit is missed; a false alarm is one where there is no digit.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def read() -> Data:
         [_loud(Resampler(16_000, digits.RATE).push(one.samples)) for one in part if not _counts(one.text or "")]
         for part in (an4.train, an4.test)
     )
-    half = len(train) // 2
+    kept = len(train) * 3 // 4
     known = [one for one, held in zip(spoken, official, strict=True) if not held]
     asked = [one for one, held in zip(spoken, official, strict=True) if held]
-    return Data(known, asked, train[:half], train[half:], test)
+    return Data(known, asked, train[:kept], train[kept:], test)
 
 
 def _counts(text: str) -> bool:
@@ -76,7 +76,7 @@ def _loud(x: F32) -> F32:
 def examples(data: Data, rng: np.random.Generator) -> list[Recording]:
     """What a spotter hears from where its gate opens: digits and the quiet after them, digits broken off, and the
     beginnings of other speech."""
-    openings = _openings(data.speech)
+    openings = _openings(data.speech, rng)
     whole = [data.train[int(i)] for i in rng.permutation(len(data.train))[:LEARNED]]
     made = [_heard(_loud(one.samples), one.label, rng, 0.1, rng.uniform(0, 0.15)) for one in whole]
     made += [_heard(_loud(one.samples), OTHER, rng, 0.1) for one in unfinished(whole[: LEARNED // 2])]
@@ -89,14 +89,18 @@ def examples(data: Data, rng: np.random.Generator) -> list[Recording]:
 def _heard(x: F32, label: str | None, rng: np.random.Generator, before: float = 0.0, after: float = 0.0) -> Recording:
     """A sound in a room, which is heard for some seconds before and after it."""
     x = np.pad(x, [int(seconds * digits.RATE) for seconds in (before, after)])
-    return Recording("", x + ROOM * rng.standard_normal(len(x)).astype(np.float32), label=label)
+    return Recording("", _in_room(x, rng), label=label)
 
 
-def _openings(speech: Sequence[F32]) -> list[F32]:
+def _in_room(x: F32, rng: np.random.Generator) -> F32:
+    return x + ROOM * rng.standard_normal(len(x)).astype(np.float32)
+
+
+def _openings(speech: Sequence[F32], rng: np.random.Generator) -> list[F32]:
     """The stretches of it that the gate lets through, with what a spotter hears before them."""
     bank, found = FilterBank(bins=digits.READING["bins"], rate=digits.RATE), list[F32]()
     for x in speech:
-        opened = np.concatenate([[False], GATE.many(bank.frames(x)), [False]])
+        opened = np.concatenate([[False], GATE.many(bank.frames(_in_room(x, rng))), [False]])
         edges = np.flatnonzero(opened[1:] != opened[:-1]) * bank.shift
         stretches = zip(edges[::2] - BEFORE * bank.shift, edges[1::2], strict=True)
         found += [x[max(0, start) : stop] for start, stop in stretches if stop - start > LEAST * bank.shift]
@@ -115,21 +119,19 @@ def stream(data: Data, rng: np.random.Generator) -> tuple[F32, list[Spoken]]:
         spoken.append(Spoken((total - len(digit.samples)) / digits.RATE, total / digits.RATE, str(digit.label)))
         parts.append(np.zeros(4000, np.float32))
         total += 4000
-    room = ROOM * rng.standard_normal(total).astype(np.float32)
-    return np.concatenate(parts) + room, spoken
+    return _in_room(np.concatenate(parts), rng), spoken
 
 
 def spotter(data: Data) -> tuple[float, ...]:
     """`recurra.Classifier` in a `Spotter`."""
     rng = np.random.default_rng(0)
-    reading = {**digits.READING, "stack": 1, "copies": 2, "gain": 6.0}  # all is as loud
+    reading = {**digits.READING, "stack": 1, "copies": 3, "gain": 6.0}  # all is as loud
     model = recurra.Classifier(
-        hidden=128, epochs=15, batch=64, dropout=0.3, noise=0.1, refit=False, parts=(0.9, 0.1, 0), reading=reading
+        hidden=128, epochs=25, batch=64, dropout=0.3, noise=0.1, refit=False, parts=(0.9, 0.1, 0), reading=reading
     )
     model.fit(examples(data, rng), evaluate=False)
     one = Spotter(model, others=[OTHER], gate=GATE)
-    quiet = np.zeros(2400, np.float32)
-    one.calibrate((x for speech in data.background for x in (speech, quiet)), AN_HOUR)
+    one.calibrate((_in_room(np.pad(x, (0, 2400)), rng) for x in data.background), AN_HOUR)
     sound, spoken = stream(data, rng)
     heard = [d for at in range(0, len(sound), 8000) for d in one.push(sound[at : at + 8000])]
     return judged(heard, spoken, len(sound) / digits.RATE / 3600)
@@ -155,6 +157,11 @@ def never(data: Data) -> tuple[float, ...]:
     return 1.0, float("nan"), 0.0, 0.0
 
 
+TRIED = (
+    "on a fourth of AN4's training part, with the digits of its own: 15 epochs 32 % of misses without an alarm, with a "
+    "gate that had learned from speech without the room's noise; with it 36 %; 25 epochs and a copy more 12 %"
+)
+
 ROW = Row(
     name="spotting",
     data="FSDD in AN4, digits in a stream",
@@ -169,4 +176,5 @@ ROW = Row(
     naive=never,
     simple=never,
     ours=spotter,
+    tried=TRIED,
 )
