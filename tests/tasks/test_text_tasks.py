@@ -140,6 +140,25 @@ def all_paths(moves, scores):
     return paths, np.array(totals, np.float64)
 
 
+def test_what_must_be_decided_early_is_the_same_at_once(monkeypatch):
+    """Texts about as long as tags may wait: token by token, and at once."""
+    monkeypatch.setattr("recurra.data.text.paths.MOST_OPEN", 3)
+    rng, early = np.random.default_rng(3), 0
+    for _ in range(300):
+        K, T = int(rng.integers(2, 6)), int(rng.integers(1, 12))
+        moves = (0.1 * rng.normal(size=(K + 1, K))).astype(np.float32)
+        scores = (0.1 * rng.normal(size=(T, K))).astype(np.float32)
+        path, certain = Path(moves), []
+        for row in scores:
+            certain += path.push(row)
+        assert certain + path.open() == best_path(moves, scores)
+        plain = Path(moves)
+        for row in scores:
+            plain.follow(row)
+        early += plain.open() != best_path(moves, scores)
+    assert early > 3  # there it matters
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_the_best_path_is_that_of_all(seed):
     rng = np.random.default_rng(seed)

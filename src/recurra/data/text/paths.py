@@ -83,20 +83,26 @@ class Path:
 
     def push(self, scores: F32) -> list[int]:
         """Take what the network says of the next token [K]; returns the tags that are certain now."""
-        if self.scores is None:
-            self.scores = self.moves + scores
+        self.follow(scores)
+        if not self.back:
             return []
-        ways = self.after + self.scores
-        best = ways.argmax(1)
-        given = ways[np.arange(len(best)), best] + scores
-        self.scores = given - given.max()  # so that they stay small however long the text
-        self.back.append(best)
-        at = best
+        at = self.back[-1]
         for k in range(len(self.back) - 1, -1, -1):  # back to where all paths meet
             at = at if k == len(self.back) - 1 else self.back[k][at]
             if (at == at[0]).all():
                 return self._decided(k, int(at[0]))
         return self._decided(0, self.open()[0]) if len(self.back) >= MOST_OPEN else []
+
+    def follow(self, scores: F32) -> None:
+        """Take the next token, and leave open what is certain."""
+        if self.scores is None:
+            self.scores = self.moves + scores
+            return
+        ways = self.after + self.scores
+        best = ways.argmax(1)
+        given = ways[np.arange(len(best)), best] + scores
+        self.scores = given - given.max()  # so that they stay small however long the text
+        self.back.append(best)
 
     def _decided(self, k: int, tag: int) -> list[int]:
         """The tags up to the one before back[k], which is `tag`; paths that disagree with it are dropped."""
@@ -144,5 +150,8 @@ def best_path(moves: F32, scores: F32) -> list[int]:
     """The tags of a whole text whose tokens have scores [T, K]."""
     path, found = Path(moves), list[int]()
     for row in scores:
-        found += path.push(row)
+        if len(scores) <= MOST_OPEN:  # nothing is decided before the end, and what is certain needs no search
+            path.follow(row)
+        else:
+            found += path.push(row)
     return found + path.open()
