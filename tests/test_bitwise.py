@@ -82,7 +82,7 @@ for cell in ZOO if sys.argv[2] == 'zoo' else CELLS:
         arrays = (run.output, *run.state, *run.gates.values())
         results |= {f"{cell.name} {lengths is None} {k}": a for k, a in enumerate(arrays)}
 np.savez(sys.argv[1], **results)
-print(*(name for name, _ in _native.isas() if _native.ran(name)))
+print(*(name for name, there in _native.isas() if there and _native.ran(name)))
 """
 
 

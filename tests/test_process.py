@@ -98,7 +98,7 @@ from conformance.cases import Setting, make_case
 from recurra import cells, engine
 case = make_case(cells.lstm, Setting(), np.float32)
 engine.forward(cells.lstm, case.weights[0], case.x)
-print(engine.isa(), *(name for name, _ in engine._native.isas() if engine._native.ran(name)))
+print(engine.isa(), *(name for name, there in engine._native.isas() if there and engine._native.ran(name)))
 """
 
 

@@ -33,6 +33,9 @@ READ = {
 ROW = torch.tensor([0.5, -2.0, 3.0])
 READ |= {
     "two layers of one input": lambda: Net(lambda s, x: s.rnn(x)[0] + s.out(x), rnn=gru(), out=nn.Linear(3, 5)),
+    "both directions beside one layer": lambda: Net(
+        lambda s, x: s.out(x) + s.rnn(x)[0], rnn=both(), out=nn.Linear(3, 10)
+    ),
     "a residual connection": lambda: Net(
         lambda s, x: s.out(s.norm(x + s.drop(s.rnn(x)[0]))[:, -1]),
         rnn=nn.LSTM(3, 3, batch_first=True),
@@ -65,9 +68,6 @@ REFUSED = {
         lambda s, x: torch.cumsum(s.rnn(x)[0], 1), rnn=gru()
     ),
     "where no chain of layers has it": lambda: Net(lambda s, x: x / s.rnn(x)[0], rnn=nn.GRU(3, 3, batch_first=True)),
-    "branches: a recurrent layer does not answer each step": lambda: Net(
-        lambda s, x: s.out(x) + s.rnn(x)[0], rnn=both(), out=nn.Linear(3, 10)
-    ),
     "puts together the axes": lambda: Net(lambda s, x: s.rnn(x)[0] + s.rnn(x)[0].mean(1, keepdim=True), rnn=gru()),
     "forward uses the final state of one of two directions": lambda: Net(
         lambda s, x: (lambda h: torch.cat([h[1], h[0]], 1))(s.rnn(x)[1][0]), rnn=both()
