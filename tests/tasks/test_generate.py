@@ -176,6 +176,14 @@ def test_n_grams_are_mixed_in_where_they_help(tmp_path) -> None:
         recurra.Generator(ngrams=3, **how).fit(text)
 
 
+def test_texts_of_one_symbol_have_no_longer_n_grams() -> None:
+    model = recurra.Generator(hidden=4, epochs=1, chunk=4, batch=2, parts=(0.6, 0.2, 0.2)).fit(["a", "b", "c"] * 20)
+    beside = model.model_.ops[-1]
+    assert (beside.kind, beside.past, beside.sizes["C"]) == ("ngrams", 1, 1)
+    p = np.exp(model.model_.run(np.array([[0], [2], [1]], np.float32)))
+    np.testing.assert_allclose(p.sum(1), 1, atol=1e-5)
+
+
 def test_rows_ask_for_the_next_symbol() -> None:
     text = Corpus("", np.array([2, 0, 1, 2], np.int32), ["x", "y", "z"], open=True)
     learned = NextSymbol.learn(Characters(), [text], [Split(2, 3, 4)])  # of z and x

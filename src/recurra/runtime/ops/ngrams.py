@@ -80,7 +80,7 @@ class NGrams(Op):
             numbers = getattr(self, name)
             if not ((numbers >= 0) & (numbers <= most) & (numbers == np.floor(numbers))).all():
                 raise ShapeError(f"ngrams: `{name}` has a number that is none from 0 to {most}")
-        if not 1 < C <= MOST_NUMBERS or N > MOST_NUMBERS or self._sum(self.children) != C - 1:
+        if C > MOST_NUMBERS or N > MOST_NUMBERS or self._sum(self.children) != C - 1:
             raise ShapeError(
                 f"ngrams: `children` says {self._sum(self.children)} nodes, expected {C - 1} of at most 2^24"
             )
@@ -115,13 +115,13 @@ class NGrams(Op):
 
     @cached_property
     def past(self) -> int:
-        """How many of the last symbols it goes by."""
+        """How many of the last symbols it goes by; one where they say nothing."""
         levels, node = 0, 1
         while node < len(self.symbol):
             levels, node = levels + 1, int(self.first_child[node])
             if levels > MOST_PAST:
                 break
-        return levels
+        return max(1, levels)
 
     def width(self, before: int) -> int:
         """As many; the symbols are below that."""
@@ -149,7 +149,7 @@ class NGrams(Op):
             ends = np.cumsum(counts)
             grams = np.arange(counts.sum()) + np.repeat(self.first_gram[node] - ends + counts, counts)
             p[np.repeat(rows, counts), self.next[grams].astype(np.int64)] += self.share[grams]
-            if k == self.past:
+            if k == self.past or not len(known):
                 break
             wanted = node * V + last[rows, k]
             place = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
