@@ -157,7 +157,9 @@ def test_sessions_are_those_of_one_server_whatever_dies(cluster, tmp_path):
             assert np.array_equal(np.array(said["ys"], np.float32), wanted[k, :4])
         snapshots = [(await ask("GET", f"/v1/sessions/{name}/snapshot"))[1] for name in names_of_sessions]
 
-        killed = [p for p in psutil.process_iter(["name", "cmdline"]) if "ServeReplica" in " ".join(p.info["cmdline"])]
+        killed = [
+            p for p in psutil.process_iter(["name", "cmdline"]) if "ServeReplica" in " ".join(p.info["cmdline"] or ())
+        ]
         for process in killed:
             os.kill(process.pid, signal.SIGKILL)
         assert len(killed) == 2
