@@ -177,18 +177,19 @@ class Generate(Task):
     def to_model(self, bench: Bench, network: Any) -> Model:
         """With n-grams behind the network, where they are wanted and the validation part says that they help; then they
         count that part too."""
-        model: Model = super().to_model(bench, network)
         pieces = bench.pieces("valid")
         if self.asked["ngrams"] and self.mixed is None and pieces:
-            predictor = self.predictor(bench.transform, model)
+            alone: Model = super().to_model(bench, network)
+            predictor = self.predictor(bench.transform, alone)
             said = [p for piece in pieces for p in self._of_truth(bench, predictor, *piece)]
             self.mixed = mixed(bench, np.concatenate(said))
-        if self.mixed is None or not self.mixed.helps:
-            return model
-        from recurra.torch import NGrams
+            if not self.mixed.helps:
+                return alone
+        if self.mixed is not None and self.mixed.helps:
+            from recurra.torch import NGrams
 
-        counted = KneserNey.of_parts(bench, self.mixed.order, "train", "valid")
-        network.link = NGrams(beside(counted, self.mixed.mix))
+            counted = KneserNey.of_parts(bench, self.mixed.order, "train", "valid")
+            network.link = NGrams(beside(counted, self.mixed.mix))
         return super().to_model(bench, network)
 
     def predictor(self, transform: Any, model: Model) -> ModelPredictor:
